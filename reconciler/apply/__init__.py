@@ -1,0 +1,1 @@
+"""Carry out a plan, change by change, each outcome recorded."""

@@ -1,0 +1,1 @@
+"""The nouns: what people declare, what the system has seen, and the errors."""

@@ -1,0 +1,218 @@
+"""What the system has seen and done: live objects, tasks, step runs, attempts, events."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from reconciler.model.spec import Address, Position
+
+TaskId = NewType("TaskId", int)
+"""Numbers tasks from 1 in the order of their queueing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveObject:
+    """An object as it was last applied; `spec` and `metadata` are canonical JSON, `digest` covers both."""
+
+    address: Address
+    spec: str
+    metadata: str
+    digest: str
+    position: Position
+    revision: str
+    generation: int = 1
+    protected: bool = False
+
+
+class TaskState(StrEnum):
+    """Where a task is; the last five are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    AWAITING_INTERVENTION = "awaitingIntervention"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timedOut"
+    ABANDONED = "abandoned"
+
+    @property
+    def ended(self) -> bool:
+        """Has the task come to its end?"""
+        return self in _TASK_ENDS
+
+
+_TASK_ENDS = frozenset(
+    {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.TIMED_OUT, TaskState.ABANDONED}
+)
+
+
+class StepState(StrEnum):
+    """Where a step run is; the last five are ends."""
+
+    PENDING = "pending"
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Has the step run come to its end?"""
+        return self in _STEP_ENDS
+
+
+_STEP_ENDS = frozenset({StepState.SUCCEEDED, StepState.FAILED, StepState.LOST, StepState.SKIPPED, StepState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Project + environment + tenant (or none): at most one declared deployment, at most one running task."""
+
+    project: str
+    environment: str
+    tenant: str | None = None
+
+    def __str__(self) -> str:
+        tenant = f" for {self.tenant}" if self.tenant else ""
+        return f"{self.project} in {self.environment}{tenant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run of a process; `pin` is the digest of the pinned process, times are seconds since the epoch."""
+
+    id: TaskId
+    deployment: str
+    slot: Slot
+    release: str
+    digest: str
+    pin: str
+    revision: str
+    state: TaskState
+    priority: int = 0
+    reason: str = ""
+    cancel_by: str = ""
+    adopted: bool = False
+    queued_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One step of one task; `index` is its place in the process, `key` its id."""
+
+    task: TaskId
+    index: int
+    key: str
+    name: str
+    state: StepState = StepState.PENDING
+    reason: str = ""
+    since: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+class AttemptState(StrEnum):
+    """Where an attempt is, seen from the server."""
+
+    GRANTED = "granted"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a step run under its ticket; `ending` is JSON once it has ended."""
+
+    ticket: str
+    task: TaskId
+    step: int
+    number: int
+    worker: str
+    token: int
+    state: AttemptState
+    spec: str
+    decision: str = ""
+    ending: str = ""
+    granted_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    log_length: int = 0
+    log_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputValue:
+    """An output variable of a step run."""
+
+    step: str
+    name: str
+    value: str
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """A file that a step run left, kept under its digest."""
+
+    task: TaskId
+    step: str
+    ticket: str
+    name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """A question to a person; unanswered while `decision` is empty, else `approved` or `rejected`."""
+
+    task: TaskId
+    step: int
+    instructions: str
+    teams: tuple[str, ...] = ()
+    asked_at: float = 0.0
+    decision: str = ""
+    decided_by: str = ""
+    decided_at: float | None = None
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the audit: who did what to which thing, under which revision, and how it ended."""
+
+    at: float
+    actor: str
+    action: str
+    subject: str
+    outcome: str = "done"
+    revision: str = ""
+    detail: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Which space of which source a state belongs to; `root` is the repository's first commit, if any."""
+
+    space: str
+    root: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """All that a plan is judged by, at one `serial`."""
+
+    objects: dict[Address, LiveObject]
+    last_tasks: dict[Slot, Task]
+    serial: int = 0
+    binding: Binding | None = None
+    revision: str = ""

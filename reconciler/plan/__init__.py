@@ -1,0 +1,1 @@
+"""Compare desired with live, purely: changes, reasons, consequences."""

@@ -1,0 +1,1 @@
+"""Frames, messages and session state machines; no I/O."""

@@ -1,0 +1,1 @@
+"""Decide, purely: where a step may run and what a process does next."""

@@ -1,0 +1,1 @@
+"""Remember: one writer, plain SQL, SQLite or PostgreSQL."""

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs the real parts that the tests use, where they are missing: Debian packages as root, npm packages into build/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+need() { command -v "$1" >/dev/null || [ -n "$(ls /usr/lib/postgresql/*/bin/"$1" 2>/dev/null)" ] || missing+=("$2"); }
+need git git
+need initdb postgresql
+need node nodejs
+need npm npm
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "These Debian packages are needed for the tests: ${missing[*]} (install them, or run as root)" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [ ! -x build/node/node_modules/.bin/yaml-language-server ]; then
+  mkdir -p build/node
+  npm install --silent --no-audit --no-fund --prefix build/node yaml-language-server@1.23.0 >/dev/null
+fi
