@@ -20,5 +20,5 @@ fi
 
 if [ ! -x build/node/node_modules/.bin/yaml-language-server ]; then
   mkdir -p build/node
-  npm install --silent --no-audit --no-fund --prefix build/node yaml-language-server@1.23.0 >/dev/null
+  npm install --silent --no-audit --no-fund --prefix build/node yaml-language-server@2.0.0 >/dev/null
 fi

@@ -1,0 +1,133 @@
+"""What one attempt produces: its journal, its outputs and artifacts, and at last its Final."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import replace
+
+from reconciler.agent.collect import NotCollectableError, collect, matching
+from reconciler.agent.directory import TicketDirectory
+from reconciler.agent.findings import Findings
+from reconciler.agent.output import JournalWriter, Limiter, OutputStream, masked
+from reconciler.protocol.journal import Kind, Level
+from reconciler.protocol.tickets import Artifact, Ending, Final, Output, Secrets, TicketSpec, Usage
+
+MESSAGE_MAX = 8192  # characters of the final's message
+
+
+class Attempt:
+    """The product side of a running script; knows nothing of processes and channels."""
+
+    def __init__(self, directory: TicketDirectory, spec: TicketSpec, secrets: Secrets, nonce: str) -> None:
+        self._directory = directory
+        self._spec = spec
+        self._started = time.monotonic()
+        self._masks = [nonce, *secrets.masks]
+        self._journal = JournalWriter(directory.descriptor)
+        self._limiter = Limiter(spec.output_limit)
+        self._findings = Findings(self._add_masks, self._set_level, self._report_progress, self.complain)
+        self.stdout = self._stream(Kind.STDOUT)
+        self.stderr = self._stream(Kind.STDERR)
+        self._broken = ""  # why the journal cannot be written any more
+
+    @property
+    def length(self) -> int:
+        """Return the bytes of journal written so far."""
+        return self._journal.length
+
+    @property
+    def death_sentence(self) -> str:
+        """Say why the script must be killed for its output, or nothing."""
+        if self._broken:
+            return self._broken
+        if self._limiter.wants_kill and self._spec.output_limit is not None:
+            return f"killed because it printed more than {self._spec.output_limit.bytes_max} bytes"
+        return ""
+
+    def feed(self, stream: OutputStream, data: bytes) -> None:
+        """Take what the script printed; what cannot be stored is dropped and leads to `death_sentence`."""
+        if self._broken:
+            return
+        try:
+            stream.feed(data)
+        except OSError as error:
+            self._broken = (
+                f"killed because its output could not be stored on the worker: {error.strerror}; free some space"
+            )
+
+    def say(self, sentence: str, level: Level = Level.WARNING) -> None:
+        """Write a sentence of ours into the journal."""
+        self._append(Kind.SYSTEM, level, masked(sentence, self._masks) + "\n")
+
+    def complain(self, sentence: str) -> None:
+        """Write into the journal what is wrong with the script's calls."""
+        self.say(sentence, Level.ERROR)
+
+    def ended(self, ending: Ending) -> tuple[Final, tuple[Output, ...]]:
+        """Close the journal and say how it all ended: the Final without sensitive values, and those values."""
+        for stream in (self.stdout, self.stderr):
+            if not self._broken:
+                stream.close()
+        if self._limiter.dropped:
+            self._append(Kind.GAP, Level.WARNING, str(self._limiter.dropped))
+        artifacts = tuple(self._collected())
+        outputs = tuple(self._findings.outputs.values())
+        message = " ".join(filter(None, (self.death_sentence, self._findings.failure)))
+        final = Final(
+            self._spec.ticket,
+            ending,
+            self._journal.length,
+            self._journal.digest(),
+            outputs=tuple(replace(output, value="") if output.sensitive else output for output in outputs),
+            artifacts=artifacts,
+            usage=self._usage(),
+            message=masked(message, self._masks)[:MESSAGE_MAX],
+        )
+        return final, tuple(output for output in outputs if output.sensitive)
+
+    def sync(self) -> None:
+        """Make the journal durable."""
+        self._journal.sync()
+
+    def _collected(self) -> list[Artifact]:
+        work = self._directory.inside("work")
+        wanted = [(path, path) for pattern in self._spec.artifacts for path in matching(work, pattern)]
+        wanted += self._findings.artifacts
+        if not wanted:
+            return []
+        kept: list[Artifact] = []
+        for result in collect(work, self._directory.inside("artifacts"), wanted):
+            if isinstance(result, NotCollectableError):
+                self.complain(str(result))
+            else:
+                kept.append(result)
+        return kept
+
+    def _usage(self) -> Usage:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall = time.monotonic() - self._started
+        return Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024)
+
+    def _stream(self, kind: Kind) -> OutputStream:
+        nonce, *values = self._masks
+        return OutputStream(kind, nonce, values, self._journal, self._limiter, on_message=self._findings.take)
+
+    def _add_masks(self, values: list[str]) -> None:
+        self._masks += values
+        for stream in (self.stdout, self.stderr):
+            stream.add_masks(values)
+
+    def _set_level(self, level: Level) -> None:
+        self.stdout.level = level
+
+    def _report_progress(self, text: str) -> None:
+        self._append(Kind.PROGRESS, Level.INFO, masked(text, self._masks))
+
+    def _append(self, kind: Kind, level: Level, text: str) -> None:
+        if self._broken:
+            return
+        try:
+            self._journal.append(kind, level, text.encode("utf-8", "replace"))
+        except OSError as error:
+            self._broken = f"its log could not be stored on the worker: {error.strerror}; free some space"

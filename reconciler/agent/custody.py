@@ -1,0 +1,294 @@
+"""The tickets in the agent's care: every verb of the server, each answered with the present state."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from collections.abc import Iterable
+from typing import Callable, Optional
+
+from reconciler.agent import directory as tickets_on_disk
+from reconciler.agent import errands, life
+from reconciler.agent.directory import TICKET_NAME, TicketDirectory
+from reconciler.agent.errands import Channel
+from reconciler.agent.life import Life
+from reconciler.agent.nursery import Nursery, NurseryError
+from reconciler.agent.tombstones import Tombstones
+from reconciler.protocol.frames import LogBytes
+from reconciler.protocol.tickets import (
+    Declined,
+    Ended,
+    Final,
+    Offered,
+    Output,
+    Running,
+    Secrets,
+    TicketId,
+    TicketReport,
+    TicketSpec,
+)
+
+STARTS_MAX = 3  # shims that may die before they made the claim; then the machine is at fault
+LOOK_AGAIN = 0.05  # seconds until a shim that is coming or going is looked at once more
+
+
+class Custody:
+    """All tickets of one state directory. `report` and `finish` carry news to the server, if one is there."""
+
+    def __init__(
+        self,
+        state: str,
+        nursery: Nursery,
+        selector: selectors.BaseSelector,
+        *,
+        report: Callable[[TicketReport], None],
+        finish: Callable[[Final], None],
+    ) -> None:
+        self._tickets = os.path.join(state, "tickets")
+        self._tombstones = Tombstones(os.path.join(state, "tombstones"))
+        self._nursery = nursery
+        self._selector = selector
+        self._report = report
+        self._finish = finish
+        self._lives: dict[TicketId, Life] = {}
+        self._unsettled: dict[TicketId, float] = {}  # when to look again
+        self._turn = 0
+
+    def take_inventory(self) -> None:
+        """Find every ticket on disk, reach the shims that live and bury those that do not."""
+        for name in sorted(os.listdir(self._tickets)):
+            ticket = TicketId(name)
+            directory = TicketDirectory(self._tickets, ticket)
+            if directory.spec() is None:  # never accepted
+                directory.close()
+                tickets_on_disk.remove(self._tickets, ticket)
+                continue
+            self._lives[ticket] = life.found(directory)
+            self._examine(self._lives[ticket])
+
+    def reports(self) -> list[TicketReport]:
+        """Return the state of every ticket."""
+        return [each.report() for each in self._lives.values()]
+
+    def finals(self) -> Iterable[Final]:
+        """Return how the ended tickets ended."""
+        return [each.state.final for each in self._lives.values() if isinstance(each.state, Ended)]
+
+    # Verbs.
+
+    def offer(self, spec: TicketSpec, script: Optional[bytes]) -> None:
+        """Store a ticket, if it is new."""
+        known = self._lives.get(spec.ticket)
+        if known is not None:
+            self._report(known.report())
+        elif not TICKET_NAME.fullmatch(spec.ticket):
+            self._decline(spec.ticket, "its name holds other characters than letters, digits, '.', '_' and '-'")
+        elif spec.ticket in self._tombstones:
+            self._decline(spec.ticket, "it was forgotten here")
+        elif spec.isolation != "none":
+            self._decline(spec.ticket, f"this worker has no isolation {spec.isolation!r}")
+        else:
+            self._store(spec, script)
+
+    def run(self, ticket: TicketId, secrets: Secrets) -> None:
+        """Start a ticket, unless that was done before."""
+        found = self._known(ticket)
+        if found is None:
+            return
+        if isinstance(found.state, Offered) and found.start is None:
+            found.start = errands.Start(secrets)
+            self._fork(found)
+        else:
+            self._report(found.report())
+
+    def cancel(self, ticket: TicketId, grace: float) -> None:
+        """Stop a ticket, or make sure that it never starts."""
+        found = self._known(ticket)
+        if found is None:
+            return
+        if isinstance(found.state, Offered) and found.start is None:
+            self._void(found, "it was cancelled before it started")
+        elif found.channel is not None:
+            found.channel.send(errands.Stop(grace))
+            self._report(found.report())
+
+    def void(self, ticket: TicketId) -> None:
+        """Make sure that a ticket never starts, if it has not."""
+        found = self._known(ticket)
+        if found is not None:
+            self._void(found, "it was withdrawn before it started")
+
+    def forget(self, ticket: TicketId) -> None:
+        """Drop a ticket that has ended or never started; another one stays and is reported."""
+        found = self._lives.get(ticket)
+        if found is not None and isinstance(found.state, Offered):
+            found.directory.claim_void("it was forgotten before it started")
+            if found.start is not None:
+                self._report(found.report())  # a shim is on its way: whoever was first decides
+                return
+        elif found is not None and not life.has_ended(found):
+            self._report(found.report())
+            return
+        self._tombstones.add(ticket)
+        if found is not None:
+            if found.channel is not None:
+                found.channel.send(errands.Release())
+                self._selector.unregister(found.channel)
+            found.close()
+            del self._lives[ticket]
+            self._unsettled.pop(ticket, None)
+            tickets_on_disk.remove(self._tickets, ticket)
+        self._decline(ticket, "it was forgotten here")
+
+    # Logs and files.
+
+    def acknowledge(self, ticket: TicketId, offset: int) -> None:
+        """Take that the server holds a journal up to `offset`."""
+        if ticket in self._lives:
+            self._lives[ticket].acknowledge(offset)
+
+    def rewind(self, ticket: TicketId, offset: int) -> None:
+        """Send a journal from `offset` on."""
+        if ticket in self._lives:
+            self._lives[ticket].rewind(offset)
+
+    def next_piece(self) -> Optional[LogBytes]:
+        """Return the next piece of any journal, each ticket in its turn."""
+        lives = list(self._lives.values())
+        for step in range(len(lives)):
+            piece = lives[(self._turn + step) % len(lives)].next_piece()
+            if piece is not None:
+                self._turn = (self._turn + step + 1) % len(lives)
+                return piece
+        return None
+
+    def artifact_path(self, ticket: Optional[TicketId], digest: str) -> Optional[str]:
+        """Return where an artifact lies, None if that ticket is not here."""
+        found = self._lives.get(ticket) if ticket is not None else None
+        return found.directory.inside(os.path.join("artifacts", digest)) if found is not None else None
+
+    # Time.
+
+    def patience(self) -> Optional[float]:
+        """Return the seconds until `look_again` has something to do, None if nothing waits."""
+        return max(0.0, min(self._unsettled.values()) - time.monotonic()) if self._unsettled else None
+
+    def look_again(self) -> None:
+        """Examine the tickets whose shim was coming or going."""
+        now = time.monotonic()
+        for ticket in [ticket for ticket, due in self._unsettled.items() if due <= now]:
+            del self._unsettled[ticket]
+            self._examine(self._lives[ticket])
+
+    # Shims.
+
+    def _fork(self, found: Life) -> None:
+        assert found.start is not None
+        found.starts += 1
+        try:
+            connection = self._nursery.fork_shim(found.ticket)
+        except NurseryError as error:
+            self._void(found, str(error))
+            return
+        self._attach(found, Channel(connection))
+        assert found.channel is not None
+        found.channel.send(found.start)
+
+    def _attach(self, found: Life, channel: Channel) -> None:
+        found.channel = channel
+        found.told = 0
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(found))
+
+    def _hear(self, found: Life) -> None:
+        channel = found.channel
+        if channel is None:
+            return
+        heard = channel.receive()
+        for errand in heard or ():
+            if isinstance(errand, errands.Started):
+                self._became_running(found)
+            elif isinstance(errand, errands.Grew):
+                found.length = max(found.length, errand.length)
+            elif isinstance(errand, errands.Done):
+                self._ended(found, errand.sensitive)
+        if heard is None:
+            self._selector.unregister(channel)
+            channel.close()
+            found.channel = None
+            if not life.has_ended(found):
+                self._examine(found)
+
+    def _became_running(self, found: Life) -> None:
+        found.start = None
+        if isinstance(found.state, Offered):
+            found.become(Running())
+            self._report(found.report())
+
+    def _examine(self, found: Life) -> None:
+        """Find out from disk what became of a ticket that no shim speaks for."""
+        is_locked = found.directory.is_locked()
+        final = found.directory.final()
+        if final is not None and not (is_locked and any(output.sensitive for output in final.outputs)):
+            self._ended(found, None)
+        elif is_locked:
+            self._reach(found)
+        elif found.directory.claim() is not None:
+            self._bury(found)
+        elif found.start is not None and found.starts < STARTS_MAX:
+            self._fork(found)
+        elif found.start is not None:
+            self._void(found, "its supervisor died each time before it could start the script; look at the agent's log")
+
+    def _reach(self, found: Life) -> None:
+        try:
+            self._attach(found, Channel(found.directory.connect()))
+        except OSError:
+            self._unsettled[found.ticket] = time.monotonic() + LOOK_AGAIN
+
+    def _bury(self, found: Life) -> None:
+        final = life.lost(found.directory)
+        try:
+            if final is not None:
+                found.directory.publish(final)
+                self._ended(found, None)
+                return
+        except OSError:
+            pass  # a full disk: the ending is published when there is room
+        self._unsettled[found.ticket] = time.monotonic() + LOOK_AGAIN
+
+    def _void(self, found: Life, reason: str) -> None:
+        found.directory.claim_void(reason)
+        if isinstance(found.directory.claim(), tickets_on_disk.VoidClaim) and not life.has_ended(found):
+            self._ended(found, None)
+        else:
+            self._report(found.report())
+
+    def _ended(self, found: Life, sensitive: Optional[tuple[Output, ...]]) -> None:
+        final = found.directory.final()
+        if final is None or life.has_ended(found):
+            return
+        found.start = None
+        found.length = final.log_length
+        found.become(Ended(life.complete(final, sensitive)))
+        self._finish(life.complete(final, sensitive))
+
+    # Answers.
+
+    def _store(self, spec: TicketSpec, script: Optional[bytes]) -> None:
+        try:
+            directory = tickets_on_disk.create(self._tickets, spec, script)
+        except OSError as error:
+            self._decline(spec.ticket, f"the worker cannot store it: {error.strerror}; look at its state directory")
+            return
+        found = self._lives[spec.ticket] = Life(directory, Offered(), sent=0)
+        self._report(found.report())
+
+    def _known(self, ticket: TicketId) -> Optional[Life]:
+        found = self._lives.get(ticket)
+        if found is None:
+            self._decline(ticket, "this worker does not know it")
+        return found
+
+    def _decline(self, ticket: TicketId, reason: str) -> None:
+        self._report(TicketReport(ticket, Declined(reason)))

@@ -1,0 +1,93 @@
+"""Files that survive a power cut: written under another name, synced, then published in one step."""
+
+from __future__ import annotations
+
+import os
+
+FILE_MODE = 0o600
+
+
+def publish(directory: int, name: str, data: bytes) -> None:
+    """Create the file `name` in the open `directory`; when this returns, `data` and the name are durable.
+
+    The name comes before the sync: a power cut between them leaves a torn file, which every reader takes for none,
+    and one commit of the file system carries both.
+    """
+    descriptor = _written(directory, name)
+    try:
+        _write_all(descriptor, data)
+        os.rename(_temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.fsync(directory)
+
+
+def replace(directory: int, name: str, data: bytes) -> None:
+    """Replace the file `name` in the open `directory`, durably; a power cut leaves the old or the new content."""
+    descriptor = _written(directory, name)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(_temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+def claim(directory: int, name: str, data: bytes) -> bool:
+    """Create the file `name` unless somebody did before; say whether it was us. Durable when this returns."""
+    descriptor = _written(directory, name)
+    try:
+        _write_all(descriptor, data)
+        try:
+            os.link(_temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(_temporary(name), dir_fd=directory)
+        os.fsync(descriptor)
+        os.fsync(directory)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def append(path: str, data: bytes) -> None:
+    """Add `data` to the end of the file at `path`; durable when this returns, if the file was there before."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(directory: int, name: str) -> bytes:
+    """Return the content of the file `name` in the open `directory`."""
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+        return file.read()
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in the directory at `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(name: str) -> str:
+    return f"{name}.{os.getpid()}"
+
+
+def _written(directory: int, name: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return os.open(_temporary(name), flags, FILE_MODE, dir_fd=directory)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,1 @@
+"""The functions that scripts call, one file per language, and nothing else."""

@@ -1,0 +1,131 @@
+"""Masking: secret values vanish from a stream of bytes, in every usual spelling, however it is cut into chunks.
+
+Many `bytes.find` beat one regular expression with alternatives by three to one in CPython.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote_from_bytes
+
+MASK = b"********"
+SHORTEST = 4  # bytes; masking shorter values would eat the log
+
+
+def spellings(value: str) -> set[bytes]:
+    """Return every byte string by which `value`, or a line of it, is to be found; none if it is too short."""
+    lines = [line for line in value.splitlines() if line != value]
+    found: set[bytes] = set()
+    for text in [value, value.rstrip("\r\n"), *lines]:
+        raw = text.encode("utf-8", "surrogateescape")
+        if len(raw) >= SHORTEST:
+            found |= {raw, *_percent(raw), *_json(text), *_base64(raw)}
+    return {spelling for spelling in found if len(spelling) >= SHORTEST}
+
+
+class Masker:
+    """Replaces secret values in one stream; holds back only what may be the beginning of one."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._needles: tuple[bytes, ...] = ()
+        self._short_prefixes: frozenset[bytes] = frozenset()
+        self._held = b""
+        self._covered = 0  # bytes at the start of `_held` that a mask already sent stands for
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Mask `values` too, in what was not given out yet."""
+        needles = set(self._needles).union(*map(spellings, values))
+        self._needles = tuple(sorted(needles, key=len, reverse=True))
+        self._short_prefixes = frozenset(needle[:length] for needle in needles for length in range(1, SHORTEST))
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be shown now that `chunk` came."""
+        if not self._needles:
+            return chunk
+        data = self._held + chunk
+        return self._shown(data, self._hold_from(data))
+
+    def close(self) -> bytes:
+        """Return what was held back, at the end of the stream."""
+        return self._shown(self._held, len(self._held))
+
+    def _shown(self, data: bytes, end: int) -> bytes:
+        """Return `data` up to `end` masked, and hold the rest."""
+        shown: list[bytes] = []
+        position, covered = 0, max(0, self._covered - end)
+        for start, stop in self._spans(data):
+            if start >= end:
+                break
+            shown.append(data[position:start])
+            if not (start == 0 and self._covered):
+                shown.append(MASK)
+            position, covered = min(stop, end), max(0, stop - end)
+        shown.append(data[position:end])
+        self._held, self._covered = data[end:], covered
+        return b"".join(shown)
+
+    def _spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Find what is to be masked in `data`: disjoint spans in order, overlapping finds joined."""
+        spans = [(0, self._covered)] if self._covered else []
+        for needle in self._needles:
+            at = data.find(needle)
+            while at >= 0:
+                spans.append((at, at + len(needle)))
+                at = data.find(needle, at + 1)
+        spans.sort()
+        current: tuple[int, int] | None = None
+        for start, stop in spans:
+            if current is not None and start < current[1]:
+                current = current[0], max(current[1], stop)
+                continue
+            if current is not None:
+                yield current
+            current = start, stop
+        if current is not None:
+            yield current
+
+    def _hold_from(self, data: bytes) -> int:
+        """Return where the longest end of `data` starts that may be the beginning of a secret."""
+        hold = len(data)
+        for length in range(1, SHORTEST):
+            if length <= len(data) and data[-length:] in self._short_prefixes:
+                hold = len(data) - length
+        for needle in self._needles:
+            at = data.find(needle[:SHORTEST], max(0, len(data) - len(needle) + 1))
+            while 0 <= at < hold:
+                if needle.startswith(data[at:]):
+                    hold = at
+                at = data.find(needle[:SHORTEST], at + 1)
+        return hold
+
+
+def _percent(raw: bytes) -> set[bytes]:
+    found = {quote_from_bytes(raw, safe=safe).encode() for safe in ("", "/")}
+    found |= {spelling.replace(b"%20", b"+") for spelling in found}
+    return found | {_lower_percent(spelling) for spelling in found}
+
+
+def _lower_percent(spelling: bytes) -> bytes:
+    head, *rest = spelling.split(b"%")
+    return b"%".join([head, *(part[:2].lower() + part[2:] for part in rest)])
+
+
+def _json(text: str) -> set[bytes]:
+    escaped = json.dumps(text)[1:-1]
+    literal = json.dumps(text, ensure_ascii=False)[1:-1]
+    return {escaped.encode(), literal.encode("utf-8", "surrogateescape")}
+
+
+def _base64(raw: bytes) -> set[bytes]:
+    """Return what is the same in each Base64 text that holds `raw`, at the three ways it can be aligned."""
+    found: set[bytes] = set()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        found.add(encode(raw))
+        for before in range(3):
+            first = (before * 8 + 5) // 6
+            end = (before + len(raw)) * 8 // 6
+            found.add(encode(b"\0" * before + raw)[first:end])
+    return found

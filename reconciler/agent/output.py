@@ -1,0 +1,130 @@
+"""A script's output on its way to the journal: service messages taken out, secrets masked, limits kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from typing import Callable, Optional
+
+from reconciler.agent import durable
+from reconciler.agent.masking import Masker
+from reconciler.agent.service import ServiceMessage, Splitter
+from reconciler.protocol import journal
+from reconciler.protocol.journal import Kind, Level, Record
+from reconciler.protocol.tickets import Digest, OutputLimit
+
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+class JournalWriter:
+    """Appends records to the file `journal`, made with the first; remembers length and SHA-256 of what it holds."""
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self._descriptor: Optional[int] = None
+        self._digest = hashlib.sha256()
+        self.length = 0
+
+    def append(self, kind: Kind, level: Level, data: bytes) -> None:
+        """Write `data` as records; raise `OSError` with the journal ending where it did before that record."""
+        for start in range(0, len(data), journal.RECORD_BYTES_MAX):
+            piece = data[start : start + journal.RECORD_BYTES_MAX]
+            self._write(journal.encoded(Record(kind, level, time.time_ns() // 1_000_000, piece)))
+
+    def digest(self) -> Digest:
+        """Return the SHA-256 of everything written."""
+        return Digest(self._digest.hexdigest())
+
+    def sync(self) -> None:
+        """Make everything written durable."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def _write(self, record: bytes) -> None:
+        if self._descriptor is None:
+            self._descriptor = os.open("journal", FLAGS, durable.FILE_MODE, dir_fd=self._directory)
+        view = memoryview(record)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            os.ftruncate(self._descriptor, self.length)  # whole records only
+            raise
+        self._digest.update(record)
+        self.length += len(record)
+
+
+class Limiter:
+    """Counts output against the ticket's limit."""
+
+    def __init__(self, limit: Optional[OutputLimit]) -> None:
+        self._limit = limit
+        self._seen = 0
+        self.dropped = 0
+
+    def allowed(self, data: bytes) -> bytes:
+        """Return what of `data` the limit lets through, counting the rest."""
+        if self._limit is None:
+            return data
+        room = max(0, self._limit.bytes_max - self._seen)
+        self._seen += len(data)
+        self.dropped += max(0, len(data) - room)
+        return data[:room]
+
+    @property
+    def wants_kill(self) -> bool:
+        """Say whether the script is to be killed for what it printed."""
+        return self.dropped > 0 and self._limit is not None and self._limit.then == "kill"
+
+
+class OutputStream:
+    """Standard output or error of a script."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        nonce: str,
+        values: Iterable[str],
+        writer: JournalWriter,
+        limiter: Limiter,
+        *,
+        on_message: Callable[[ServiceMessage], None],
+    ) -> None:
+        self._kind = kind
+        self._splitter = Splitter(nonce)
+        self._masker = Masker([nonce, *values])
+        self._writer = writer
+        self._limiter = limiter
+        self._on_message = on_message
+        self.level = Level.INFO
+
+    def feed(self, data: bytes) -> None:
+        """Take what the script printed; raise `OSError` if the journal cannot be written."""
+        for piece in self._splitter.feed(data):
+            if isinstance(piece, ServiceMessage):
+                self._on_message(piece)
+            else:
+                self._write(self._masker.feed(piece))
+
+    def close(self) -> None:
+        """Write what was held back, at the end of the output."""
+        self._write(self._masker.feed(self._splitter.close()))
+        self._write(self._masker.close())
+
+    def add_masks(self, values: Iterable[str]) -> None:
+        """Mask `values` from here on."""
+        self._masker.add(values)
+
+    def _write(self, data: bytes) -> None:
+        data = self._limiter.allowed(data)
+        if data:
+            self._writer.append(self._kind, self.level, data)
+
+
+def masked(text: str, values: Iterable[str]) -> str:
+    """Return `text` without secrets, for sentences that travel beside the journal."""
+    masker = Masker(values)
+    shown = masker.feed(text.encode("utf-8", "surrogateescape")) + masker.close()
+    return shown.decode("utf-8", "replace")

@@ -1,0 +1,176 @@
+"""Carry out a plan: each change in a transaction of its own, with its outcome; then the runs are queued."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from reconciler.apply.pinning import ReadFile, pin_of
+from reconciler.model.desired import DesiredState
+from reconciler.model.live import Binding, Event, LiveObject, Slot, Task, TaskId, TaskState
+from reconciler.model.pinned import Pinned
+from reconciler.model.spec import Address
+from reconciler.plan.changes import Action, Change, Plan, Run
+from reconciler.store import audit, leases, objects, plans, tasks
+from reconciler.store.database import Transaction
+from reconciler.store.writer import Store
+
+APPLY_LEASE = "apply"
+"""Names the lease that one apply at a time holds."""
+
+TOGETHER_MAX = 500
+"""Changes submitted at a time: enough to share one fsync, few enough to stop soon."""
+
+Progress = Callable[[Change | Run, str], None]
+"""Is told each change and run with its outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """In whose name and under which fence a plan is carried out."""
+
+    actor: str
+    token: int
+    binding: Binding
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a plan."""
+
+    changes: int
+    tasks: tuple[TaskId, ...]
+
+
+async def carry_out(
+    plan: Plan,
+    desired: DesiredState,
+    store: Store,
+    authority: Authority,
+    *,
+    root: Path,
+    read: ReadFile,
+    blobs: Path,
+    progress: Progress,
+) -> Applied:
+    """Write every change of `plan` that is not refused, in order, and queue its runs.
+
+    Killed anywhere, what was written stands and is in the audit; the next plan shows the rest. Raises Conflict when
+    the apply lease was lost, StateUnreadable when the store takes nothing more.
+    """
+    await store.write(lambda tx: objects.bind(tx, authority.binding))
+    accepted = [change for change in plan.changes if not change.refusal]
+    for batch in _batches(accepted):
+        works = [_work_of(change, plan, desired, authority) for change in batch]
+        await asyncio.gather(*(store.write(work) for work in works))
+        for change in batch:
+            progress(change, "done")
+    queued = []
+    for run in plan.runs:
+        if not run.refusal:
+            pinned = pin_of(run, desired, root, read, blobs)
+            task = await store.write(_queueing(run, pinned, plan, authority))
+            queued.append(task.id)
+            progress(run, "adopted" if authority.adopt else "queued")
+    await store.write(lambda tx: _finish(tx, plan, authority))
+    return Applied(len(accepted), tuple(queued))
+
+
+def _batches(changes: list[Change]) -> Iterator[list[Change]]:
+    waiting = iter(changes)
+    while batch := list(islice(waiting, TOGETHER_MAX)):
+        yield batch
+
+
+def _work_of(change: Change, plan: Plan, desired: DesiredState, authority: Authority) -> Callable[[Transaction], None]:
+    def work(tx: Transaction) -> None:
+        leases.check(tx, APPLY_LEASE, authority.token)
+        _write(tx, change, plan, desired, authority)
+        objects.next_serial(tx)
+        detail = ", ".join(field.path for field in change.fields) if change.action is Action.UPDATE else change.because
+        audit.record(tx, _event(authority, change.action.value, str(change.address), plan, detail))
+
+    return work
+
+
+def _write(tx: Transaction, change: Change, plan: Plan, desired: DesiredState, authority: Authority) -> None:
+    if change.action is Action.REMOVE:
+        if change.address.kind == "Deployment":
+            _cancel_queued(tx, change.address, authority, plan)
+        objects.remove(tx, change.address)
+        return
+    if change.former is not None:
+        objects.rename(tx, change.former, change.address)
+    before = objects.one(tx, change.address)
+    declared = desired.objects[change.address]
+    objects.put(
+        tx,
+        LiveObject(
+            declared.address,
+            declared.spec,
+            declared.metadata,
+            declared.digest,
+            declared.position,
+            plan.revision,
+            generation=before.generation + 1 if before else 1,
+            protected=declared.protect,
+        ),
+    )
+
+
+def _cancel_queued(tx: Transaction, address: Address, authority: Authority, plan: Plan) -> None:
+    """Cancel what is queued of a deployment that leaves Git; what runs goes on, the slot's record stays."""
+    for task in tasks.unfinished(tx):
+        if task.deployment == address.name and task.state is TaskState.QUEUED:
+            reason = "its deployment was removed from Git"
+            tasks.set_state(tx, task.id, TaskState.CANCELLED, reason, time.time())
+            audit.record(tx, _event(authority, "cancel", f"task/{task.id}", plan, reason))
+
+
+def _queueing(run: Run, pinned: Pinned, plan: Plan, authority: Authority) -> Callable[[Transaction], Task]:
+    def work(tx: Transaction) -> Task:
+        leases.check(tx, APPLY_LEASE, authority.token)
+        now = time.time()
+        if pinned.deployment.supersede == "queued":
+            _supersede(tx, run.slot, plan, authority, now)
+        task = tasks.queue(
+            tx,
+            deployment=run.deployment,
+            slot=run.slot,
+            release=run.release,
+            digest=run.digest,
+            pin=tasks.pin(tx, pinned.canonical()),
+            revision=plan.revision,
+            at=now,
+            priority=run.priority,
+            reason="recorded as done" if authority.adopt else "",
+            adopted=authority.adopt,
+        )
+        objects.next_serial(tx)
+        audit.record(tx, _event(authority, "adopt" if authority.adopt else "queue", f"task/{task.id}", plan, run.title))
+        return task
+
+    return work
+
+
+def _supersede(tx: Transaction, slot: Slot, plan: Plan, authority: Authority, now: float) -> None:
+    last = tasks.last_task(tx, slot)
+    if last is not None and last.state is TaskState.QUEUED:
+        reason = "superseded before it started: the deployment was edited"
+        tasks.set_state(tx, last.id, TaskState.CANCELLED, reason, now)
+        audit.record(tx, _event(authority, "supersede", f"task/{last.id}", plan, reason))
+
+
+def _finish(tx: Transaction, plan: Plan, authority: Authority) -> None:
+    leases.check(tx, APPLY_LEASE, authority.token)
+    now = time.time()
+    objects.record_revision(tx, plan.revision, now)
+    plans.mark_applied(tx, f"{plan.serial}:{plan.digest}", plan.revision, now)
+    audit.record(tx, _event(authority, "apply", f"space/{plan.space}", plan, plan.digest))
+
+
+def _event(authority: Authority, action: str, subject: str, plan: Plan, detail: str) -> Event:
+    return Event(time.time(), authority.actor, action, subject, "done", plan.revision, detail)

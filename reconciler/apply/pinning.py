@@ -1,0 +1,67 @@
+"""Gather what a task pins: its deployment, process, templates, variables, and its script files as blobs."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from reconciler.model.desired import DesiredState
+from reconciler.model.infrastructure import ExecutionLocationSpec
+from reconciler.model.organisation import TenantSpec, VariableSetSpec
+from reconciler.model.pinned import Pinned
+from reconciler.model.spec import Address
+from reconciler.model.work import DeploymentSpec, ProjectSpec, StepTemplateSpec
+from reconciler.plan.changes import Run
+from reconciler.store.blobs import put_blob
+
+ReadFile = Callable[[str], bytes]
+
+
+def pin_of(run: Run, desired: DesiredState, root: Path, read: ReadFile, blobs: Path) -> Pinned:
+    """Return what the task of `run` pins; every script file is a durable blob when this returns."""
+    objects = desired.objects
+    project = ProjectSpec.parse(objects[Address("Project", run.slot.project)].spec)
+    tenant = run.slot.tenant
+    templates = {
+        name: StepTemplateSpec.parse(objects[Address("StepTemplate", name)].spec)
+        for name in sorted(set(_template_names(project)))
+    }
+    actions = [step.action for step in project.process] + [spec.action.action for spec in templates.values()]
+    return Pinned(
+        space=desired.name,
+        deployment_name=run.deployment,
+        deployment=DeploymentSpec.parse(objects[Address("Deployment", run.deployment)].spec),
+        tenant_name=tenant,
+        tenant=TenantSpec.parse(objects[Address("Tenant", tenant)].spec) if tenant else None,
+        project=project,
+        variable_sets={
+            name: VariableSetSpec.parse(objects[Address("VariableSet", name)].spec) for name in project.variable_sets
+        },
+        locations={
+            name: ExecutionLocationSpec.parse(objects[Address("ExecutionLocation", name)].spec)
+            for name in sorted({step.location for step in project.process if isinstance(step.location, str)})
+        },
+        templates=templates,
+        files={file: _keep(read(file), blobs) for file in sorted(set(_script_files(actions)))},
+        root=str(root),
+    )
+
+
+def _template_names(project: ProjectSpec) -> Iterator[str]:
+    for step in project.process:
+        key, inputs = step.action
+        if key == "template" and isinstance(inputs, dict):
+            yield str(inputs["name"])
+
+
+def _script_files(actions: list[tuple[str, JsonValue]]) -> Iterator[str]:
+    for key, inputs in actions:
+        if key == "script" and isinstance(inputs, dict) and "file" in inputs:
+            yield str(inputs["file"])
+
+
+def _keep(data: bytes, blobs: Path) -> str:
+    digest = hashlib.sha256(data).hexdigest()
+    put_blob(blobs, digest, data)
+    return digest

@@ -1,0 +1,133 @@
+"""`reconcile apply`: carry a plan out and run what is declared."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from reconciler.cli.loading import load_space
+from reconciler.cli.options import coloured, located, place, selecting
+from reconciler.cli.output import on_terminal, wants_colour
+from reconciler.cli.plan import options_of, show_plan
+from reconciler.cli.progress import progress_for
+from reconciler.model.errors import Conflict, UsageMistake
+from reconciler.plan.changes import Plan
+from reconciler.plan.planner import Options
+from reconciler.plan.saved import SavedPlan, moved, read
+from reconciler.server.embedded import Approval, Embedded, Finding
+from reconciler.server.planning import Planned
+
+
+@click.command("apply")
+@click.argument("planfile", required=False, type=click.Path(dir_okay=False, exists=True))
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option("--new-state", is_flag=True, help="Where the state is empty: run the declared deployments.")
+@click.option("--adopt", is_flag=True, help="Where the state is empty: record the declared deployments as done.")
+@click.option("--json", "as_json", is_flag=True, help="Print plan and progress as JSON lines.")
+@selecting
+@coloured
+@located
+def command(
+    *,
+    planfile: str | None,
+    auto_approve: bool,
+    new_state: bool,
+    adopt: bool,
+    as_json: bool,
+    rev: str | None,
+    targets: tuple[str, ...],
+    excludes: tuple[str, ...],
+    max_removals: str | None,
+    retry_failed: bool,
+    space: str | None,
+    color: str,
+    directory: str | None,
+    data: str | None,
+    files: str | None,
+) -> int:
+    """Carry out what `plan` shows and run what is declared, with live progress to the end.
+
+    With PLANFILE exactly the saved plan is carried out, if it still holds. Killed at any moment, the same command goes
+    on from there: a step that was running is followed again and never started twice.
+    """
+    if new_state and adopt:
+        raise UsageMistake("--new-state and --adopt exclude each other")
+    where = place(directory, data, files)
+    saved = read(Path(planfile).read_text(), planfile) if planfile else None
+    if saved is not None:
+        options, rev = _saved_options(saved, rev)
+    else:
+        options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
+    if saved is None and not auto_approve and not on_terminal():
+        raise UsageMistake(
+            "there is no terminal to ask on", "add --auto-approve, or apply a saved plan: reconcile apply PLANFILE"
+        )
+    colour = wants_colour(color)
+    approval = _Asking(saved, colour=colour, as_json=as_json, auto=auto_approve)
+    embedded = Embedded(
+        place=where,
+        load=lambda live_paths: load_space(where, rev=rev, live_paths=live_paths, space=space),
+        options=options,
+        approval=approval,
+        progress=progress_for(as_json=as_json, colour=colour),
+        new_state=new_state,
+        adopt=adopt,
+        people=on_terminal(),
+    )
+    return asyncio.run(embedded.apply())
+
+
+def _saved_options(saved: SavedPlan, rev: str | None) -> tuple[Options, str | None]:
+    """Return the options that a plan was saved with and the revision to read again."""
+    if rev is not None:
+        raise UsageMistake("a saved plan names its own revision; leave --rev out")
+    chosen = saved.options
+    targets, excludes = chosen.get("targets"), chosen.get("excludes")
+    options = options_of(
+        tuple(map(str, targets)) if isinstance(targets, list) else (),
+        tuple(map(str, excludes)) if isinstance(excludes, list) else (),
+        str(chosen["maxRemovals"]) if chosen.get("maxRemovals") else None,
+        retry_failed=bool(chosen.get("retryFailed")),
+    )
+    return options, None if saved.revision.startswith("tree:") else saved.revision
+
+
+class _Asking(Approval):
+    """Shows the plan and asks the person, unless a saved plan or --auto-approve has answered."""
+
+    def __init__(self, saved: SavedPlan | None, *, colour: bool, as_json: bool, auto: bool) -> None:
+        self._saved = saved
+        self._colour = colour
+        self._form = "json" if as_json else "text"
+        self._auto = auto
+
+    def show(self, planned: Planned) -> None:
+        show_plan(planned.plan, self._form, colour=self._colour)
+
+    def saved_digest(self) -> str | None:
+        return f"{self._saved.serial}:{self._saved.digest}" if self._saved else None
+
+    def check(self, plan: Plan) -> None:
+        if self._saved is None or self._saved.digest == plan.digest:
+            return
+        sentences = moved(self._saved, plan) or ["the working tree is not the one that was planned"]
+        raise Conflict(
+            "the saved plan is stale:\n" + "\n".join(f"  {sentence}" for sentence in sentences),
+            "make a new one with: reconcile plan --out FILE",
+        )
+
+    def approves(self, planned: Planned) -> bool:
+        if self._auto or self._saved is not None:
+            return True
+        click.echo()
+        return click.confirm("Apply these changes?", default=False)
+
+    def decides_new_state(self, planned: Planned) -> Finding:
+        if self._auto or self._saved is not None or not on_terminal():
+            return Finding.UNDECIDED
+        answer = click.prompt(
+            "Nothing was ever deployed here. Run the declared deployments, or adopt them as done?",
+            type=click.Choice(["run", "adopt", "stop"]),
+            default="stop",
+        )
+        return {"run": Finding.RUN, "adopt": Finding.ADOPT, "stop": Finding.UNDECIDED}[answer]

@@ -1,0 +1,116 @@
+"""The command `reconcile`: finds the subcommand, and turns every end into a sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+COMMANDS: Mapping[str, str] = {
+    "init": "Make a working repository to start from.",
+    "validate": "Check the declarations offline, all errors at once.",
+    "schema": "Print the JSON Schema of a kind, or of all.",
+    "plan": "Show what would change.",
+    "apply": "Carry it out, and run what is declared.",
+    "status": "Show what is, and what waits for whom.",
+    "get": "List the live objects of a kind.",
+    "tasks": "List tasks, the newest first.",
+    "logs": "Print the log of a task.",
+    "events": "List who did what.",
+    "why": "Say why something is as it is.",
+    "approve": "Answer a task's question with yes.",
+    "reject": "Answer a task's question with no.",
+    "cancel": "Stop a task and its whole process tree.",
+    "retry": "Run a task again with what it pinned.",
+    "artifacts": "List what a task left, or fetch it.",
+}
+"""Every command with its line in `reconcile --help`; a module is imported when its command is used."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"reconciler.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from reconciler.model.diagnostics import did_you_mean
+
+            ctx.fail(f'there is no command "{name}"{did_you_mean(name, COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reconciler", prog_name="reconcile", message="%(prog)s %(version)s")
+def reconcile() -> None:
+    """Declare deployment workers, pools and deployments as YAML in Git; plan them, apply them, run them."""
+
+
+def main() -> None:
+    """Run the command and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit code; everything that can go wrong ends in a sentence on stderr."""
+    try:
+        result = reconcile.main(args=arguments, prog_name="reconcile", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        _say(error.format_message(), _usage_hint(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _close_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the named boundary: whatever comes up here is told and counted
+        return _told(error)
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: Exception) -> int:
+    from reconciler.model.errors import ReconcilerError
+
+    if isinstance(error, ReconcilerError):
+        _say(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        _say(f"{error.filename}: {error.strerror}", "")
+        return 1
+    import traceback
+
+    traceback.print_exception(error)
+    _say("this is a bug of ours, not of yours", "please report it with the lines above")
+    return 255
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(f"Error: {message}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see: {context.command_path} --help" if context is not None else ""
+
+
+def _close_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter does not complain about the closed pipe at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,60 @@
+"""Print: results on stdout, progress on stderr, colour where it is wanted, JSON a record a line."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+import click
+
+GUTTER_COLOURS = {"+": "green", "~": "yellow", "-": "red", "-/+": "red", ".": "cyan", "<=": "magenta"}
+WORD_COLOURS = {"Error:": "red", "Warning:": "yellow", "Note:": "cyan", "Failed:": "red", "Plan:": None}
+
+
+def wants_colour(choice: str, stream: TextIO | None = None) -> bool:
+    """Say whether to colour: as told, else on a terminal unless NO_COLOR is set."""
+    if choice != "auto":
+        return choice == "always"
+    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR")
+
+
+def on_terminal() -> bool:
+    """Say whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def plan_text(text: str, *, colour: bool) -> str:
+    """Return a plan with its gutter and its fixed words in colour."""
+    if not colour:
+        return text
+    return "\n".join(_coloured(line) for line in text.split("\n"))
+
+
+def _coloured(line: str) -> str:
+    gutter = line[:5].strip()
+    if line.startswith("  ") and gutter in GUTTER_COLOURS:
+        return click.style(line, fg=GUTTER_COLOURS[gutter])
+    if line.startswith("  #"):
+        return click.style(line, bold=line.startswith("  # "))
+    word = line.split(" ", 1)[0]
+    return click.style(line, fg=WORD_COLOURS[word], bold=True) if word in WORD_COLOURS else line
+
+
+def json_lines(records: Iterable[Mapping[str, object]]) -> None:
+    """Print records, one a line."""
+    for record in records:
+        click.echo(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print rows under their headings, columns aligned by two spaces."""
+    lines = [tuple(headings), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def note(text: str) -> None:
+    """Print a line of progress on stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,151 @@
+"""Progress of tasks: plain lines on stderr, or JSON lines on stdout; the log of a failing step in full."""
+
+import json
+import time
+
+import click
+
+from reconciler.cli.output import wants_colour
+from reconciler.execute.watching import Printed, Sighting, StepMoved, TaskMoved
+from reconciler.model.live import StepState, TaskState
+from reconciler.plan.changes import Change, Run
+from reconciler.protocol.journal import Kind, Level, Record
+from reconciler.server.embedded import Progress
+
+MARKS = {
+    StepState.SUCCEEDED: ("✓", "green"),
+    StepState.FAILED: ("✗", "red"),
+    StepState.LOST: ("✗", "red"),
+    StepState.SKIPPED: ("-", "cyan"),
+    StepState.CANCELLED: ("✗", "yellow"),
+    StepState.RUNNING: ("▶", None),
+    StepState.WAITING: ("…", "yellow"),
+}
+LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "cyan", Level.DEBUG: "bright_black"}
+
+
+def progress_for(*, as_json: bool, colour: bool) -> Progress:
+    """Return the progress that fits the terminal."""
+    import sys
+
+    return JsonProgress() if as_json else LineProgress(colour=colour and wants_colour("auto", sys.stderr))
+
+
+class LineProgress:
+    """A line for every move and for every printed line, with the deployment and step it belongs to."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._colour = colour
+        self._open: dict[tuple[int, int], str] = {}  # step → the beginning of a line that has not ended
+
+    def changed(self, item: Change | Run, outcome: str) -> None:
+        """Take one change or run of the plan with its outcome."""
+        if isinstance(item, Run):
+            self.say(f"{item.title}: release {item.release} {outcome}")
+        else:
+            self.say(f"{item.address}: {item.action} {outcome}")
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        click.echo(text, err=True)
+
+    def finish(self) -> None:
+        """Print what was begun and not ended."""
+        for key, rest in self._open.items():
+            if rest:
+                click.echo(rest, err=True)
+            self._open[key] = ""
+
+    def see(self, sighting: Sighting) -> None:
+        """Print one sighting."""
+        match sighting:
+            case TaskMoved():
+                self.say(self._task_line(sighting))
+            case StepMoved():
+                self._end_line(sighting.task, sighting.index)
+                self.say(self._step_line(sighting))
+            case Printed():
+                self._print(sighting)
+
+    def _task_line(self, moved: TaskMoved) -> str:
+        reason = f": {moved.reason}" if moved.reason else ""
+        line = f"{moved.deployment}: release {moved.release}, task {moved.task} {moved.state}{reason}"
+        colours = {TaskState.SUCCEEDED: "green", TaskState.FAILED: "red", TaskState.AWAITING_INTERVENTION: "yellow"}
+        return self._styled(line, colours.get(moved.state), bold=True)
+
+    def _step_line(self, moved: StepMoved) -> str:
+        mark, colour = MARKS.get(moved.state, ("·", None))
+        where = f" on {moved.worker}" if moved.worker and moved.state is StepState.RUNNING else ""
+        took = f" in {moved.seconds:.1f} s" if moved.seconds is not None else ""
+        reason = f": {moved.reason}" if moved.reason and moved.state is not StepState.RUNNING else ""
+        line = f"{moved.deployment} {mark} {moved.name} {moved.state}{where}{took}{reason}"
+        return self._styled(line, colour)
+
+    def _print(self, printed: Printed) -> None:
+        record = printed.record
+        if record.kind is Kind.PROGRESS:
+            self.say(f"{printed.deployment} │ {printed.name}: {record.data.decode(errors='replace')} %")
+            return
+        key = (printed.task, printed.index)
+        text = self._open.pop(key, "") + text_of(record)
+        *lines, rest = text.split("\n")
+        for line in lines:
+            click.echo(self._styled(f"{printed.deployment} │ {line}", LEVEL_COLOURS.get(record.level)), err=True)
+        if rest:
+            self._open[key] = rest
+
+    def _end_line(self, task: int, index: int) -> None:
+        rest = self._open.pop((task, index), "")
+        if rest:
+            click.echo(f"│ {rest}", err=True)
+
+    def _styled(self, line: str, colour: str | None, *, bold: bool = False) -> str:
+        return click.style(line, fg=colour, bold=bold) if self._colour and (colour or bold) else line
+
+
+class JsonProgress:
+    """A JSON record on stdout for every move and every printed record."""
+
+    def changed(self, item: Change | Run, outcome: str) -> None:
+        """Print one change or run with its outcome."""
+        if isinstance(item, Run):
+            _record(
+                "queued", deployment=item.deployment, tenant=item.slot.tenant, release=item.release, outcome=outcome
+            )
+        else:
+            _record("applied", address=str(item.address), action=item.action.value, outcome=outcome)
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        _record("message", message=text)
+
+    def finish(self) -> None:
+        """Print nothing: every record was whole."""
+
+    def see(self, sighting: Sighting) -> None:
+        """Print one sighting."""
+        match sighting:
+            case TaskMoved(task, deployment, slot, release, state, reason):
+                _record(
+                    "task", task=task, deployment=deployment, tenant=slot.tenant, release=release,
+                    state=state.value, reason=reason,
+                )  # fmt: skip
+            case StepMoved(task, deployment, index, name, state, worker, reason, seconds):
+                _record(
+                    "step", task=task, deployment=deployment, step=index + 1, name=name, state=state.value,
+                    worker=worker, reason=reason, seconds=seconds,
+                )  # fmt: skip
+            case Printed(task, _, index, name, record):
+                _record("output", task=task, step=index + 1, name=name, stream=record.kind.name.lower(),
+                        level=record.level.name.lower(), text=text_of(record))  # fmt: skip
+
+
+def text_of(record: Record) -> str:
+    """Return a record's text; bytes that are no UTF-8 are shown as the replacement character."""
+    if record.kind is Kind.GAP:
+        return f"… {record.data.decode()} bytes over the output limit were dropped …\n"
+    return record.data.decode(errors="replace")
+
+
+def _record(kind: str, **fields: object) -> None:
+    click.echo(json.dumps({"type": kind, "at": round(time.time(), 3), **fields}, ensure_ascii=False))

@@ -1,0 +1,106 @@
+"""The few git commands that reading needs: fixed arguments, no configuration of people, no hooks, no prompts."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+
+from reconciler.model.errors import ReconcilerError
+
+TIMEOUT = 60.0  # seconds for one command; listing a million files takes five
+BATCH_MAX = 500  # names asked for before answers are read: their 21 KB fit into a pipe, so nobody waits for nobody
+BLOB_MAX = 128 * 2**20  # bytes of a file that is read at all
+
+_SAFE = (
+    "git", "--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
+    "-c", "core.quotePath=false", "-c", "protocol.allow=never",
+)  # fmt: skip
+
+
+class GitFailed(ReconcilerError):
+    """Git could not answer; callers may try without it."""
+
+    def __init__(self, arguments: tuple[str, ...], said: str) -> None:
+        super().__init__(f"git {arguments[0]} failed: {said.strip() or 'it said nothing'}")
+
+
+class GitSlow(ReconcilerError):
+    """Git did not answer in time and was stopped."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"git {command} took longer than {TIMEOUT:g} s and was stopped", "is the disk reachable?")
+
+
+def git(root: Path, *arguments: str) -> bytes:
+    """Run one command in `root` and return its output; raises GitFailed or GitSlow."""
+    with _started(root, arguments, stdin=subprocess.DEVNULL) as process:
+        output, said = process.communicate()
+        if process.returncode < 0:
+            raise GitSlow(arguments[0])
+        if process.returncode:
+            raise GitFailed(arguments, said.decode(errors="replace"))
+        return output
+
+
+def blobs(root: Path, names: Iterable[str]) -> Iterator[bytes]:
+    """Yield the content of blobs in the order of their names, through one process; raises GitFailed or GitSlow."""
+    wanted = list(names)
+    arguments = ("cat-file", "--batch")
+    with _started(root, arguments, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for first in range(0, len(wanted), BATCH_MAX):
+            batch = wanted[first : first + BATCH_MAX]
+            process.stdin.write("".join(f"{name}\n" for name in batch).encode())
+            process.stdin.flush()
+            for name in batch:
+                header = process.stdout.readline().split()
+                if len(header) != 3:
+                    raise GitFailed(arguments, f"the object {name} is missing")
+                yield process.stdout.read(int(header[2]))
+                process.stdout.read(1)
+
+
+@contextmanager
+def _started(root: Path, arguments: tuple[str, ...], stdin: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start git in a process group of its own, which ends with the block or after TIMEOUT."""
+    process = subprocess.Popen(
+        [*_SAFE, *arguments],
+        cwd=root,
+        env=_environment(),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    timer = Timer(TIMEOUT, _kill, [process])
+    timer.daemon = True
+    timer.start()
+    try:
+        with process:
+            try:
+                yield process
+            finally:
+                _kill(process)
+    finally:
+        timer.cancel()
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return kept | {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }

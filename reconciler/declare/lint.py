@@ -1,0 +1,67 @@
+"""Warn about what is allowed and seldom meant: lonely pools, odd names, pools used and empty."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from reconciler.declare.space import Space
+from reconciler.model.diagnostics import Diagnostic
+
+REDUNDANT = 2
+"""Workers below which a production pool has no second machine to go on with."""
+
+
+def warnings(space: Space) -> Iterator[Diagnostic]:
+    """Yield the warnings of a space."""
+    members = Counter(pool for worker in space.of_kind("Worker") for pool in json.loads(worker.spec)["pools"])
+    yield from _small_pools(space, members)
+    yield from _empty_pools(space, members)
+    yield from _odd_names(space)
+
+
+def _small_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
+    for pool in space.of_kind("WorkerPool"):
+        spec = json.loads(pool.spec)
+        count, least = members[pool.address.name], spec.get("minWorkers", 0)
+        if "dynamic" in spec:
+            continue
+        if count < least:
+            message = f"{pool.address} has {count} of at least {least} workers"
+            yield space.warning(pool, ("spec", "minWorkers"), "few-workers", message)
+        elif 0 < count < REDUNDANT and "production" in spec.get("allowedEnvironments", []):
+            message = f"{pool.address} serves production with one worker; nothing takes over when it fails"
+            yield space.warning(pool, ("metadata", "name"), "lonely-worker", message)
+
+
+def _empty_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
+    """Point at each use of a static pool without workers, but for the default one, whose steps run built-in."""
+    for user in space.objects.values():
+        if user.address.kind == "Worker":
+            continue
+        for reference in user.references:
+            pool = space.objects.get(reference.target) if reference.target.kind == "WorkerPool" else None
+            if pool is None or members[pool.address.name]:
+                continue
+            spec = json.loads(pool.spec)
+            if "dynamic" not in spec and not spec.get("default"):
+                message = f"{user.address} uses {pool.address}, which has no workers: its steps cannot run"
+                yield space.warning(user, ("spec", *reference.path), "empty-pool", message)
+
+
+def _odd_names(space: Space) -> Iterator[Diagnostic]:
+    pattern = space.settings.worker_names
+    if pattern is None:
+        return
+    try:
+        wanted = re.compile(pattern)
+    except re.error as problem:
+        declared = next(space.of_kind("Space"))
+        yield space.error(
+            declared, ("spec", "workerNames"), "bad-pattern", f"the pattern is not a regular expression: {problem}"
+        )
+        return
+    for worker in space.of_kind("Worker"):
+        if not wanted.search(worker.address.name):
+            path = ("metadata", "name") if worker.item is None else ("spec", "workers", worker.item, "name")
+            yield space.warning(worker, path, "odd-name", f"{worker.address} does not match workerNames {pattern}")

@@ -1,0 +1,191 @@
+"""A space from its files: find them, parse what changed, check it as a whole, and say everything that is wrong."""
+
+import gc
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from reconciler.declare.cache import ParseCache
+from reconciler.declare.globs import matcher
+from reconciler.declare.source import Entry, Tree, blob_name, open_tree
+from reconciler.declare.space import FieldPath, FileKind, Locate
+from reconciler.model.desired import Declared, DesiredState
+from reconciler.model.diagnostics import Diagnostic, Severity, Span
+from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.spec import Address
+
+SPACE_FILE = "reconcile.yaml"
+"""Where a space says how it is read, at its root."""
+
+PLACES_MAX = 64  # files kept as trees while their faults are located; some megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a space declares, None where it holds errors; every diagnostic, in the order of the files."""
+
+    desired: DesiredState | None
+    diagnostics: tuple[Diagnostic, ...]
+    tree: Tree
+    files: int
+    foreign: int
+
+    def read_source(self, file: str) -> str | None:
+        """Return the text of a file, to show a diagnostic with; None where there is none."""
+        return _source_text(self.tree, file)
+
+
+def load(root: Path, *, rev: str | None = None, cache: Path | None = None, live_paths: Collection[str] = ()) -> Loaded:
+    """Read and check the space at `root`, its files or a commit's.
+
+    `cache` is a folder for what was parsed before; `live_paths` are the files that the live state's objects came
+    from. Raises UsageMistake, GitFailed and GitSlow as `open_tree` does; faults of the declarations are in the
+    result.
+    """
+    with _without_collector():
+        tree = open_tree(root, rev)
+        reading = _Reading(tree, ParseCache.open(cache), frozenset(live_paths))
+        settings = reading.read_space()
+        reading.read_rest(settings)
+        reading.cache.save()
+        return reading.loaded(settings)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the cycle collector from walking a growing forest of trees; they hold no cycles, and it costs a third."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _Reading:
+    """The files of one space while they are read."""
+
+    def __init__(self, tree: Tree, cache: ParseCache, live_paths: frozenset[str]) -> None:
+        self.cache = cache
+        self._tree = tree
+        self._live_paths = live_paths
+        self._declared: dict[str, tuple[Declared, ...]] = {}
+        self._problems: list[Diagnostic] = []
+        self._broken: set[Address] = set()
+        self._hidden = False
+        self._foreign = 0
+
+    def read_space(self) -> SpaceSpec:
+        """Read the space's own file and return its settings, the defaults where it has none."""
+        if SPACE_FILE in self._tree.paths:
+            self._read([SPACE_FILE])
+        spaces = [found for found in self._declared.get(SPACE_FILE, ()) if found.address.kind == "Space"]
+        return SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
+
+    def read_rest(self, settings: SpaceSpec) -> None:
+        """Read every other file that the settings choose."""
+        chosen = matcher(settings.include, settings.exclude)
+        self._read(path for path in self._tree.paths if path != SPACE_FILE and chosen.match(path))
+
+    def _read(self, paths: Iterable[str]) -> None:
+        wanted = []
+        for path in paths:
+            entry = self._tree.paths[path]
+            if fault := _refused(path, entry):
+                self._problems.append(fault)
+            elif not self._known(path, entry):
+                wanted.append(path)
+        for path, data in self._tree.read_many(wanted):
+            self._parse(path, self._tree.paths[path].blob or blob_name(data), data)
+
+    def _known(self, path: str, entry: Entry) -> bool:
+        """Take a file from the cache, if its content is known to it."""
+        return entry.blob is not None and self._take_cached(path, entry.blob)
+
+    def _take_cached(self, path: str, blob: str) -> bool:
+        found = self.cache.get(path, blob)
+        if found is None:
+            return False
+        self._declared[path], foreign = found
+        self._foreign += foreign
+        return True
+
+    def _parse(self, path: str, blob: str, data: bytes) -> None:
+        from reconciler.declare.documents import parse_file
+
+        if self._take_cached(path, blob):
+            return
+        parsed = parse_file(path, data, known_to_live=path in self._live_paths)
+        self._declared[path] = parsed.declared
+        self._problems += parsed.diagnostics
+        self._broken |= parsed.broken
+        self._hidden |= parsed.hidden
+        self._foreign += parsed.foreign
+        if not parsed.diagnostics:
+            self.cache.put(path, blob, parsed.declared, parsed.foreign)
+
+    def loaded(self, settings: SpaceSpec) -> Loaded:
+        """Check the whole and return it."""
+        declared = [found for path in sorted(self._declared) for found in self._declared[path]]
+        self._problems += self._of_the_whole(declared, settings)
+        problems = tuple(sorted(self._problems, key=lambda problem: problem.sort_key))
+        errors = any(problem.severity is Severity.ERROR for problem in problems)
+        desired = None if errors else self._desired(declared, settings)
+        return Loaded(desired, problems, self._tree, len(self._declared), self._foreign)
+
+    def _of_the_whole(self, declared: list[Declared], settings: SpaceSpec) -> Iterator[Diagnostic]:
+        """Yield what is wrong between objects, but not that something is undeclared which a faulty file may hold."""
+        from reconciler.declare.resolve import resolve
+
+        span_of = _locator(self._tree)
+        excused = {
+            span_of(user, ("spec", *use.path))
+            for user in declared
+            if self._broken
+            for use in user.references
+            if use.target in self._broken
+        }
+        for problem in resolve(declared, self._tree.kinds(), span_of, settings):
+            if problem.code != "unknown-reference" or not (self._hidden or problem.span in excused):
+                yield problem
+
+    def _desired(self, declared: list[Declared], settings: SpaceSpec) -> DesiredState:
+        objects = {found.address: found for found in declared}
+        name = next((address.name for address in objects if address.kind == "Space"), "default")
+        return DesiredState(name, settings, objects, self._tree.revision)
+
+
+def _locator(tree: Tree) -> Locate:
+    from reconciler.declare.documents import Places
+
+    @lru_cache(maxsize=PLACES_MAX)
+    def places(file: str) -> Places:
+        return Places(file, tree.read(file))
+
+    def locate(declared: Declared, path: FieldPath) -> Span:
+        return places(declared.position.file).span(declared, path)
+
+    return locate
+
+
+def _refused(path: str, entry: Entry) -> Diagnostic | None:
+    """Say why a chosen path is not read, or None where it is."""
+    if entry.kind is not FileKind.FILE:
+        what = "a symbolic link" if entry.kind is FileKind.LINK else "a submodule"
+        remedy = "put the file itself here, or exclude the path in the Space"
+        return Diagnostic(Span(path), Severity.ERROR, "link", f"{what} is never followed", remedy)
+    if not path.isprintable():
+        shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        message = "the path holds bytes that are not printable text"
+        return Diagnostic(Span(shown), Severity.ERROR, "bad-path", message, "rename the file")
+    return None
+
+
+@lru_cache(maxsize=16)  # diagnostics come file by file
+def _source_text(tree: Tree, file: str) -> str | None:
+    if file not in tree.paths:
+        return None
+    return tree.read(file).decode("utf-8", "replace")

@@ -1,0 +1,137 @@
+"""Check what no document can know alone: names, references, identities, defaults, cycles."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from reconciler.declare.deployments import deployment_problems
+from reconciler.declare.lint import warnings
+from reconciler.declare.processes import process_problems
+from reconciler.declare.space import FieldPath, FileKind, Locate, Space
+from reconciler.declare.variables import variable_problems
+from reconciler.model.desired import Declared
+from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.kinds import IMPLICIT
+from reconciler.model.spec import Address, Reference
+
+
+def resolve(
+    declared: Iterable[Declared], paths: Mapping[str, FileKind], locate: Locate, settings: SpaceSpec
+) -> list[Diagnostic]:
+    """Return every problem between objects, unsorted.
+
+    `declared` come in the order of their files; of two objects in conflict the later one is blamed. Spans point at
+    the field that has to change.
+    """
+    objects: dict[Address, Declared] = {}
+    problems: list[Diagnostic] = []
+    for item in declared:
+        first = objects.setdefault(item.address, item)
+        if first is not item:
+            problems.append(_duplicate(item, first, locate))
+    space = Space(objects, paths, locate, settings)
+    for check in (
+        _dangling, _defaults, _identities, _renames,
+        deployment_problems, variable_problems, process_problems, warnings,
+    ):  # fmt: skip
+        problems += check(space)
+    return problems
+
+
+def _duplicate(item: Declared, first: Declared, locate: Locate) -> Diagnostic:
+    name = ("metadata", "name") if item.item is None else ("spec", "workers", item.item, "name")
+    before = ("metadata", "name") if first.item is None else ("spec", "workers", first.item, "name")
+    return Diagnostic(
+        locate(item, name),
+        Severity.ERROR,
+        "duplicate-name",
+        f"{item.address} is declared twice",
+        "give one of them another name, or remove it",
+        (Related(locate(first, before), "it is declared here first"),),
+    )
+
+
+def _dangling(space: Space) -> Iterator[Diagnostic]:
+    known: dict[str, set[str]] = {}
+    for declared in space.objects.values():
+        for reference in declared.references:
+            if reference.target not in space.objects and reference.target not in IMPLICIT:
+                names = known.setdefault(reference.target.kind, space.names(reference.target.kind))
+                yield _unknown(space, declared, reference, names)
+
+
+def _unknown(space: Space, declared: Declared, reference: Reference, names: set[str]) -> Diagnostic:
+    kind, name = reference.target
+    return space.error(
+        declared,
+        ("spec", *reference.path),
+        "unknown-reference",
+        f'{kind} "{name}" is not declared{did_you_mean(name, names)}',
+    )
+
+
+def _defaults(space: Space) -> Iterator[Diagnostic]:
+    for kind, code in (("WorkerPool", "second-default-pool"), ("MachinePolicy", "second-default-policy")):
+        defaults = [item for item in space.of_kind(kind) if json.loads(item.spec).get("default")]
+        for later in defaults[1:]:
+            yield Diagnostic(
+                space.locate(later, ("spec", "default")),
+                Severity.ERROR,
+                code,
+                f"{later.address} is a second default; a space has one default {kind}",
+                "remove default: true from all but one",
+                (Related(space.locate(defaults[0], ("spec", "default")), f"{defaults[0].address} is the default"),),
+            )
+
+
+def _identities(space: Space) -> Iterator[Diagnostic]:
+    """Find two objects that claim one machine; a worker and a target may share one when all fields agree."""
+    owners: dict[str, tuple[Declared, str]] = {}
+    for declared in (*space.of_kind("Worker"), *space.of_kind("DeploymentTarget")):
+        endpoint = json.loads(declared.spec)["endpoint"]
+        written = json.dumps(endpoint, sort_keys=True)
+        for identity, path in _identities_of(endpoint):
+            owner, other = owners.setdefault(identity, (declared, written))
+            if owner is declared or (owner.address.kind != declared.address.kind and other == written):
+                continue
+            yield Diagnostic(
+                space.locate(declared, (*_root(declared), "endpoint", *path)),
+                Severity.ERROR,
+                "duplicate-identity",
+                f"{declared.address} and {owner.address} have one identity: {identity}",
+                "one machine is declared once; a worker and a target may share it when all endpoint fields agree",
+                (Related(space.locate(owner, (*_root(owner), "endpoint")), f"{owner.address} has it first"),),
+            )
+
+
+def _root(declared: Declared) -> FieldPath:
+    return ("spec",) if declared.item is None else ("spec", "workers", declared.item)
+
+
+def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, FieldPath]]:
+    (kind, facts), *_ = endpoint.items()
+    if kind in {"listening", "ssh"}:
+        port = facts.get("port", 10933 if kind == "listening" else 22)
+        yield f"{facts['host']}:{port}", (kind, "host")
+    if "subscription" in facts:
+        yield str(facts["subscription"]), (kind, "subscription")
+    thumbprints = facts.get("thumbprints", [])
+    if isinstance(thumbprints, list):
+        for index, thumbprint in enumerate(thumbprints):
+            yield str(thumbprint), (kind, "thumbprints", index)
+
+
+def _renames(space: Space) -> Iterator[Diagnostic]:
+    for declared in space.objects.values():
+        if declared.renamed_from is None:
+            continue
+        former = Address(declared.address.kind, declared.renamed_from)
+        if former in space.objects:
+            path = ("metadata", "renamedFrom") if declared.item is None else (*_root(declared), "renamedFrom")
+            yield space.error(
+                declared,
+                path,
+                "rename-conflict",
+                f"{declared.address} says that it was called {former.name}, and {former} is still declared",
+                "remove the old document, or the renamedFrom line",
+            )

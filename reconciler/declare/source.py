@@ -1,0 +1,231 @@
+"""Where declarations come from: a working tree, a commit, or a folder outside Git; the only I/O of this package."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from reconciler.declare.git import BLOB_MAX, GitFailed, blobs, git
+from reconciler.declare.space import FileKind
+from reconciler.model.errors import UsageMistake
+
+ENTRIES_MAX = 1_000_000  # paths of a tree: far above the largest repository that is read in seconds
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of a tree; `blob` is Git's name for its content, None where a file differs from what Git holds."""
+
+    kind: FileKind
+    blob: str | None = None
+    stored: bool = False
+    """True where the content is only in Git: in a commit, or left out by a sparse checkout."""
+
+
+class Tree:
+    """The paths of one state of a space, and their content."""
+
+    def __init__(
+        self, root: Path, paths: Mapping[str, Entry], head: str, committed: bool, first: Callable[[], str]
+    ) -> None:
+        self.root = root
+        self.paths = paths
+        self._head = head
+        self._committed = committed
+        self._first = first
+
+    @cached_property
+    def revision(self) -> str:
+        """The commit, or `tree:` and a digest where the files differ from HEAD or are outside Git.
+
+        The digest covers path, kind and content of every file.
+        """
+        return self._head if self._committed else f"tree:{self._digest()}"
+
+    @cached_property
+    def first_commit(self) -> str:
+        """The commit that the history began with, which all clones share; empty outside Git."""
+        return self._first() if self._head else ""
+
+    def is_link(self, path: str) -> bool:
+        """Say whether a path is a symbolic link or a submodule, which are never followed."""
+        return path in self.paths and self.paths[path].kind is not FileKind.FILE
+
+    def kinds(self) -> Mapping[str, FileKind]:
+        """Return what each path is."""
+        return {path: entry.kind for path, entry in self.paths.items()}
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file, cut after BLOB_MAX bytes; raises KeyError for a path that is not in the tree."""
+        return next(content for _, content in self.read_many([path]))
+
+    def read_many(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield path and content of each file; what vanished meanwhile is left out."""
+        stored = []
+        for path in paths:
+            entry = self.paths[path]
+            if entry.stored:
+                stored.append((path, entry.blob))
+            elif (content := self._content(path)) is not None:
+                yield path, content
+        names = [blob for _, blob in stored if blob is not None]
+        if names:
+            yield from zip((path for path, _ in stored), blobs(self.root, names), strict=True)
+
+    def _content(self, path: str) -> bytes | None:
+        """Read a regular file without following a link; a link put there meanwhile counts as vanished."""
+        try:
+            number = os.open(f"{self.root}/{path}", _READ)
+        except OSError:
+            return None
+        try:
+            found = os.fstat(number)
+            return _all_of(number, min(found.st_size, BLOB_MAX)) if stat.S_ISREG(found.st_mode) else None
+        finally:
+            os.close(number)
+
+    def _digest(self) -> str:
+        whole = hashlib.sha256()
+        for path in sorted(self.paths):
+            entry = self.paths[path]
+            content = entry.blob or blob_name((self._content(path) or b"") if entry.kind is FileKind.FILE else b"")
+            whole.update(f"{entry.kind} {content} {path}\0".encode(errors="surrogateescape"))
+        return whole.hexdigest()
+
+
+def _all_of(number: int, size: int) -> bytes:
+    """Read `size` bytes, fewer where the file ends before."""
+    content = os.read(number, size)
+    while len(content) < size and (more := os.read(number, size - len(content))):
+        content += more
+    return content
+
+
+def blob_name(content: bytes) -> str:
+    """Return the name that Git gives to a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def open_tree(root: Path, rev: str | None = None) -> Tree:
+    """Return the tree of `root`: its files, or a commit's where `rev` names one.
+
+    Raises UsageMistake where there is no such folder or commit, GitFailed and GitSlow where Git cannot answer.
+    """
+    root = root.resolve()
+    if not root.is_dir():
+        raise UsageMistake(f"{root} is not a folder", "name a folder with -C")
+    if rev is not None:
+        return _commit_tree(root, rev)
+    if not _inside_git(root):
+        return Tree(root, dict(_walked(root)), head="", committed=False, first=str)
+    return _working_tree(root)
+
+
+def _inside_git(root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
+def _commit_tree(root: Path, rev: str) -> Tree:
+    try:
+        commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}").decode().strip()
+    except GitFailed as error:
+        raise UsageMistake(f'"{rev}" is not a commit of the repository at {root}', "git log shows them") from error
+    paths = dict(_listed(git(root, "ls-tree", "-r", "-z", commit)))
+    return Tree(root, paths, commit, committed=True, first=lambda: _first_commit(root, commit))
+
+
+def _listed(output: bytes) -> Iterator[tuple[str, Entry]]:
+    """Yield the entries of `ls-tree -z`: mode, type and name, a tab, the path."""
+    for line in _records(output):
+        facts, _, path = line.partition("\t")
+        mode, _, name = facts.split(" ")
+        yield path, Entry(_kind(mode), name, stored=True)
+
+
+def _working_tree(root: Path) -> Tree:
+    flags = ("-z", "-c", "-o", "-m", "-d", "-v", "--stage", "--exclude-standard")
+    paths = _indexed(_records(git(root, "ls-files", *flags)), root)
+    try:
+        head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").decode().strip()
+    except GitFailed:
+        return Tree(root, paths, head="", committed=False, first=str)
+    committed = dict(_listed(git(root, "ls-tree", "-r", "-z", head)))
+    same = committed.keys() == paths.keys() and all(
+        paths[path].blob == entry.blob and paths[path].kind is entry.kind for path, entry in committed.items()
+    )
+    return Tree(root, paths, head, same, first=lambda: _first_commit(root, head))
+
+
+def _indexed(records: Iterable[str], root: Path) -> dict[str, Entry]:
+    """Read `ls-files -v --stage`: a status, mode, blob, stage, a tab, the path; or `? ` and an untracked path.
+
+    A path stands there once more for each thing that is wrong with it: changed (C), removed (R), unmerged (M).
+    """
+    paths: dict[str, Entry] = {}
+    for line in records:
+        status, rest = line[0], line[2:]
+        if status == "?":
+            paths[rest.rstrip("/")] = Entry(_kind_on_disk(root, rest))
+            continue
+        facts, _, path = rest.partition("\t")
+        mode, name, _ = facts.split(" ")
+        match status:
+            case "H":
+                paths[path] = Entry(_kind(mode), name)
+            case "S":  # left out by a sparse checkout: Git alone has it
+                paths[path] = Entry(_kind(mode), name, stored=True)
+            case "R":
+                paths.pop(path, None)
+            case "C" if path in paths and mode == "160000":
+                paths[path] = Entry(FileKind.SUBMODULE)
+            case "C" if path not in paths:
+                continue  # removed: listed as R before
+            case _:  # changed, unmerged, or assumed unchanged, which proves nothing
+                paths[path] = Entry(_kind_on_disk(root, path))
+    return paths
+
+
+def _records(output: bytes) -> list[str]:
+    """Split at NUL; a path that is not UTF-8 keeps its bytes as surrogates. Raises UsageMistake for too many."""
+    if output.count(b"\0") > ENTRIES_MAX:
+        raise UsageMistake(f"more than {ENTRIES_MAX:,} files are listed", "make a folder of the repository the space")
+    return output.decode(errors="surrogateescape").split("\0")[:-1]
+
+
+def _kind(mode: str) -> FileKind:
+    return {"120000": FileKind.LINK, "160000": FileKind.SUBMODULE}.get(mode, FileKind.FILE)
+
+
+def _kind_on_disk(root: Path, path: str) -> FileKind:
+    if path.endswith("/"):
+        return FileKind.SUBMODULE  # a repository inside this one
+    try:
+        mode = os.lstat(f"{root}/{path}").st_mode
+    except OSError:
+        return FileKind.FILE
+    return FileKind.LINK if stat.S_ISLNK(mode) else FileKind.FILE
+
+
+def _first_commit(root: Path, commit: str) -> str:
+    roots = git(root, "rev-list", "--max-parents=0", "--first-parent", commit, "--").decode().split()
+    return roots[-1] if roots else ""
+
+
+def _walked(root: Path) -> Iterator[tuple[str, Entry]]:
+    """Yield the files of a folder outside Git; hidden folders and what is no file are left out."""
+    for folder, names, files in os.walk(root):
+        inside = os.path.relpath(folder, root)
+        prefix = "" if inside == "." else f"{inside}/"
+        links = [name for name in names if os.path.islink(f"{folder}/{name}")]
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in sorted(files + links):
+            mode = os.lstat(f"{folder}/{name}").st_mode
+            if stat.S_ISLNK(mode):
+                yield prefix + name, Entry(FileKind.LINK)
+            elif stat.S_ISREG(mode):
+                yield prefix + name, Entry(FileKind.FILE)

@@ -1,0 +1,151 @@
+"""Check variables: one meaning each, no tie between scopes, nothing sensitive in clear, pools that exist."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from reconciler.declare.space import FieldPath, Space
+from reconciler.model.desired import Declared
+from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.organisation import TenantSpec, VariableSetSpec
+from reconciler.model.spec import Address
+from reconciler.model.variables import ScopedValue, SecretSource, Variable
+from reconciler.model.work import ProjectSpec
+from reconciler.schedule.variables import Sourced, find_ties, prefix_conflicts, visible
+
+OWNERS: Mapping[str, type[ProjectSpec | VariableSetSpec | TenantSpec]] = {
+    "Project": ProjectSpec,
+    "VariableSet": VariableSetSpec,
+    "Tenant": TenantSpec,
+}
+"""Kinds that declare variables."""
+
+
+def variable_problems(space: Space) -> Iterator[Diagnostic]:
+    """Yield the problems of every declared variable."""
+    for kind, model in OWNERS.items():
+        for declared in space.of_kind(kind):
+            if '"variables":' in declared.spec:
+                yield from _of_owner(space, declared, model.parse(declared.spec).variables)
+    for declared in space.of_kind("Project"):
+        yield from _ties(space, declared)
+
+
+def _of_owner(space: Space, declared: Declared, variables: tuple[Variable, ...]) -> Iterator[Diagnostic]:
+    yield from _twice(space, declared, variables)
+    for index, variable in enumerate(variables):
+        for path, scoped in _values(index, variable):
+            yield from _value_problems(space, declared, variable, path, scoped)
+
+
+def _twice(space: Space, declared: Declared, variables: tuple[Variable, ...]) -> Iterator[Diagnostic]:
+    seen: dict[str, int] = {}
+    for index, variable in enumerate(variables):
+        first = seen.setdefault(variable.name, index)
+        if first != index:
+            yield Diagnostic(
+                space.locate(declared, ("spec", "variables", index, "name")),
+                Severity.ERROR,
+                "duplicate-variable",
+                f"the variable {variable.name} is declared twice in {declared.address}",
+                "write both values under one `values`, each with its scope",
+                (Related(space.locate(declared, ("spec", "variables", first, "name")), "it is declared here first"),),
+            )
+    for shorter, longer in prefix_conflicts(seen):
+        message = f"{shorter} is a variable and the beginning of {longer}; templates could not tell them apart"
+        yield space.error(declared, ("spec", "variables", seen[longer], "name"), "variable-prefix", message)
+
+
+def _values(index: int, variable: Variable) -> Iterator[tuple[FieldPath, ScopedValue]]:
+    root: FieldPath = ("spec", "variables", index)
+    if variable.value is not None:
+        yield root, ScopedValue(value=variable.value)
+    for number, scoped in enumerate(variable.values or ()):
+        yield (*root, "values", number), scoped
+
+
+def _value_problems(
+    space: Space, declared: Declared, variable: Variable, path: FieldPath, scoped: ScopedValue
+) -> Iterator[Diagnostic]:
+    value = scoped.value
+    if variable.type == "sensitive" and isinstance(value, str):
+        yield space.error(
+            declared,
+            (*path, "value"),
+            "secret-in-clear",
+            f"the sensitive variable {variable.name} is written in clear",
+            "name where it comes from, such as value: {env: NAME}, {file: PATH}, {command: [...]} or an age: text",
+        )
+    if variable.type != "sensitive" and isinstance(value, SecretSource) and value.env is None:
+        message = f"only a sensitive variable comes from {_source_name(value)}; a plain one may come from env"
+        yield space.error(declared, (*path, "value"), "source-not-allowed", message)
+    if variable.type == "workerPool":
+        yield from _pool_problems(space, declared, variable, path, scoped)
+    yield from _scope_problems(space, declared, path, scoped)
+
+
+def _source_name(source: SecretSource) -> str:
+    return next(name for name in ("env", "file", "age", "command", "source") if getattr(source, name) is not None)
+
+
+def _pool_problems(
+    space: Space, declared: Declared, variable: Variable, path: FieldPath, scoped: ScopedValue
+) -> Iterator[Diagnostic]:
+    if scoped.scope.targets or scoped.scope.target_tags:
+        field = "targets" if scoped.scope.targets else "targetTags"
+        message = f"the worker-pool variable {variable.name} is scoped to {field}; a pool is chosen before any target"
+        yield space.error(declared, (*path, "scope", field), "pool-scope", message)
+    name = scoped.value
+    if isinstance(name, str) and name != "default" and Address("WorkerPool", name) not in space.objects:
+        message = f'WorkerPool "{name}" is not declared{did_you_mean(name, space.names("WorkerPool"))}'
+        yield space.error(declared, (*path, "value"), "unknown-reference", message)
+
+
+def _scope_problems(space: Space, declared: Declared, path: FieldPath, scoped: ScopedValue) -> Iterator[Diagnostic]:
+    processes = space.names("Project") | space.names("Runbook")
+    for index, name in enumerate(scoped.scope.processes):
+        if name not in processes:
+            message = f'no project or runbook is called "{name}"{did_you_mean(name, processes)}'
+            yield space.error(declared, (*path, "scope", "processes", index), "unknown-reference", message)
+    if scoped.scope.steps and declared.address.kind == "Project":
+        steps = {step.key for step in ProjectSpec.parse(declared.spec).process}
+        for index, key in enumerate(scoped.scope.steps):
+            if key not in steps:
+                message = f'{declared.address} has no step "{key}"{did_you_mean(key, steps)}'
+                yield space.error(declared, (*path, "scope", "steps", index), "unknown-step", message)
+
+
+def _ties(space: Space, project: Declared) -> Iterator[Diagnostic]:
+    """Find values that hold alike in one project: its own, or those of the sets that it takes."""
+    spec = ProjectSpec.parse(project.spec)
+    sets = {
+        name: VariableSetSpec.parse(space.objects[Address("VariableSet", name)].spec)
+        for name in spec.variable_sets
+        if Address("VariableSet", name) in space.objects
+    }
+    tenants = {item.address.name: json.loads(item.spec).get("tags", []) for item in space.of_kind("Tenant")}
+    targets = {item.address.name: json.loads(item.spec).get("tags", []) for item in space.of_kind("DeploymentTarget")}
+    for tie in find_ties(visible(project.address.name, spec, sets), tenants, targets):
+        later, earlier = _place(space, tie.second, tie.second_index), _place(space, tie.first, tie.first_index)
+        if later is None or earlier is None:
+            continue
+        yield Diagnostic(
+            space.locate(*later),
+            Severity.ERROR,
+            "ambiguous-variable",
+            tie.sentence,
+            "narrow the scope of one of them, or remove it",
+            (Related(space.locate(*earlier), "the other value is here"),),
+        )
+
+
+def _place(space: Space, sourced: Sourced, index: int) -> tuple[Declared, FieldPath] | None:
+    for kind in ("Project", "VariableSet"):
+        owner = space.objects.get(Address(kind, sourced.owner))
+        if owner is None:
+            continue
+        variables = OWNERS[kind].parse(owner.spec).variables
+        for number, variable in enumerate(variables):
+            if variable == sourced.variable:
+                inner: FieldPath = ("values", index) if variable.values is not None else ()
+                return owner, ("spec", "variables", number, *inner, "value")
+    return None

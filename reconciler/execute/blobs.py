@@ -1,0 +1,70 @@
+"""Blobs on the server: files named by their SHA-256, sent to workers and received from them."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from reconciler.protocol.frames import FileBytes, cut
+from reconciler.protocol.messages import PIECE_BYTES_MAX, Get
+from reconciler.protocol.tickets import Digest
+
+
+class WrongBlobError(Exception):
+    """A file was received whole and is not what its digest says."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"file {digest[:12]}…: other bytes than announced came from the worker; run the step again")
+
+
+def blob_path(blobs: Path, digest: Digest) -> Path:
+    """Return where the file `digest` is, or would be."""
+    return blobs / digest[:2] / digest
+
+
+def pieces(blobs: Path, get: Get) -> list[FileBytes]:
+    """Read what `get` asks for, at most `PIECE_BYTES_MAX`; raise `OSError` if the blob cannot be read."""
+    with blob_path(blobs, get.digest).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(get.offset)
+        return cut(get.digest, get.offset, file.read(min(get.length, PIECE_BYTES_MAX)), size)
+
+
+class IncomingBlob:
+    """One file on its way in: nothing stands under its name before every byte is there, right and durable."""
+
+    def __init__(self, blobs: Path, digest: Digest) -> None:
+        self._path = blob_path(blobs, digest)
+        self._partial = self._path.with_suffix(".partial")
+        self._digest = digest
+        self._hash = hashlib.sha256()
+        self.length = 0
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = self._partial.open("wb")
+
+    def add(self, frame: FileBytes) -> bool:
+        """Take the next piece and say whether the file is complete; raise `WrongBlobError`, `OSError`."""
+        if frame.offset != self.length:
+            return False
+        self._file.write(frame.data)
+        self._hash.update(frame.data)
+        self.length += len(frame.data)
+        if frame.last:
+            self._publish()
+        return frame.last
+
+    def close(self) -> None:
+        """Drop what came so far, unless it is complete."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _publish(self) -> None:
+        if self._hash.hexdigest() != self._digest:
+            raise WrongBlobError(self._digest)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._partial.rename(self._path)
+        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

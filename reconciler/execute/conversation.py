@@ -1,0 +1,239 @@
+"""One connection to an agent: frames in and out, logs acknowledged when durable, files both ways."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.execute.blobs import IncomingBlob, WrongBlobError, blob_path, pieces
+from reconciler.execute.carriers import Connection
+from reconciler.execute.logs import LogGapError, LogStore
+from reconciler.protocol import messages
+from reconciler.protocol.frames import FileBytes, FrameError, LogBytes
+from reconciler.protocol.messages import PIECE_BYTES_MAX, Message
+from reconciler.protocol.objects import MalformedError
+from reconciler.protocol.session import SILENT_INTERVALS, Connected, Event, ProtocolError, ServerSession
+from reconciler.protocol.tickets import Artifact, Digest, Final, TicketId, TicketReport
+
+PING_INTERVAL = 5.0  # seconds; three of them without a byte end the conversation
+READ_BYTES = 256 << 10  # per wakeup: few wakeups in a flood, little memory in a crowd
+HANDSHAKE_SECONDS = 15.0  # an agent that was just started reads its tickets first
+
+
+class ConversationEndedError(Exception):
+    """The connection is of no further use; the sentence says why."""
+
+
+class Listener(Protocol):
+    """What a conversation tells the link, in order."""
+
+    async def on_connected(self, event: Connected, say: Callable[[Message], None]) -> None:
+        """Take the inventory; `say` sends messages while the conversation lasts."""
+
+    async def on_report(self, report: TicketReport) -> None:
+        """Take the state of one ticket."""
+
+    async def on_finished(self, final: Final) -> None:
+        """Take a final whose log and artifacts are stored."""
+
+    async def on_logged(self, ticket: TicketId, length: int) -> None:
+        """Take the durable length of a log."""
+
+
+class Conversation:
+    """The server's end of one connection, from HELLO to its end."""
+
+    def __init__(
+        self, connection: Connection, epoch_floor: int, listener: Listener, logs: LogStore, blobs: Path
+    ) -> None:
+        self._reader, self._writer = connection.reader, connection.writer
+        self._session = ServerSession(epoch_floor, PING_INTERVAL)
+        self._listener = listener
+        self._logs = logs
+        self._blobs = blobs
+        self._tasks = asyncio.TaskGroup()
+        self._finals: dict[TicketId, Final] = {}  # waiting for the rest of their log
+        self._settled: set[TicketId] = set()
+        self._incoming: dict[Digest, tuple[IncomingBlob, TicketId, asyncio.Future[None]]] = {}
+        self._unacknowledged: set[TicketId] = set()
+        self._log_grown = asyncio.Event()
+
+    async def run(self) -> None:
+        """Hold the conversation; it always ends with `ConversationEndedError`, in an exception group."""
+        try:
+            async with self._tasks:
+                self._tasks.create_task(self._ping())
+                self._tasks.create_task(self._acknowledge())
+                await self._read()
+        except* (ConnectionError, FrameError, ProtocolError, MalformedError) as group:
+            raise ConversationEndedError(str(group.exceptions[0])) from group
+        finally:
+            for blob, _, _ in self._incoming.values():
+                blob.close()
+            self._writer.close()
+
+    def say(self, message: Message) -> None:
+        """Send one message; what the agent has not yet read is bounded by the number of tickets."""
+        self._session.send(message)
+        self._flush()
+
+    async def _read(self) -> None:
+        patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * PING_INTERVAL)
+        while True:
+            try:
+                async with asyncio.timeout(patience):
+                    data = await self._reader.read(READ_BYTES)
+            except TimeoutError:
+                raise ConversationEndedError(f"nothing was heard from the agent for {patience:g} s") from None
+            if not data:
+                raise ConversationEndedError("the agent closed the connection")
+            for event in self._session.receive(data):
+                await self._on(event)
+            self._flush()
+            await self._writer.drain()
+
+    async def _on(self, event: Event) -> None:
+        match event:
+            case LogBytes():
+                self._on_log(event)
+            case FileBytes():
+                self._on_file(event)
+            case messages.State(report):
+                await self._listener.on_report(report)
+            case messages.Finished(final):
+                self._finals[final.ticket] = final
+                self._settle_if_complete(final.ticket)
+            case Connected():
+                await self._listener.on_connected(event, self.say)
+            case messages.Get():
+                self._serve(event)
+            case messages.Missing(digest, text):
+                self._fail_fetch(digest, text)
+            case messages.Ping(sent):
+                self._session.send(messages.Pong(sent))
+            case messages.Bye(reason):
+                raise ConversationEndedError(f"the agent said goodbye: {reason}")
+            case _:
+                pass  # a pong has done its work by arriving; the rest only a server says
+
+    # Logs.
+
+    def _on_log(self, frame: LogBytes) -> None:
+        if frame.ticket in self._settled:
+            return
+        try:
+            self._logs.append(frame.ticket, frame.offset, frame.data)
+        except LogGapError as error:
+            self._session.send(messages.Rewind(frame.ticket, error.length))
+            return
+        self._unacknowledged.add(frame.ticket)
+        self._log_grown.set()
+        self._settle_if_complete(frame.ticket)
+
+    async def _acknowledge(self) -> None:
+        while True:
+            await self._log_grown.wait()
+            self._log_grown.clear()
+            batch = self._unacknowledged - self._settled
+            self._unacknowledged.clear()
+            for ticket in batch:
+                if ticket in self._settled:
+                    continue
+                length = await self._logs.durable(ticket)
+                self.say(messages.LogAck(ticket, length))
+                await self._listener.on_logged(ticket, length)
+
+    # Endings.
+
+    def _settle_if_complete(self, ticket: TicketId) -> None:
+        final = self._finals.get(ticket)
+        if final is not None and self._logs.received(ticket) >= final.log_length:
+            del self._finals[ticket]
+            self._tasks.create_task(self._settle(final))
+
+    async def _settle(self, final: Final) -> None:
+        """Pass `final` on once its log is verified and durable and its artifacts are blobs."""
+        ticket = final.ticket
+        if self._logs.received(ticket) != final.log_length or self._logs.digest(ticket) != final.log_digest:
+            self._logs.rewind(ticket)
+            self._finals[ticket] = final
+            self.say(messages.Rewind(ticket, 0))
+            return
+        length = await self._logs.durable(ticket)
+        stored: list[Artifact] = []
+        notes = [final.message] if final.message else []
+        for artifact in final.artifacts:
+            try:
+                await self._fetch(artifact.digest, ticket)
+                stored.append(artifact)
+            except (FetchError, WrongBlobError, OSError) as error:
+                notes.append(f"artifact {artifact.name} could not be stored: {error}")
+        self._settled.add(ticket)
+        self._logs.close(ticket)
+        await self._listener.on_logged(ticket, length)
+        if len(stored) < len(final.artifacts):
+            final = _with(final, tuple(stored), " ".join(notes))
+        await self._listener.on_finished(final)
+
+    # Files.
+
+    async def _fetch(self, digest: Digest, ticket: TicketId) -> None:
+        if blob_path(self._blobs, digest).exists():
+            return
+        if digest not in self._incoming:
+            done = asyncio.get_running_loop().create_future()
+            self._incoming[digest] = (IncomingBlob(self._blobs, digest), ticket, done)
+            self.say(messages.Get(digest, 0, PIECE_BYTES_MAX, ticket))
+        await asyncio.shield(self._incoming[digest][2])
+
+    def _on_file(self, frame: FileBytes) -> None:
+        blob, ticket, done = self._incoming.get(frame.digest, (None, None, None))
+        if blob is None or done is None:
+            return
+        try:
+            complete = blob.add(frame)
+        except (WrongBlobError, OSError) as error:
+            self._fail_fetch(frame.digest, str(error))
+            return
+        if complete:
+            del self._incoming[frame.digest]
+            blob.close()
+            done.set_result(None)
+        elif blob.length % PIECE_BYTES_MAX == 0 and frame.data:
+            self._session.send(messages.Get(frame.digest, blob.length, PIECE_BYTES_MAX, ticket))
+
+    def _fail_fetch(self, digest: Digest, text: str) -> None:
+        blob, _, done = self._incoming.pop(digest, (None, None, None))
+        if blob is not None and done is not None:
+            blob.close()
+            done.set_exception(FetchError(text))
+
+    def _serve(self, get: messages.Get) -> None:
+        try:
+            for piece in pieces(self._blobs, get):
+                self._session.send_data(piece)
+        except OSError as error:
+            self._session.send(messages.Missing(get.digest, f"the server cannot read it: {error.strerror}"))
+
+    # Life.
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            self.say(messages.Ping(time.monotonic()))
+
+    def _flush(self) -> None:
+        data = self._session.outgoing()
+        if data and not self._writer.is_closing():
+            self._writer.write(data)
+
+
+class FetchError(Exception):
+    """A file that a worker announced did not come."""
+
+
+def _with(final: Final, artifacts: tuple[Artifact, ...], message: str) -> Final:
+    return Final(
+        final.ticket, final.ending, final.log_length, final.log_digest, final.outputs, artifacts, final.usage, message
+    )

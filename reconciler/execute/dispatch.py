@@ -1,0 +1,178 @@
+"""Run what is queued: tasks leave the queue, their runs are conducted, and workers' reports find their way to them."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from reconciler.execute.grounds import Grounds
+from reconciler.execute.queue_facts import QueueFacts, queue_facts
+from reconciler.execute.task_run import TaskRun
+from reconciler.execute.watching import TaskMoved
+from reconciler.model.live import AttemptState, Task, TaskId, TaskState
+from reconciler.protocol.tickets import Digest, Final, Lost, TicketId, TicketReport
+from reconciler.schedule import queue
+from reconciler.store import attempts, tasks
+from reconciler.store.database import Transaction
+
+LOOK_AGAIN = 5.0
+"""Seconds after which the queue is looked at even if nobody woke it: time itself ends some waits."""
+
+NO_LOG = Digest(hashlib.sha256(b"").hexdigest())
+
+
+class Dispatcher:
+    """Conducts every unfinished task of a store; may be killed at any line and begun again."""
+
+    def __init__(self, grounds: Grounds) -> None:
+        self._grounds = grounds
+        self._runs: dict[TaskId, TaskRun] = {}
+        self._wake = asyncio.Event()
+        self._accepting = True
+        self._waiting: Mapping[TaskId, queue.Waits] = {}
+
+    async def resume(self) -> None:
+        """Take up the tasks that were running; to be done before any worker is met, so that its reports find them."""
+        facts = await self._grounds.store.read(queue_facts)
+        for task in facts.running:
+            run = TaskRun(task, facts.pins[task.id], self._grounds)
+            await run.load()
+            self._runs[task.id] = run
+
+    async def run(self) -> None:
+        """Dispatch until cancelled; running scripts outlive it."""
+        async with asyncio.TaskGroup() as conductors:
+            for run in list(self._runs.values()):
+                conductors.create_task(self._conduct(run))
+            while True:
+                self._wake.clear()
+                await self._look(conductors)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_AGAIN):
+                        await self._wake.wait()
+
+    def wake(self) -> None:
+        """Look at the queue and at every running task again: something was written."""
+        self._wake.set()
+        for run in self._runs.values():
+            run.wake()
+
+    def stop_starting(self) -> None:
+        """Start nothing new: no task, no step; what runs goes on under its shim."""
+        self._accepting = False
+        for run in self._runs.values():
+            run.hold()
+
+    async def settled(self, wanted: set[TaskId], *, people: bool) -> bool:
+        """Wait until each wanted task has ended or cannot go on by itself; `people` says whether persons are awaited.
+
+        Returns False where some task waits for a person.
+        """
+        while True:
+            pulse = self._grounds.changed.next()
+            unfinished = {task.id: task for task in await self._grounds.store.read(tasks.unfinished)}
+            ours = [task for task in unfinished.values() if task.id in wanted]
+            if not any(queue.moves(task, unfinished, self._waiting, people=people) for task in ours):
+                return not any(task.state is TaskState.AWAITING_INTERVENTION for task in ours)
+            await pulse.wait()
+
+    async def _conduct(self, run: TaskRun) -> None:
+        await run.conduct()
+        del self._runs[run.task.id]
+        self._grounds.changed.notify()
+        self._wake.set()
+
+    async def _look(self, conductors: asyncio.TaskGroup) -> None:
+        """Let every task start that may, and record why each other one waits."""
+        facts = await self._grounds.store.read(queue_facts)
+        now = time.time()
+        queued = [task for task in facts.queued if not await self._expired(task, now)]
+        decision = queue.decide(queued, facts.running, facts.conditions(now), facts.tags())
+        await self._record_waits(queued, decision.waiting)
+        if self._accepting:
+            for task in queued:
+                if task.id in decision.start and task.id not in self._runs:
+                    await self._begin(task, facts, conductors)
+
+    async def _begin(self, task: Task, facts: QueueFacts, conductors: asyncio.TaskGroup) -> None:
+        run = TaskRun(task, facts.pins[task.id], self._grounds)
+        self._runs[task.id] = run
+        await run.begin()
+        conductors.create_task(self._conduct(run))
+
+    async def _expired(self, task: Task, now: float) -> bool:
+        if task.cancel_by:
+            await self._end_queued(task, TaskState.CANCELLED, f"cancelled by {task.cancel_by}")
+        elif now - task.queued_at >= queue.QUEUED_MAX:
+            await self._end_queued(task, TaskState.TIMED_OUT, "it was queued for 24 hours")
+        else:
+            return False
+        return True
+
+    async def _end_queued(self, task: Task, state: TaskState, reason: str) -> None:
+        await self._grounds.store.write(lambda tx: tasks.set_state(tx, task.id, state, reason, time.time()))
+        self._grounds.watcher.see(TaskMoved(task.id, task.deployment, task.slot, task.release, state, reason))
+        self._grounds.changed.notify()
+
+    async def _record_waits(self, queued: list[Task], waiting: Mapping[TaskId, queue.Waits]) -> None:
+        if waiting == self._waiting:
+            return
+        self._waiting = waiting
+        changed = [task for task in queued if task.id in waiting and task.reason != waiting[task.id].reason]
+
+        def work(tx: Transaction) -> None:
+            for task in changed:
+                tasks.set_state(tx, task.id, TaskState.QUEUED, waiting[task.id].reason, time.time())
+
+        await self._grounds.store.write(work)
+        for task in changed:
+            reason = waiting[task.id].reason
+            self._grounds.watcher.see(
+                TaskMoved(task.id, task.deployment, task.slot, task.release, TaskState.QUEUED, reason)
+            )
+        self._grounds.changed.notify()
+
+    # What workers report.
+
+    async def connected(self, worker: str, epoch: int, reports: Mapping[TicketId, TicketReport]) -> None:
+        """Compare a worker's inventory with its live attempts: one that had started and is gone is lost.
+
+        Tickets that nobody waits for are forgotten.
+        """
+        await self._grounds.store.write(lambda tx: attempts.set_worker_epoch(tx, worker, epoch))
+        live = [item for item in await self._grounds.store.read(attempts.live_attempts) if item.worker == worker]
+        for attempt in live:
+            ticket = TicketId(attempt.ticket)
+            if attempt.state is AttemptState.RUNNING and ticket not in reports:
+                reason = f"the worker {worker} no longer knows the attempt; its effects are unknown"
+                await self.finished(worker, Final(ticket, Lost(reason), 0, NO_LOG))
+        for ticket in reports.keys() - {TicketId(attempt.ticket) for attempt in live}:
+            self._grounds.links[worker].forget(ticket)
+        for report in reports.values():
+            await self.reported(worker, report)
+
+    async def reported(self, worker: str, report: TicketReport) -> None:
+        """Pass the state of a ticket to the run that it belongs to."""
+        run = self._run_of(report.ticket)
+        if run is not None:
+            await run.take_report(report)
+
+    async def finished(self, worker: str, final: Final) -> None:
+        """Pass how a ticket ended to its run; a late one has no effect and is forgotten."""
+        run = self._run_of(final.ticket)
+        if run is not None:
+            await run.take_final(final)
+        self._grounds.links[worker].forget(final.ticket)
+
+    async def disconnected(self, worker: str, reason: str) -> None:
+        """Do nothing: attempts outlive a session, and the next inventory tells of them."""
+
+    async def logged(self, worker: str, ticket: TicketId, length: int) -> None:
+        """Show what was printed since, if anyone watches."""
+        run = self._run_of(ticket)
+        if run is not None:
+            run.take_log(ticket)
+
+    def _run_of(self, ticket: TicketId) -> TaskRun | None:
+        return next((run for run in self._runs.values() if run.owns(ticket)), None)

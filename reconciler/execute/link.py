@@ -1,0 +1,190 @@
+"""The link to one worker: desired states of its tickets, kept across reconnects, and what the worker reports."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.execute.carriers import Carrier, CarrierError
+from reconciler.execute.conversation import Conversation, ConversationEndedError
+from reconciler.execute.logs import LogStore
+from reconciler.protocol import messages
+from reconciler.protocol.messages import Message
+from reconciler.protocol.session import Connected, Desire, verbs
+from reconciler.protocol.tickets import (
+    Declined,
+    Ended,
+    Final,
+    Lost,
+    Running,
+    Secrets,
+    TicketId,
+    TicketReport,
+    TicketSpec,
+    TicketState,
+)
+
+BACKOFF_FIRST = 0.05  # seconds before a carrier is opened again; doubles, with full jitter
+BACKOFF_LONGEST = 30.0  # a worker that is back is found within this
+
+
+class Intake(Protocol):
+    """What the dispatcher is told, in the order in which it happened on the worker."""
+
+    async def connected(self, worker: str, epoch: int, reports: Mapping[TicketId, TicketReport]) -> None:
+        """Take the complete inventory of a new session; ended tickets come again through `finished`."""
+
+    async def reported(self, worker: str, report: TicketReport) -> None:
+        """Take the present state of a ticket: Offered means durable on the worker, Declined that nothing started."""
+
+    async def finished(self, worker: str, final: Final) -> None:
+        """Take how a ticket ended: its log is durable and verified, its artifacts are blobs; repeats until `forget`."""
+
+    async def disconnected(self, worker: str, reason: str) -> None:
+        """Take that there is no session; `reason` is a sentence."""
+
+    async def logged(self, worker: str, ticket: TicketId, length: int) -> None:
+        """Take the length of a log that is durable now."""
+
+
+class WorkerLink:
+    """One worker: says what is wanted of its tickets, in this session and the next ones, until they are forgotten."""
+
+    def __init__(
+        self, worker: str, carrier: Carrier, logs: LogStore, blobs: Path, intake: Intake, *, epoch_floor: int = 0
+    ) -> None:
+        self._worker = worker
+        self._carrier = carrier
+        self._logs = logs
+        self._blobs = blobs
+        self._intake = intake
+        self._epoch = epoch_floor
+        self._desires: dict[TicketId, Desire] = {}
+        self._started_on: dict[TicketId, str] = {}  # the worker's store to which RUN was sent
+        self._seen: dict[TicketId, TicketState] = {}
+        self._store = ""
+        self._say: Callable[[Message], None] | None = None  # present while a session stands
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Keep a session open until cancelled; running scripts outlive it."""
+        try:
+            while True:
+                reason = await self._converse()
+                self._say = None
+                await self._intake.disconnected(self._worker, reason)
+                longest = min(BACKOFF_FIRST * 2**self._failures, BACKOFF_LONGEST)
+                self._failures += 1
+                await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
+        finally:
+            self._say = None
+            await self._carrier.close()
+
+    def offer(self, spec: TicketSpec) -> None:
+        """Want this ticket stored on the worker."""
+        self._want(replace(self._desire(spec.ticket), spec=spec), messages.Offer(spec))
+
+    def start(self, ticket: TicketId, secrets: Secrets) -> None:
+        """Want this ticket running; may follow `offer` at once."""
+        self._want(replace(self._desire(ticket), secrets=secrets), messages.Run(ticket, secrets))
+
+    def cancel(self, ticket: TicketId, grace: float) -> None:
+        """Want the whole tree stopped: SIGTERM, `grace` seconds later SIGKILL; one that never started is voided."""
+        self._want(replace(self._desire(ticket), cancel_grace=grace), messages.Cancel(ticket, grace))
+
+    def void(self, ticket: TicketId) -> None:
+        """Want proof that this ticket never starts; if it has, it is reported as it is."""
+        self._want(replace(self._desire(ticket), void=True), messages.Void(ticket))
+
+    def forget(self, ticket: TicketId) -> None:
+        """Want the worker to drop this ticket: its final is recorded."""
+        self._want(Desire(ticket, forget=True), messages.Forget(ticket))
+
+    def _desire(self, ticket: TicketId) -> Desire:
+        return self._desires.get(ticket, Desire(ticket))
+
+    def _want(self, desire: Desire, verb: Message) -> None:
+        known = self._desires.get(desire.ticket)
+        if known == desire:
+            return
+        self._desires[desire.ticket] = desire
+        if self._say is not None:
+            self._tell(self._say, verb)
+
+    def _tell(self, say: Callable[[Message], None], verb: Message) -> None:
+        if isinstance(verb, messages.Run):
+            self._started_on[verb.ticket] = self._store
+        say(verb)
+
+    async def _converse(self) -> str:
+        """Hold one session from its start to its end and return why it ended."""
+        reason = "the agent closed the connection"
+        try:
+            connection = await self._carrier.open()
+            await Conversation(connection, self._epoch, self, self._logs, self._blobs).run()
+        except* (CarrierError, ConversationEndedError) as group:
+            reason = str(_first(group))
+        return reason
+
+    # What the conversation reports.
+
+    async def on_connected(self, event: Connected, say: Callable[[Message], None]) -> None:
+        """Compare the inventory with what is wanted, and say what is missing."""
+        self._failures = 0
+        self._epoch, self._store = event.epoch, event.hello.store
+        gone = [ticket for ticket in self._desires if ticket not in event.reports and self._was_started(ticket)]
+        self._seen = {ticket: report.state for ticket, report in event.reports.items()}
+        await self._intake.connected(self._worker, event.epoch, event.reports)
+        for ticket in gone:
+            await self._intake.finished(self._worker, self._lost(ticket))
+        for ticket, state in self._seen.items():
+            if not isinstance(state, Declined):
+                say(messages.Rewind(ticket, self._logs.received(ticket)))
+        for ticket, desire in list(self._desires.items()):
+            if ticket not in gone or desire.forget:
+                for verb in verbs(desire, self._seen.get(ticket)):
+                    self._tell(say, verb)
+        self._say = say
+
+    async def on_report(self, report: TicketReport) -> None:
+        """Pass on the state of one ticket, and drop what is forgotten."""
+        ticket = report.ticket
+        desire = self._desires.get(ticket)
+        if desire is not None and desire.forget and isinstance(report.state, Declined):
+            self._drop(ticket)
+            return
+        self._seen[ticket] = report.state
+        if desire is not None and isinstance(report.state, Running | Ended):
+            self._desires[ticket] = replace(desire, secrets=None)  # never to be sent again
+        await self._intake.reported(self._worker, report)
+
+    async def on_finished(self, final: Final) -> None:
+        """Pass on how a ticket ended."""
+        await self._intake.finished(self._worker, final)
+
+    async def on_logged(self, ticket: TicketId, length: int) -> None:
+        """Pass on the durable length of a log."""
+        await self._intake.logged(self._worker, ticket, length)
+
+    def _was_started(self, ticket: TicketId) -> bool:
+        """Say whether RUN went to a memory that is no longer there, so that offering again might start twice."""
+        store = self._started_on.get(ticket)
+        return store is not None and (store != self._store or ticket in self._seen)
+
+    def _lost(self, ticket: TicketId) -> Final:
+        reason = (
+            "the worker no longer knows this ticket: its state directory was emptied or replaced; look at the machine"
+        )
+        return Final(ticket, Lost(reason), self._logs.received(ticket), self._logs.digest(ticket))
+
+    def _drop(self, ticket: TicketId) -> None:
+        for memory in (self._desires, self._started_on, self._seen):
+            memory.pop(ticket, None)
+        self._logs.close(ticket)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,201 @@
+"""Logs of attempts on the server: journals received by offset, durable in groups, read while they grow."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.protocol import journal
+from reconciler.protocol.journal import Record
+from reconciler.protocol.tickets import Digest, TicketId
+
+READ_BYTES = 1 << 20  # of a journal at once; a record is no longer than `journal.RECORD_BYTES_MAX` and its header
+FOLLOW_SECONDS = 1.0  # a follower looks again after this even if nobody woke it
+
+
+class LogGapError(Exception):
+    """Log bytes came that do not join those before."""
+
+    def __init__(self, ticket: TicketId, offset: int, length: int) -> None:
+        super().__init__(f"log of {ticket}: bytes at {offset} came, {length} are held; rewind to {length}")
+        self.length = length
+
+
+@dataclass(slots=True)
+class _OpenLog:
+    """One log that is being received."""
+
+    path: Path
+    descriptor: int | None  # None until the first byte: most logs of small steps stay empty
+    digest: "hashlib._Hash"
+    length: int
+    durable: int
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+class LogStore:
+    """The journals under `directory`, one file per ticket; logs that grow keep a descriptor open until `close`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: dict[TicketId, _OpenLog] = {}
+        self._dirty: set[TicketId] = set()
+        self._flushing: asyncio.Task[None] | None = None
+        self._grown = asyncio.Event()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, ticket: TicketId) -> Path:
+        """Return the file that holds the journal of `ticket`."""
+        return self._directory / f"{ticket}.journal"
+
+    def received(self, ticket: TicketId) -> int:
+        """Return how many bytes are held, durable or not."""
+        return self._log(ticket).length
+
+    def append(self, ticket: TicketId, offset: int, data: bytes) -> int:
+        """Add what is new of `data` at `offset` and return the length held; raise `LogGapError` if bytes are missing."""
+        log = self._log(ticket)
+        if offset > log.length:
+            raise LogGapError(ticket, offset, log.length)
+        new = data[log.length - offset :]
+        if new:
+            _write_all(_descriptor(log), new, log.length)
+            log.digest.update(new)
+            log.length += len(new)
+            self._dirty.add(ticket)
+        return log.length
+
+    async def durable(self, ticket: TicketId) -> int:
+        """Wait until what is held now survives a power cut; return its length. One commit serves all who wait."""
+        log = self._log(ticket)
+        if log.durable < log.length:
+            waiter = asyncio.get_running_loop().create_future()
+            log.waiting.append(waiter)
+            if self._flushing is None or self._flushing.done():
+                self._flushing = asyncio.create_task(self._flush(), name="flush of logs")
+            await waiter
+        return log.durable
+
+    def digest(self, ticket: TicketId) -> Digest:
+        """Return the SHA-256 of everything held."""
+        return Digest(self._log(ticket).digest.hexdigest())
+
+    def rewind(self, ticket: TicketId) -> None:
+        """Drop everything held: its digest was not the worker's."""
+        self.close(ticket)
+        self.path(ticket).unlink(missing_ok=True)
+
+    def close(self, ticket: TicketId) -> None:
+        """Let go of a log that no longer grows; it can still be read."""
+        log = self._open.pop(ticket, None)
+        self._dirty.discard(ticket)
+        if log is not None:
+            if log.descriptor is not None:
+                os.close(log.descriptor)
+            for waiter in log.waiting:
+                waiter.cancel()
+        self._wake_followers()
+
+    def records(self, ticket: TicketId, offset: int = 0) -> Iterator[tuple[int, Record]]:
+        """Read the whole records from `offset` on, each with the offset of the next; none if there is no log yet."""
+        try:
+            descriptor = os.open(self.path(ticket), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        with open(descriptor, "rb", buffering=0) as file:
+            while data := os.pread(file.fileno(), 2 * READ_BYTES, offset):
+                records, _ = journal.decoded(data, offset)
+                if not records:
+                    return
+                for record in records:
+                    offset += journal.HEADER.size + len(record.data)
+                    yield offset, record
+
+    async def follow(
+        self, ticket: TicketId, offset: int, ended: Callable[[], bool]
+    ) -> AsyncIterator[tuple[int, Record]]:
+        """Read records from `offset` on as they come; end when `ended()` holds and everything held was read."""
+        position = offset
+        while True:
+            last = ended()
+            grown = self._grown
+            for after, record in self.records(ticket, position):
+                yield after, record
+                position = after
+            if last:
+                return
+            try:
+                async with asyncio.timeout(FOLLOW_SECONDS):
+                    await grown.wait()
+            except TimeoutError:
+                continue
+
+    def _log(self, ticket: TicketId) -> _OpenLog:
+        log = self._open.get(ticket)
+        if log is None:
+            log = self._open[ticket] = self._opened(self.path(ticket))
+        return log
+
+    def _opened(self, path: Path) -> _OpenLog:
+        digest, length = hashlib.sha256(), 0
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return _OpenLog(path, None, digest, length=0, durable=0)
+        while data := os.pread(descriptor, READ_BYTES, length):
+            digest.update(data)
+            length += len(data)
+        os.fsync(descriptor)
+        return _OpenLog(path, descriptor, digest, length, durable=length)
+
+    async def _flush(self) -> None:
+        while self._dirty:
+            batch = [(self._open[ticket], self._open[ticket].length) for ticket in self._dirty]
+            self._dirty.clear()
+            descriptors = [os.dup(_descriptor(log)) for log, _ in batch]  # a log may be closed meanwhile
+            directory = self._directory if any(log.durable == 0 for log, _ in batch) else None
+            await asyncio.to_thread(_sync, descriptors, directory)
+            for log, length in batch:
+                log.durable = length
+                waiting, log.waiting = log.waiting, []
+                for waiter in waiting:
+                    if not waiter.done():
+                        waiter.set_result(None)
+            self._wake_followers()
+
+    def _wake_followers(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+def _descriptor(log: _OpenLog) -> int:
+    if log.descriptor is None:
+        log.descriptor = os.open(log.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return log.descriptor
+
+
+def _sync(descriptors: list[int], directory: Path | None) -> None:
+    """Make the data of all `descriptors` durable, and the names in `directory` if files were made there."""
+    for descriptor in descriptors:
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+    if directory is not None:
+        _sync_directory(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written

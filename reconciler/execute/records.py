@@ -1,0 +1,205 @@
+"""What a running task writes: each function makes one transaction whole, so a kill leaves all of it or nothing."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.model.live import (
+    Attempt,
+    AttemptState,
+    Event,
+    Intervention,
+    OutputValue,
+    StepRun,
+    StepState,
+    StoredArtifact,
+    Task,
+    TaskId,
+    TaskState,
+)
+from reconciler.model.work import Step
+from reconciler.protocol.objects import dumped
+from reconciler.protocol.tickets import Final, TicketId, TicketSpec
+from reconciler.schedule.outcomes import Outcome
+from reconciler.schedule.placement import Placed
+from reconciler.schedule.progress import End
+from reconciler.steps.jobs import ManualJob
+from reconciler.store import attempts, audit, results, tasks
+from reconciler.store.database import Transaction
+from reconciler.store.keys import Sealer
+
+ENGINE = "engine"
+"""The actor of what happens by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question that a person has answered."""
+
+    step: int
+    decision: str
+    by: str
+    notes: str
+
+    @property
+    def approved(self) -> bool:
+        """Did the person say yes?"""
+        return self.decision == "approved"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """Everything that a task's run is rebuilt from."""
+
+    task: Task
+    runs: tuple[StepRun, ...]
+    attempts: tuple[Attempt, ...]
+    questions: tuple[Intervention, ...]
+    answers: tuple[Answered, ...]
+    outputs: tuple[OutputValue, ...]
+
+
+def new_ticket(task: TaskId, step: int, number: int) -> TicketId:
+    """Name an attempt; the random part keeps tickets of different states apart on one machine."""
+    return TicketId(f"{task}-{step + 1}-{number}-{secrets.token_hex(4)}")
+
+
+def begin_task(task: Task, runs: Sequence[StepRun]) -> Callable[[Transaction], Task]:
+    """Start a task: its state and its step runs."""
+
+    def work(tx: Transaction) -> Task:
+        now = time.time()
+        tasks.set_state(tx, task.id, TaskState.RUNNING, "", now)
+        tasks.put_steps(tx, runs)
+        audit.record(tx, Event(now, ENGINE, "start", f"task/{task.id}", revision=task.revision))
+        return tasks.task(tx, task.id)
+
+    return work
+
+
+def grant_attempt(
+    task: Task, index: int, number: int, placed: Placed, spec: TicketSpec
+) -> Callable[[Transaction], tuple[Attempt, TicketSpec, StepRun]]:
+    """Grant one attempt: its fence rises, its row and its step's state are written; only then it is offered."""
+
+    def work(tx: Transaction) -> tuple[Attempt, TicketSpec, StepRun]:
+        now = time.time()
+        resource = f"worker/{placed.worker}"
+        token = attempts.next_token(tx, resource)
+        fenced = replace(spec, lease_tokens={resource: token})
+        attempt = Attempt(
+            ticket=spec.ticket,
+            task=task.id,
+            step=index,
+            number=number,
+            worker=placed.worker,
+            token=token,
+            state=AttemptState.GRANTED,
+            spec=dumped(fenced).decode("utf-8", "surrogatepass"),
+            decision=placed.because,
+            granted_at=now,
+        )
+        attempts.grant(tx, attempt)
+        tasks.set_step(tx, task.id, index, StepState.RUNNING, reason=placed.because, at=now)
+        return attempt, fenced, _step(tx, task.id, index)
+
+    return work
+
+
+def end_attempt(
+    attempt: Attempt, final: Final, step: Step, sealer: Sealer, *, outcome: Outcome, pause: float | None
+) -> Callable[[Transaction], StepRun | None]:
+    """Record an attempt's end with its outputs and artifacts, and what it means for the step; once, else None."""
+
+    def work(tx: Transaction) -> StepRun | None:
+        now = time.time()
+        ending = dumped(replace(final, outputs=())).decode("utf-8", "surrogatepass")
+        if not attempts.ended(
+            tx, attempt.ticket, ending, now, log_length=final.log_length, log_digest=final.log_digest
+        ):
+            return None
+        outputs = [OutputValue(step.key, found.name, found.value, found.sensitive) for found in final.outputs]
+        results.put_outputs(tx, attempt.task, outputs, sealer)
+        results.put_artifacts(
+            tx,
+            [
+                StoredArtifact(attempt.task, step.key, attempt.ticket, found.name, found.size, found.digest)
+                for found in final.artifacts
+            ],
+        )
+        state, reason = outcome.state, outcome.reason
+        if pause is not None:
+            state = StepState.RUNNING
+            reason = f"attempt {attempt.number} of {step.retry.attempts}: {reason}; the next one in {pause:g} s"
+        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=now)
+        return _step(tx, attempt.task, attempt.step)
+
+    return work
+
+
+def settle_step(run: StepRun, state: StepState, reason: str) -> Callable[[Transaction], StepRun]:
+    """Bring a step run into a state."""
+
+    def work(tx: Transaction) -> StepRun:
+        tasks.set_step(tx, run.task, run.index, state, reason=reason, at=time.time())
+        return _step(tx, run.task, run.index)
+
+    return work
+
+
+def open_question(task: Task, index: int, job: ManualJob) -> Callable[[Transaction], StepRun]:
+    """Put a question to people."""
+
+    def work(tx: Transaction) -> StepRun:
+        now = time.time()
+        results.ask(tx, Intervention(task.id, index, job.instructions, job.teams, now))
+        tasks.set_step(tx, task.id, index, StepState.RUNNING, reason="waits for a person", at=now)
+        return _step(tx, task.id, index)
+
+    return work
+
+
+def end_task(task: Task, runs: Iterable[StepRun], end: End) -> Callable[[Transaction], Task]:
+    """Bring a task to its end; steps that never began are settled with it."""
+
+    def work(tx: Transaction) -> Task:
+        now = time.time()
+        for run in runs:
+            if not run.state.ended:
+                tasks.set_step(tx, task.id, run.index, StepState.SKIPPED, reason="the task has ended", at=now)
+        tasks.set_state(tx, task.id, end.state, end.reason, now)
+        audit.record(tx, Event(now, ENGINE, "end", f"task/{task.id}", end.state.value, task.revision, end.reason))
+        return tasks.task(tx, task.id)
+
+    return work
+
+
+def task_facts(number: TaskId, sealer: Sealer) -> Callable[[Transaction], TaskFacts]:
+    """Read everything of one task."""
+
+    def work(tx: Transaction) -> TaskFacts:
+        runs = tasks.steps(tx, number)
+        answers = []
+        for run in runs:
+            asked = results.intervention(tx, number, run.index) if run.state is StepState.RUNNING else None
+            if asked is not None and asked.decision:
+                answers.append(Answered(run.index, asked.decision, asked.decided_by, asked.notes))
+        return TaskFacts(
+            task=tasks.task(tx, number),
+            runs=tuple(runs),
+            attempts=tuple(attempts.attempts(tx, number)),
+            questions=tuple(
+                question
+                for run in runs
+                if run.state is StepState.RUNNING and (question := results.intervention(tx, number, run.index))
+            ),
+            answers=tuple(answers),
+            outputs=tuple(results.outputs(tx, number, sealer)),
+        )
+
+    return work
+
+
+def _step(tx: Transaction, task: TaskId, index: int) -> StepRun:
+    return tasks.steps(tx, task)[index]

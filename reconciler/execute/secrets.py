@@ -1,0 +1,248 @@
+"""Secrets come to hand when a step is dispatched: from the environment, a file, age-encrypted text, or a program.
+
+| source | the value is |
+|---|---|
+| `env` | the environment variable of the engine |
+| `file` | the content of a file below the space's root, without its line end if it is one line |
+| `age` | the decrypted text, likewise; identities (age or OpenSSH) stand in the file that RECONCILE_AGE_IDENTITY names |
+| `command` | what the program prints, without the final line end |
+| `source`, `key` | what a program prints that the server's configuration names, with the key as its last argument |
+
+An empty value is refused: it is mostly a variable that somebody forgot to set. No error holds a value, and a value is
+never part of an argument vector; what a program prints to its standard error is dropped, for it may repeat the secret.
+"""
+
+import asyncio
+import os
+import signal
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyrage  # type: ignore[import-untyped]  # it ships no types
+
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.variables import SecretSource
+
+IDENTITY_VARIABLE = "RECONCILE_AGE_IDENTITY"
+SECRET_MAX = 127 * 1024  # bytes: secrets reach scripts by the environment, and Linux passes no more in one variable
+IDENTITIES_MAX = 1024 * 1024  # bytes of the file of identities: thousands of them
+COMMAND_TIMEOUT = 30.0  # seconds: a vault that takes longer is not answering
+
+
+class SecretUnavailable(ReconcilerError):
+    """A secret cannot be had; the text names the variable and its source, never a value."""
+
+    def __init__(self, variable: str, source: str, problem: str, hint: str = "") -> None:
+        super().__init__(f"the value of {variable} cannot be had from {source}: {problem}", hint)
+        self.variable = variable
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where secrets come from on this engine: the space's root, the environment, the identities, named programs."""
+
+    root: Path
+    environment: Mapping[str, str] = field(repr=False)
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    command_timeout: float = COMMAND_TIMEOUT
+
+
+class _Unavailable(Exception):
+    """Why a source gives nothing: `problem` completes a sentence, `hint` says how to mend it."""
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+
+async def resolve(variable: str, source: SecretSource, origins: Origins) -> str:
+    """Return the value of `source`, which `variable` names; raises SecretUnavailable."""
+    failure: _Unavailable | None = None
+    try:
+        value = _text(await _raw(source, origins))
+        if value:
+            return value
+        failure = _Unavailable("it is empty", "set it, or remove the variable")
+    except _Unavailable as error:
+        failure = error
+    raise SecretUnavailable(variable, described(source), failure.problem, failure.hint)
+
+
+async def resolve_all(sources: Mapping[str, SecretSource], origins: Origins) -> dict[str, str]:
+    """Return the values of several variables, one after the other; raises SecretUnavailable for the first that fails."""
+    return {variable: await resolve(variable, source, origins) for variable, source in sources.items()}
+
+
+def described(source: SecretSource) -> str:
+    """Name a source for people, in few words; of a command the program alone."""
+    match source:
+        case SecretSource(env=str(name)):
+            return f"the environment variable {name}"
+        case SecretSource(file=str(name)):
+            return f"the file {name}"
+        case SecretSource(age=str()):
+            return "its age text"
+        case SecretSource(command=(str(program), *_)):
+            return f"the command {program}"
+        case SecretSource(source=str(name), key=str(key)):
+            return f"the source {name}, key {key}"
+    return "an empty command"
+
+
+async def _raw(source: SecretSource, origins: Origins) -> bytes:
+    match source:
+        case SecretSource(env=str(name)):
+            return _from_environment(name, origins)
+        case SecretSource(file=str(name)):
+            return _one_line(_from_file(name, origins))
+        case SecretSource(age=str(text)):
+            return _one_line(_from_age(text, origins))
+        case SecretSource(command=tuple(argv)) if argv:
+            return await _from_command(argv, origins)
+        case SecretSource(source=str(name), key=str(key)):
+            if name not in origins.named:
+                raise _Unavailable("no source of this name is configured", "use env, file, age or command")
+            return await _from_command((*origins.named[name], key), origins)
+    raise _Unavailable("it names no program", "write the program and its arguments as a list")
+
+
+def _text(data: bytes) -> str:
+    if len(data) > SECRET_MAX:
+        raise _too_long()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        failure = _Unavailable("it is no text in UTF-8", "encode it, in base64 for example")
+    raise failure  # outside of `except`: the other error would hold the value
+
+
+def _one_line(data: bytes) -> bytes:
+    """Drop the line end of a single line, which editors put there; a key of several lines needs its last one."""
+    return data[: -len(b"\n")].removesuffix(b"\r") if data.endswith(b"\n") and data.count(b"\n") == 1 else data
+
+
+def _from_environment(name: str, origins: Origins) -> bytes:
+    if name not in origins.environment:
+        raise _Unavailable("it is not set", "set it where reconcile runs")
+    return origins.environment[name].encode("utf-8", "surrogateescape")
+
+
+def _from_file(name: str, origins: Origins) -> bytes:
+    """Read a file below the root, by the path that it really has."""
+    root = origins.root.resolve()
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise _outside()
+    try:
+        path = (root / name).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):  # missing, a NUL character, a circle of links
+        raise _Unavailable("there is no such file", f"paths are relative to {origins.root}") from None
+    if not path.is_relative_to(root):
+        raise _outside()
+    return _content(path, SECRET_MAX)
+
+
+def _outside() -> _Unavailable:
+    return _Unavailable(
+        "it lies outside of the space's root", "name it relative to the root, without links that lead out"
+    )
+
+
+def _content(path: Path, size_max: int) -> bytes:
+    """Return a regular file's bytes, at most one more than `size_max`; never waits for a pipe, never follows a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _Unavailable(f"it cannot be opened ({error.strerror})") from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _Unavailable("it is no regular file")
+        return file.read(size_max + 1)
+
+
+def _from_age(text: str, origins: Origins) -> bytes:
+    identities = _identities(origins)
+    try:
+        data: bytes = pyrage.decrypt(text.strip().encode(), identities)
+    except pyrage.DecryptError:
+        raise _Unavailable(
+            f"none of the identities in {origins.environment[IDENTITY_VARIABLE]} decrypts it",
+            "encrypt it for one of their recipients, armoured (`age --armor`)",
+        ) from None
+    return data
+
+
+def _identities(origins: Origins) -> list[Any]:
+    """Return pyrage's identities, of which no type is known."""
+    name = origins.environment.get(IDENTITY_VARIABLE)
+    if not name:
+        raise _Unavailable("no age identity is at hand", f"name the file that holds it in {IDENTITY_VARIABLE}")
+    data = _content(Path(name).resolve(), IDENTITIES_MAX)
+    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+    try:
+        if data.lstrip().startswith(b"-----BEGIN"):
+            return [pyrage.ssh.Identity.from_buffer(data)]
+        found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+    except pyrage.IdentityError:
+        found = []
+    if not found:
+        raise _Unavailable(f"{name} holds no age identities", "make one with `age-keygen`")
+    return found
+
+
+async def _from_command(argv: tuple[str, ...], origins: Origins) -> bytes:
+    """Return what a program prints; it and all of its process group are gone when this returns or raises."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=origins.root,
+            env=dict(origins.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL character"
+        raise _Unavailable(f"it cannot be started ({reason})", "check the program's name and PATH") from None
+    ended = False
+    try:
+        async with asyncio.timeout(origins.command_timeout):
+            data = await _output(process)
+            code = await process.wait()
+            ended = True
+    except TimeoutError:
+        raise _Unavailable(f"it did not end within {origins.command_timeout:g} seconds") from None
+    finally:
+        if not ended:  # out of time, too much output, cancelled
+            await _kill(process)
+    if code:
+        raise _Unavailable(f"it ended with exit code {code}", "run it by hand to see why")
+    return data.removesuffix(b"\n").removesuffix(b"\r")
+
+
+async def _output(process: asyncio.subprocess.Process) -> bytes:
+    """Read up to the end; raise as soon as it is more than a secret may have."""
+    assert process.stdout is not None
+    data = b""
+    while more := await process.stdout.read(SECRET_MAX):
+        data += more
+        if len(data) > SECRET_MAX:
+            raise _too_long()
+    return data
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a program together with every process of its group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def _too_long() -> _Unavailable:
+    limit = f"it has more than {SECRET_MAX // 1024} KiB"
+    return _Unavailable(limit, "a secret has to fit into an environment variable")

@@ -1,0 +1,35 @@
+"""Show what attempts print while they run, from where it was shown last."""
+
+from reconciler.execute.grounds import Grounds
+from reconciler.execute.watching import Printed
+from reconciler.model.live import Task
+from reconciler.protocol.tickets import TicketId
+
+
+class Tail:
+    """Follows the logs of one task's live attempts for the watcher."""
+
+    def __init__(self, task: Task, grounds: Grounds) -> None:
+        self._task = task
+        self._grounds = grounds
+        self._cursors: dict[TicketId, tuple[int, int, str]] = {}  # ticket → offset shown, step, its name
+
+    def begin(self, ticket: TicketId, step: int, name: str, *, shown: bool = False) -> None:
+        """Follow an attempt; with `shown`, what its log holds already was shown by somebody before."""
+        offset = self._grounds.logs.received(ticket) if shown else 0
+        self._cursors[ticket] = (offset, step, name)
+
+    def show(self, ticket: TicketId) -> None:
+        """Show what came since."""
+        if ticket not in self._cursors:
+            return
+        offset, step, name = self._cursors[ticket]
+        for end, record in self._grounds.logs.records(ticket, offset):
+            self._grounds.watcher.see(Printed(self._task.id, self._task.deployment, step, name, record))
+            offset = end
+        self._cursors[ticket] = (offset, step, name)
+
+    def end(self, ticket: TicketId) -> None:
+        """Show the rest and follow no more."""
+        self.show(ticket)
+        self._cursors.pop(ticket, None)

@@ -1,0 +1,61 @@
+"""What is told of running tasks to whoever watches them: a terminal, a log, a test."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from reconciler.model.live import Slot, StepState, TaskId, TaskState
+from reconciler.protocol.journal import Record
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMoved:
+    """A task came into a state."""
+
+    task: TaskId
+    deployment: str
+    slot: Slot
+    release: str
+    state: TaskState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepMoved:
+    """A step came into a state; `seconds` is how long it took, once it has ended."""
+
+    task: TaskId
+    deployment: str
+    index: int
+    name: str
+    state: StepState
+    worker: str = ""
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A step printed something."""
+
+    task: TaskId
+    deployment: str
+    index: int
+    name: str
+    record: Record = field(repr=False)
+
+
+Sighting = TaskMoved | StepMoved | Printed
+
+
+class Watcher(Protocol):
+    """Is told of everything in the order in which it was recorded; must be quick."""
+
+    def see(self, sighting: Sighting) -> None:
+        """Take one sighting."""
+
+
+class Unwatched:
+    """Looks away."""
+
+    def see(self, sighting: Sighting) -> None:
+        """Take one sighting and do nothing."""

@@ -1,0 +1,121 @@
+"""Which declared deployments run: slots, digests, and the last task queued for each slot."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from reconciler.model.desired import Declared, DesiredState
+from reconciler.model.live import LiveState, Slot, Task, TaskState
+from reconciler.model.spec import canonical_json, digest_of
+from reconciler.model.work import DeploymentSpec
+from reconciler.plan.changes import Run, RunReason
+
+DIGEST_VERSION = 1
+"""Rises when the meaning of a deployment's fields changes; every slot then runs again, so it never should."""
+
+UNSUCCESSFUL = frozenset({TaskState.FAILED, TaskState.CANCELLED, TaskState.TIMED_OUT, TaskState.ABANDONED})
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One declared slot: which deployment wants which release there."""
+
+    deployment: str
+    slot: Slot
+    spec: DeploymentSpec
+    digest: str
+    declared: Declared
+
+
+def deployment_digest(spec: DeploymentSpec, tenant: str | None) -> str:
+    """Return the SHA-256 that decides whether a slot runs: by what is wished, never by where or how it is written."""
+    wish: dict[str, JsonValue] = {
+        "v": DIGEST_VERSION,
+        "project": spec.project,
+        "environment": spec.environment,
+        "release": spec.release,
+    }
+    optional: dict[str, JsonValue] = {
+        "tenant": tenant,
+        "packages": dict(spec.packages),
+        "variables": dict(spec.variables),
+        "skipSteps": [*sorted(set(spec.skip_steps))],
+        "rerun": spec.rerun,
+    }
+    wish |= {key: value for key, value in optional.items() if value not in (None, {}, [])}
+    return digest_of(canonical_json(wish))
+
+
+def wishes(desired: DesiredState) -> Iterator[Wish]:
+    """Yield every declared slot, in the order of the deployments' names, tenants sorted."""
+    for address in sorted(desired.objects):
+        if address.kind == "Deployment":
+            declared = desired.objects[address]
+            yield from wishes_of(address.name, declared)
+
+
+def wishes_of(name: str, declared: Declared) -> Iterator[Wish]:
+    """Yield the slots of one declared deployment."""
+    spec = DeploymentSpec.parse(declared.spec)
+    tenants: list[str | None] = [*sorted(set(spec.tenants))]
+    for tenant in tenants or [None]:
+        slot = Slot(spec.project, spec.environment, tenant)
+        yield Wish(name, slot, spec, deployment_digest(spec, tenant), declared)
+
+
+def runs(declared: list[Wish], live: LiveState, *, retry_failed: bool) -> Iterator[Run]:
+    """Yield the runs that make every declared slot true: where its digest is not that of the last task queued."""
+    for wish in declared:
+        last = live.last_tasks.get(wish.slot)
+        found = _reason(wish, last, retry_failed)
+        if found is not None:
+            reason, because = found
+            yield Run(
+                deployment=wish.deployment,
+                slot=wish.slot,
+                release=wish.spec.release,
+                digest=wish.digest,
+                reason=reason,
+                because=because,
+                position=wish.declared.position,
+                former_release=last.release if last else None,
+                after=tuple(item.deployment for item in wish.spec.waits_for()),
+                priority=wish.spec.priority,
+            )
+
+
+def _reason(wish: Wish, last: Task | None, retry_failed: bool) -> tuple[RunReason, str] | None:
+    if last is None:
+        return RunReason.FIRST, f"nothing was ever deployed for {wish.slot}"
+    if last.digest != wish.digest:
+        if last.release != wish.spec.release:
+            return RunReason.CHANGED, f"release {last.release} was queued last and {wish.spec.release} is declared"
+        return RunReason.CHANGED, f"release {last.release} was queued last with other settings"
+    if retry_failed and last.state in UNSUCCESSFUL:
+        return RunReason.RETRY, f"task {last.id} {last.state} and a retry is asked for"
+    return None
+
+
+def failed_slots(declared: list[Wish], live: LiveState) -> Iterator[str]:
+    """Yield a sentence for each declared slot whose last task at its present digest did not succeed."""
+    for wish in declared:
+        last = live.last_tasks.get(wish.slot)
+        if last is not None and last.digest == wish.digest and last.state in UNSUCCESSFUL:
+            yield (
+                f"Deployment/{wish.deployment} {last.state} at release {last.release} (task {last.id}: "
+                f"{last.reason or 'no reason was recorded'}); repeat it with: reconcile apply --retry-failed"
+            )
+
+
+def unfinished(declared: list[Wish], live: LiveState) -> Iterator[Task]:
+    """Yield the tasks that still work on a declared slot."""
+    for wish in declared:
+        last = live.last_tasks.get(wish.slot)
+        if last is not None and not last.state.ended:
+            yield last
+
+
+def by_slot(declared: list[Wish]) -> Mapping[Slot, Wish]:
+    """Index wishes by their slot."""
+    return {wish.slot: wish for wish in declared}

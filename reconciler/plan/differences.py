@@ -1,0 +1,67 @@
+"""Field by field: how two versions of one object differ."""
+
+import json
+from collections.abc import Iterator
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from reconciler.plan.changes import ABSENT, Absent, FieldChange
+
+
+class Version(Protocol):
+    """One version of an object by its canonical JSON."""
+
+    @property
+    def spec(self) -> str:
+        """Canonical JSON of the spec."""
+
+    @property
+    def metadata(self) -> str:
+        """Canonical JSON of the metadata."""
+
+
+def differences(before: Version | None, after: Version | None) -> tuple[FieldChange, ...]:
+    """Return every field that differs, the deepest mapping keys apart; lists differ as a whole unless named."""
+    found = [*_compare("metadata", _load(before, "metadata"), _load(after, "metadata"))]
+    found += _compare("", _load(before, "spec"), _load(after, "spec"))
+    return tuple(field for field in found if field.path != "metadata.name")
+
+
+def _load(version: Version | None, part: str) -> JsonValue | Absent:
+    if version is None:
+        return {}
+    value: JsonValue = json.loads(version.spec if part == "spec" else version.metadata)
+    return value
+
+
+def _compare(path: str, before: JsonValue | Absent, after: JsonValue | Absent) -> Iterator[FieldChange]:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            inner = f"{path}.{key}" if path else key
+            yield from _compare(inner, before.get(key, ABSENT), after.get(key, ABSENT))
+    elif isinstance(before, list) and isinstance(after, list) and _named(before) and _named(after):
+        yield from _compare(path, _by_name(before), _by_name(after))
+        if [_name(item) for item in before] != [_name(item) for item in after]:
+            yield FieldChange(f"{path}.order", [_name(item) for item in before], [_name(item) for item in after])
+    else:
+        yield FieldChange(path, before, after)
+
+
+def _named(items: list[JsonValue]) -> bool:
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    return all(isinstance(name, str) for name in names) and len(set(map(str, names))) == len(names)
+
+
+def _by_name(items: list[JsonValue]) -> JsonValue:
+    return {
+        _name(item): {key: value for key, value in item.items() if key != "name"}
+        for item in items
+        if isinstance(item, dict)
+    }
+
+
+def _name(item: JsonValue) -> str:
+    return str(item["name"]) if isinstance(item, dict) else ""

@@ -1,0 +1,182 @@
+"""Compare a desired with a live state and say everything that would change, why, and what follows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.model.desired import Declared, DesiredState
+from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.kinds import RANK
+from reconciler.model.live import LiveObject, LiveState, TaskState
+from reconciler.model.spec import Address
+from reconciler.model.text import Removals
+from reconciler.plan import consequences, deployments, outlook, renames, safety
+from reconciler.plan.changes import Action, Change, LiveFact, Plan, Refusal, Run
+from reconciler.plan.differences import differences
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person who plans asks for beside the declarations."""
+
+    targets: tuple[Address, ...] = ()
+    excludes: tuple[Address, ...] = ()
+    removals_max: Removals | None = None
+    retry_failed: bool = False
+
+
+def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -> Plan:
+    """Return the difference, judged by the settings last applied.
+
+    Changes stand in the order in which they are carried out: creations and updates along the dependencies of the
+    kinds, removals the other way.
+    """
+    renamed = renames.declared(desired, live)
+    changes = [*_creations(desired, live, renamed), *_removals(desired, live, renamed)]
+    changes.sort(key=_order)
+    changes = _selected(changes, desired, options)
+    applied = _settings(live)
+    changes = safety.guard(changes, desired, live, applied, options.removals_max)
+    declared = list(deployments.wishes(desired))
+    runs = _runs(desired, live, declared, options) if not options.targets else []
+    if desired.space.apply == "isolated":
+        changes, runs = safety.isolate(changes, runs, desired)
+    explained = consequences.explain(changes, desired, live)
+    new_state = not live.objects and not live.last_tasks and bool(runs)
+    return Plan(
+        space=desired.name,
+        revision=desired.revision,
+        serial=live.serial,
+        changes=tuple(explained.changes),
+        runs=tuple(runs),
+        refusals=tuple(_refusals(live, desired)),
+        warnings=(*explained.warnings, *renames.guesses(changes, desired, live), *_new_state(new_state, runs)),
+        notes=tuple(outlook.notes(desired, changes)),
+        failed=tuple(deployments.failed_slots(declared, live)) if not options.retry_failed else (),
+        facts=tuple(_facts(declared, live)),
+        pending=tuple(task.id for task in deployments.unfinished(declared, live)),
+        new_state=new_state,
+        isolated=desired.space.apply == "isolated",
+    )
+
+
+def _settings(live: LiveState) -> SpaceSpec:
+    """Return the space's settings last applied: a commit is judged by those."""
+    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
+    return SpaceSpec.parse(space.spec) if space else SpaceSpec()
+
+
+def _creations(desired: DesiredState, live: LiveState, renamed: Mapping[Address, Address]) -> Iterable[Change]:
+    for address, declared in desired.objects.items():
+        former = renamed.get(address)
+        before = live.objects.get(former or address)
+        if before is None:
+            yield _create(declared)
+        elif former is not None:
+            yield _rename(declared, before, former)
+        elif before.digest != declared.digest:
+            yield _update(declared, before)
+
+
+def _create(declared: Declared) -> Change:
+    return Change(
+        declared.address,
+        Action.CREATE,
+        f"{declared.position} declares it",
+        declared.position,
+        differences(None, declared),
+    )
+
+
+def _rename(declared: Declared, before: LiveObject, former: Address) -> Change:
+    because = f"{declared.position} says renamedFrom: {former.name}"
+    return Change(
+        declared.address, Action.RENAME, because, declared.position, differences(before, declared), former=former
+    )
+
+
+def _update(declared: Declared, before: LiveObject) -> Change:
+    fields = differences(before, declared)
+    identity = safety.new_identity(declared, before)
+    if identity:
+        return Change(declared.address, Action.REPLACE, identity, declared.position, fields)
+    return Change(declared.address, Action.UPDATE, f"{declared.position} differs", declared.position, fields)
+
+
+def _removals(desired: DesiredState, live: LiveState, renamed: Mapping[Address, Address]) -> Iterable[Change]:
+    if not desired.complete:
+        return
+    leaving = live.objects.keys() - desired.objects.keys() - set(renamed.values())
+    for address in leaving:
+        gone = live.objects[address]
+        yield Change(
+            address,
+            Action.REMOVE,
+            f"{gone.position.file} no longer declares it at {_short(desired.revision)}",
+            gone.position,
+            differences(gone, None),
+        )
+
+
+def _short(revision: str) -> str:
+    return revision if revision.startswith("tree:") else revision[:7]
+
+
+def _order(change: Change) -> tuple[bool, int, str]:
+    removal = change.action is Action.REMOVE
+    rank = RANK.get(change.address.kind, len(RANK))
+    return (removal, -rank if removal else rank, change.address.name)
+
+
+def _selected(changes: list[Change], desired: DesiredState, options: Options) -> list[Change]:
+    """Keep what `--target` names with all that it needs, and leave out what `--exclude` names with all that needs it."""
+    if options.targets:
+        wanted = safety.closure(options.targets, lambda address: _needs(address, desired))
+        changes = [change for change in changes if change.address in wanted]
+    if options.excludes:
+        users = _users(desired)
+        unwanted = safety.closure(options.excludes, lambda address: users.get(address, ()))
+        changes = [change for change in changes if change.address not in unwanted]
+    return changes
+
+
+def _needs(address: Address, desired: DesiredState) -> Iterable[Address]:
+    declared = desired.objects.get(address)
+    return [reference.target for reference in declared.references] if declared else []
+
+
+def _users(desired: DesiredState) -> dict[Address, list[Address]]:
+    users: dict[Address, list[Address]] = {}
+    for address, declared in desired.objects.items():
+        for reference in declared.references:
+            users.setdefault(reference.target, []).append(address)
+    return users
+
+
+def _runs(desired: DesiredState, live: LiveState, declared: list[deployments.Wish], options: Options) -> list[Run]:
+    excluded = {address.name for address in options.excludes if address.kind == "Deployment"}
+    wishes = [wish for wish in declared if wish.deployment not in excluded]
+    judge = outlook.Judge(desired)
+    return [replace(run, **judge.of(run)) for run in deployments.runs(wishes, live, retry_failed=options.retry_failed)]
+
+
+def _refusals(live: LiveState, desired: DesiredState) -> Iterable[Refusal]:
+    if live.binding is not None and live.binding.space != desired.name:
+        yield Refusal(
+            "other-space",
+            f'this state belongs to the space "{live.binding.space}", and the repository declares "{desired.name}"',
+            "use another --data directory for another space",
+        )
+
+
+def _new_state(new_state: bool, runs: list[Run]) -> Iterable[str]:
+    if new_state:
+        yield (
+            f"the live state is empty: {len(runs)} declared deployment{'s' if len(runs) > 1 else ''} never ran here. "
+            "Apply with --new-state to run them, or with --adopt to record them as done"
+        )
+
+
+def _facts(declared: list[deployments.Wish], live: LiveState) -> Iterable[LiveFact]:
+    for task in deployments.unfinished(declared, live):
+        waits = " and waits for a person" if task.state is TaskState.AWAITING_INTERVENTION else ""
+        yield LiveFact(f"{task.deployment} is {task.state}{waits} at release {task.release} (task {task.id})")

@@ -1,0 +1,46 @@
+"""Renames: those that are declared, and those that look like one."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from reconciler.model.desired import DesiredState
+from reconciler.model.live import LiveState
+from reconciler.model.spec import Address
+from reconciler.plan.changes import Action, Change
+
+
+def declared(desired: DesiredState, live: LiveState) -> Mapping[Address, Address]:
+    """Map new addresses to former ones: where `renamedFrom` names a live object that is no longer declared."""
+    found = {}
+    for address, item in desired.objects.items():
+        if item.renamed_from is None or address in live.objects:
+            continue
+        former = Address(address.kind, item.renamed_from)
+        if former in live.objects and former not in desired.objects:
+            found[address] = former
+    return found
+
+
+def guesses(changes: list[Change], desired: DesiredState, live: LiveState) -> Iterable[str]:
+    """Yield a warning for each removal and creation that are one object under two names."""
+    gone = {
+        (change.address.kind, _essence(live.objects[change.address].spec)): change.address
+        for change in changes
+        if change.action is Action.REMOVE
+    }
+    if not gone:
+        return
+    for change in changes:
+        if change.action is Action.CREATE:
+            former = gone.get((change.address.kind, _essence(desired.objects[change.address].spec)))
+            if former is not None:
+                yield (
+                    f"{former} leaves and {change.address} comes with the same content: if it is a rename, write "
+                    f"renamedFrom: {former.name} in its metadata to keep its registration and history"
+                )
+
+
+def _essence(spec: str) -> str:
+    """Return what makes two documents one thing: a machine's endpoint, else the whole spec."""
+    loaded = json.loads(spec)
+    return json.dumps(loaded["endpoint"], sort_keys=True) if "endpoint" in loaded else spec

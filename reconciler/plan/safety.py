@@ -1,0 +1,133 @@
+"""What a plan may not do: remove the protected, remove too much, take a machine for another."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from pydantic import JsonValue
+
+from reconciler.model.desired import Declared, DesiredState
+from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.live import LiveObject, LiveState
+from reconciler.model.spec import Address
+from reconciler.model.text import Removals
+from reconciler.plan.changes import Action, Change, Run
+
+BUDGETED = ("Worker", "WorkerPool", "DeploymentTarget", "Account")
+"""Kinds whose removals are counted: a mistake in them stops other people's work."""
+
+Neighbours = Callable[[Address], Iterable[Address]]
+
+
+def closure(start: Iterable[Address], neighbours: Neighbours) -> set[Address]:
+    """Return every address that is reached from `start`."""
+    found: set[Address] = set()
+    waiting = list(start)
+    while waiting:
+        address = waiting.pop()
+        if address not in found:
+            found.add(address)
+            waiting.extend(neighbours(address))
+    return found
+
+
+def new_identity(declared: Declared, before: LiveObject) -> str:
+    """Say why the object is another machine than before, or "" if it is the same one."""
+    if declared.address.kind not in {"Worker", "DeploymentTarget"}:
+        return ""
+    old, new = (json.loads(found.spec)["endpoint"] for found in (before, declared))
+    (old_kind, old_facts), (new_kind, new_facts) = next(iter(old.items())), next(iter(new.items()))
+    if old_kind != new_kind:
+        return f"its endpoint was {old_kind} and is {new_kind} now"
+    for key, words in (
+        ("thumbprints", "no thumbprint stays"),
+        ("subscription", "another subscription"),
+        ("hostKey", "another host key"),
+    ):
+        if not _overlap(old_facts.get(key), new_facts.get(key)):
+            return f"{words}, so it is another machine"
+    return ""
+
+
+def _overlap(before: JsonValue, after: JsonValue) -> bool:
+    if isinstance(before, list) and isinstance(after, list):
+        return any(item in after for item in before)
+    return before == after
+
+
+def guard(
+    changes: list[Change], desired: DesiredState, live: LiveState, applied: SpaceSpec, removals_max: Removals | None
+) -> list[Change]:
+    """Return the changes with a refusal on each one that protection or the removal budget stands against."""
+    allowed = removals_max or applied.max_removals
+    removed = Counter(change.address.kind for change in changes if change.action is Action.REMOVE)
+    totals = Counter(address.kind for address in live.objects)
+    last_of = {} if removals_max is not None else _last_workers(changes, desired, live)
+    guarded = []
+    for change in changes:
+        refusal = _protection(change, live)
+        if not refusal and change.action is Action.REMOVE:
+            kind = change.address.kind
+            most = allowed.most(totals[kind])
+            if kind in BUDGETED and removed[kind] > most:
+                refusal = (
+                    f"this plan removes {removed[kind]} of {totals[kind]} {kind}s and maxRemovals {allowed} allows {most}; "
+                    f"if that is meant, apply with --max-removals {removed[kind]}"
+                )
+            elif change.address in last_of:
+                refusal = (
+                    f"it is the last worker of the pool {last_of[change.address]}; "
+                    f"if that is meant, apply with --max-removals {removed[kind]}"
+                )
+        guarded.append(replace(change, refusal=refusal) if refusal else change)
+    return guarded
+
+
+def _protection(change: Change, live: LiveState) -> str:
+    before = live.objects.get(change.address)
+    if before is None or not before.protected or change.action not in {Action.REMOVE, Action.REPLACE}:
+        return ""
+    return "it is protected; apply it once with metadata.protect: false, and remove it afterwards"
+
+
+def _last_workers(changes: list[Change], desired: DesiredState, live: LiveState) -> dict[Address, str]:
+    """Map each removed worker to a pool that stays and that it leaves empty."""
+    leaving = [
+        change.address for change in changes if change.action is Action.REMOVE and change.address.kind == "Worker"
+    ]
+    if not leaving:
+        return {}
+    staying = Counter(
+        pool
+        for address, declared in desired.objects.items()
+        if address.kind == "Worker"
+        for pool in json.loads(declared.spec)["pools"]
+    )
+    found = {}
+    for address in leaving:
+        for pool in json.loads(live.objects[address].spec)["pools"]:
+            if not staying[pool] and Address("WorkerPool", pool) in desired.objects:
+                found[address] = pool
+    return found
+
+
+def isolate(changes: Sequence[Change], runs: Sequence[Run], desired: DesiredState) -> tuple[list[Change], list[Run]]:
+    """Mark everything that depends on a refused change as refused too, so that the rest can be carried out."""
+    refused = {change.address for change in changes if change.refusal}
+    if not refused:
+        return list(changes), list(runs)
+    users: dict[Address, list[Address]] = {}
+    for address, declared in desired.objects.items():
+        for reference in declared.references:
+            users.setdefault(reference.target, []).append(address)
+    held = closure(refused, lambda address: users.get(address, ()))
+    why = "it depends on a change that is refused"
+    marked = [
+        replace(change, refusal=why) if change.address in held and not change.refusal else change for change in changes
+    ]
+    held_runs = [
+        replace(run, refusal=why) if Address("Deployment", run.deployment) in held and not run.refusal else run
+        for run in runs
+    ]
+    return marked, held_runs

@@ -1,0 +1,112 @@
+"""Where a step runs: which pool, which worker of it, and in words why not elsewhere."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reconciler.model.infrastructure import ExecutionLocationSpec
+from reconciler.model.work import Step
+from reconciler.schedule.fleet import BUILTIN, Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChoice:
+    """The pool of a step and which rule chose it."""
+
+    pool: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The worker that takes the step, and why this one."""
+
+    worker: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """Nobody can take the step; `final` says that only a change of the declarations mends it."""
+
+    reason: str
+    final: bool = False
+    obstacles: tuple[tuple[str, str], ...] = ()
+
+
+PoolOfVariable = Callable[[str], str | None]
+"""Resolves a worker-pool variable in the step's context; None where no value's scope holds."""
+
+
+def location_of(step: Step, locations: Mapping[str, ExecutionLocationSpec]) -> ExecutionLocationSpec:
+    """Return the location of a step, named or inline; a step without one is located on the server."""
+    if step.location is None:
+        return ExecutionLocationSpec()
+    if isinstance(step.location, str):
+        return locations[step.location]
+    return step.location
+
+
+def not_yet(step: Step, location: ExecutionLocationSpec) -> str | None:
+    """Say which declared need of a step is not carried out yet, or None if all are."""
+    if location.run_on == "targets":
+        return "steps on deployment targets are not carried out yet"
+    if location.on_behalf_of:
+        return "steps on behalf of targets are not carried out yet"
+    if location.container is not None:
+        return "execution containers are not carried out yet"
+    if step.packages:
+        return "packages are not acquired yet"
+    if step.action[0] == "group":
+        return "rolling groups are not carried out yet"
+    return None
+
+
+def choose_pool(
+    location: ExecutionLocationSpec, fleet: Fleet, pool_of_variable: PoolOfVariable
+) -> PoolChoice | Nowhere:
+    """Resolve the pool of a location: its own, by variable, or the space's default one."""
+    if location.run_on == "workerPool" and location.pool is not None:
+        return PoolChoice(location.pool, f"its location names the pool {location.pool}")
+    if location.run_on == "workerPool" and location.pool_variable is not None:
+        name = location.pool_variable
+        pool = pool_of_variable(name)
+        if pool is None:
+            return Nowhere(f"the worker-pool variable {name} has no value here", final=True)
+        return PoolChoice(pool, f"the worker-pool variable {name} says {pool} here")
+    return PoolChoice(fleet.default_pool, f"it names no pool, so the default pool {fleet.default_pool} is used")
+
+
+def place(step: Step, choice: PoolChoice, fleet: Fleet, environment: str) -> Placed | Nowhere:
+    """Choose the worker of a step in its pool, or say in words why nobody can take it."""
+    pool = fleet.pools.get(choice.pool)
+    if pool is None:
+        return Nowhere(f"the pool {choice.pool} does not exist", final=True)
+    if pool.allowed_environments is not None and environment not in pool.allowed_environments:
+        return Nowhere(f"the pool {pool.name} does not allow the environment {environment}", final=True)
+    if fleet.runs_builtin(pool.name):
+        return _on_builtin(pool.name, choice, fleet)
+    if pool.dynamic:
+        return Nowhere(f"the pool {pool.name} is dynamic, and dynamic workers are not made yet", final=True)
+    if not pool.workers:
+        return Nowhere(f"the pool {pool.name} has no workers", final=True)
+    obstacles = []
+    for name in pool.workers:
+        worker = fleet.workers[name]
+        obstacle = worker.lacks(step.selector) or worker.obstacle()
+        if obstacle is None:
+            return Placed(name, f"{choice.because}; {name} is the first that can take it")
+        obstacles.append((name, obstacle))
+    name, obstacle = obstacles[0]
+    others = f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else ""
+    return Nowhere(
+        f"no worker of the pool {pool.name} can take it: {name} {obstacle}{others}", obstacles=tuple(obstacles)
+    )
+
+
+def _on_builtin(pool: str, choice: PoolChoice, fleet: Fleet) -> Placed | Nowhere:
+    if not fleet.builtin_enabled:
+        return Nowhere(
+            f"the default pool {pool} has no workers and the space disables the built-in worker",
+            final=True,
+        )
+    return Placed(BUILTIN, f"{choice.because}; it has no workers, so the built-in worker runs it")

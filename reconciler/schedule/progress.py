@@ -1,0 +1,138 @@
+"""What a task does next: which steps start, are skipped or fail, and when the task has ended."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.model.live import StepRun, StepState, TaskState
+from reconciler.model.work import Step
+
+NOBODY_FOR = 120.0
+"""Seconds that a step waits while nobody can run it; after that it fails, so failure and always steps still run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin the step at `index`, or look again for a worker."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Bring the step at `index` to an end without running it."""
+
+    index: int
+    state: StepState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Bring the task to its end."""
+
+    state: TaskState
+    reason: str
+
+
+Move = Start | Settle | End
+
+
+class ConditionUnclear(Exception):
+    """An expression could not be evaluated; the text says why."""
+
+
+Evaluate = Callable[[int, str], bool]
+"""Evaluates the expression of the step at an index; raises ConditionUnclear."""
+
+
+def next_moves(
+    steps: Sequence[Step], runs: Sequence[StepRun], evaluate: Evaluate, *, parallel_max: int, cancelling: bool = False
+) -> list[Move]:
+    """Return everything that may happen now, in order; empty while running steps are awaited.
+
+    Steps that start with the previous one form a wave; a wave begins when the one before has ended. Conditions are
+    judged by the waves before. At most `parallel_max` steps run at a time.
+    """
+    if cancelling:
+        return _wind_down(runs)
+    for wave in _waves(steps):
+        if all(runs[index].state.ended for index in wave):
+            continue
+        earlier = runs[: wave[0]]
+        return _moves_of([(index, steps[index]) for index in wave], runs, earlier, evaluate, parallel_max)
+    return [_ending(runs)]
+
+
+def _waves(steps: Sequence[Step]) -> Iterator[list[int]]:
+    wave: list[int] = []
+    for index, step in enumerate(steps):
+        if wave and step.start == "afterPrevious":
+            yield wave
+            wave = []
+        wave.append(index)
+    if wave:
+        yield wave
+
+
+def _moves_of(
+    wave: Sequence[tuple[int, Step]],
+    runs: Sequence[StepRun],
+    earlier: Sequence[StepRun],
+    evaluate: Evaluate,
+    parallel_max: int,
+) -> list[Move]:
+    moves: list[Move] = []
+    running = sum(run.state is StepState.RUNNING for run in runs)
+    for index, step in wave:
+        match runs[index].state:
+            case StepState.WAITING:
+                moves.append(Start(index))
+            case StepState.PENDING:
+                move = _judge(index, step, earlier, evaluate)
+                if isinstance(move, Start):
+                    if running >= parallel_max:
+                        continue
+                    running += 1
+                moves.append(move)
+            case _:
+                continue
+    return moves
+
+
+def _judge(index: int, step: Step, earlier: Sequence[StepRun], evaluate: Evaluate) -> Move:
+    failed = next((run for run in earlier if run.state in {StepState.FAILED, StepState.LOST}), None)
+    if step.condition == "always":
+        return Start(index)
+    if step.condition == "success":
+        if failed is None:
+            return Start(index)
+        return Settle(index, StepState.SKIPPED, f'"{failed.name}" {failed.state} before it')
+    if step.condition == "failure":
+        if failed is not None:
+            return Start(index)
+        return Settle(index, StepState.SKIPPED, "nothing failed before it")
+    try:
+        holds = evaluate(index, step.condition)
+    except ConditionUnclear as problem:
+        return Settle(index, StepState.FAILED, f"its condition cannot be evaluated: {problem}")
+    return Start(index) if holds else Settle(index, StepState.SKIPPED, f"its condition {step.condition} is false")
+
+
+def _wind_down(runs: Sequence[StepRun]) -> list[Move]:
+    waiting = [
+        Settle(run.index, StepState.CANCELLED, "the task was cancelled")
+        for run in runs
+        if run.state in {StepState.PENDING, StepState.WAITING}
+    ]
+    if waiting or any(not run.state.ended for run in runs):
+        return list(waiting)
+    return [End(TaskState.CANCELLED, "cancelled")]
+
+
+def _ending(runs: Sequence[StepRun]) -> End:
+    failed = [run for run in runs if run.state in {StepState.FAILED, StepState.LOST}]
+    if failed:
+        return End(TaskState.FAILED, f'"{failed[0].name}" {failed[0].state}: {failed[0].reason}')
+    if any(run.state is StepState.CANCELLED for run in runs):
+        return End(TaskState.CANCELLED, "cancelled")
+    return End(TaskState.SUCCEEDED, "")

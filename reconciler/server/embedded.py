@@ -1,0 +1,237 @@
+"""`apply` without a server: the same engine in one process, until what was declared has run."""
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from getpass import getuser
+from typing import Protocol
+
+from reconciler.apply.carry_out import APPLY_LEASE, Applied, Authority, carry_out
+from reconciler.declare.load import Loaded
+from reconciler.execute.watching import Watcher
+from reconciler.model.errors import Conflict, Interrupted, Refused
+from reconciler.model.live import LiveState, TaskId, TaskState
+from reconciler.plan import deployments
+from reconciler.plan.changes import Change, Plan, Run
+from reconciler.plan.planner import Options
+from reconciler.server.engine import Engine, open_engine
+from reconciler.server.place import Place
+from reconciler.server.planning import Planned, binding_of, files_of, plan_space
+from reconciler.store import leases, objects, plans
+from reconciler.store.dialects import is_address
+
+LEASE_TTL = 15.0
+"""Seconds that the apply lease outlives its last heartbeat."""
+
+HEARTBEAT = 5.0
+"""Seconds between heartbeats: three fit into the lease."""
+
+
+class Finding(Enum):
+    """What is to happen to declared deployments where the live state is empty."""
+
+    RUN = "run"
+    ADOPT = "adopt"
+    UNDECIDED = "undecided"
+
+
+class Approval(Protocol):
+    """How the person who applies is shown the plan and asked."""
+
+    def show(self, planned: Planned) -> None:
+        """Show the plan."""
+
+    def saved_digest(self) -> str | None:
+        """Return under which name a saved plan is applied once; None without one."""
+
+    def check(self, plan: Plan) -> None:
+        """Raise Conflict where a saved plan no longer holds."""
+
+    def approves(self, planned: Planned) -> bool:
+        """Ask whether to carry the plan out."""
+
+    def decides_new_state(self, planned: Planned) -> Finding:
+        """Ask what to do with deployments that never ran here."""
+
+
+class Progress(Watcher, Protocol):
+    """What is told while a plan is carried out and its tasks run."""
+
+    def changed(self, item: Change | Run, outcome: str) -> None:
+        """Take one change or run of the plan with its outcome."""
+
+    def say(self, text: str) -> None:
+        """Take a sentence for the person."""
+
+    def finish(self) -> None:
+        """Take that nothing follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One `apply` on the embedded engine."""
+
+    place: Place
+    load: Callable[[Collection[str]], Loaded]
+    options: Options
+    approval: Approval
+    progress: Progress
+    new_state: bool
+    adopt: bool
+    people: bool
+
+    async def apply(self) -> int:
+        """Plan, ask, carry out, run to the end; returns the exit code."""
+        async with open_engine(self.place) as engine:
+            live = await engine.store.read(objects.live_state)
+            loaded = self.load(files_of(live))
+            planned = plan_space(loaded, live, self.options)
+            await self._check_saved(engine, planned.plan)
+            self.approval.show(planned)
+            finding = self._finding(planned)
+            self._refuse(planned.plan)
+            queued: tuple[TaskId, ...] = ()
+            if not planned.plan.empty:
+                if not self.approval.approves(planned):
+                    self.progress.say("Nothing was changed.")
+                    return 0
+                queued = (await self._carry_out(engine, loaded, planned, adopt=finding is Finding.ADOPT)).tasks
+            wanted = {*queued, *planned.plan.pending} if finding is not Finding.ADOPT else set(planned.plan.pending)
+            waits = await self._run(engine, wanted) if wanted else False
+            return await self._exit_code(engine, planned, waits=waits)
+
+    async def _check_saved(self, engine: Engine, plan: Plan) -> None:
+        name = self.approval.saved_digest()
+        if name is None:
+            return
+        applied = await engine.store.read(lambda tx: plans.applied(tx, name))
+        if applied is not None:
+            raise Conflict("the saved plan was applied already", "make a new one with: reconcile plan --out FILE")
+        self.approval.check(plan)
+
+    def _finding(self, planned: Planned) -> Finding:
+        if self.adopt:
+            return Finding.ADOPT
+        if self.new_state or not planned.plan.new_state:
+            return Finding.RUN
+        finding = self.approval.decides_new_state(planned)
+        if finding is Finding.UNDECIDED:
+            count = len(planned.plan.runs)
+            raise Refused(
+                f"the live state is empty and {count} deployment{'s' if count != 1 else ''} would run for the first time",
+                "apply with --new-state to run them, or with --adopt to record them as done",
+            )
+        return finding
+
+    def _refuse(self, plan: Plan) -> None:
+        """Stop before the first write where something is refused, unless the space leaves refused things out."""
+        refused = [change for change in plan.changes if change.refusal], [run for run in plan.runs if run.refusal]
+        if not plan.refused or (plan.isolated and not plan.refusals):
+            return
+        count = len(refused[0]) + len(refused[1]) + len(plan.refusals)
+        raise Refused(
+            f"{count} change{'s' if count != 1 else ''} of this plan {'are' if count != 1 else 'is'} refused; nothing was changed",
+            "each one says why above",
+        )
+
+    async def _carry_out(self, engine: Engine, loaded: Loaded, planned: Planned, *, adopt: bool) -> Applied:
+        async with _apply_lease(engine) as token:
+            actor = f"{getuser()}@{socket.gethostname()}"
+            applied = await carry_out(
+                planned.plan,
+                planned.desired,
+                engine.store,
+                Authority(actor, token, binding_of(loaded), adopt=adopt),
+                root=self.place.root,
+                read=loaded.tree.read,
+                blobs=self.place.files.blobs,
+                progress=self.progress.changed,
+            )
+        runs = len(applied.tasks)
+        tail = f" {runs} deployment{'s' if runs != 1 else ''} {'adopted' if adopt else 'queued'}." if runs else ""
+        changes = f"{applied.changes} change{'s' if applied.changes != 1 else ''} carried out."
+        self.progress.say(f"Apply complete! {changes}{tail}")
+        return applied
+
+    async def _run(self, engine: Engine, wanted: set[TaskId]) -> bool:
+        """Run tasks to their ends; True where one waits for a person whom nobody here can ask."""
+        interrupted = asyncio.Event()
+        async with engine.running(self.progress) as dispatcher:
+            with _on_signals(interrupted):
+                settling = asyncio.create_task(dispatcher.settled(wanted, people=self.people))
+                stopping = asyncio.create_task(interrupted.wait())
+                await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                if not settling.done():
+                    settling.cancel()
+                    dispatcher.stop_starting()
+                    raise Interrupted(
+                        "interrupted; steps that run go on under their supervisors, and nothing new starts",
+                        "follow them to the end with: reconcile apply",
+                    )
+        self.progress.finish()
+        return not settling.result()
+
+    async def _exit_code(self, engine: Engine, planned: Planned, *, waits: bool) -> int:
+        live = await engine.store.read(objects.live_state)
+        failed = list(deployments.failed_slots(list(deployments.wishes(planned.desired)), live))
+        for sentence in failed:
+            self.progress.say(f"Failed: {sentence}")
+        if planned.plan.refused:
+            return 5
+        if failed or _blocked(planned, live):
+            return 6
+        if waits:
+            self.progress.say("A task waits for a person; see: reconcile status")
+            return 7
+        return 0
+
+
+def _blocked(planned: Planned, live: LiveState) -> bool:
+    """Say whether a declared slot waits for another one that did not succeed."""
+    tasks = list(deployments.unfinished(list(deployments.wishes(planned.desired)), live))
+    return any(task.state is TaskState.QUEUED for task in tasks)
+
+
+@asynccontextmanager
+async def _apply_lease(engine: Engine) -> AsyncIterator[int]:
+    """Hold the apply lease with a heartbeat; whoever holds the engine's lock knows that a former holder is dead."""
+    takeover = not is_address(engine.place.data)
+    holder = f"{getuser()}@{socket.gethostname()}"
+    token = await engine.store.write(
+        lambda tx: leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=takeover)
+    )
+    if isinstance(token, leases.HeldBy):
+        raise Conflict(f"{token.holder} is applying", "wait until it has finished, then run it again")
+    beating = asyncio.create_task(_beat(engine, token))
+    try:
+        yield token
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+        await engine.store.write(lambda tx: leases.release(tx, APPLY_LEASE, token))
+
+
+async def _beat(engine: Engine, token: int) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        await engine.store.write(lambda tx: leases.renew(tx, APPLY_LEASE, token, LEASE_TTL, time.time()))
+
+
+@contextmanager
+def _on_signals(event: asyncio.Event) -> Iterator[None]:
+    """Set an event at the first SIGINT or SIGTERM while the context stands."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, event.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,67 @@
+"""Plan a space against its live state, as `plan` and `apply` both do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.declare.load import Loaded
+from reconciler.model.desired import DesiredState
+from reconciler.model.errors import Conflict
+from reconciler.model.live import Binding, LiveState
+from reconciler.plan.changes import Plan
+from reconciler.plan.planner import Options, plan
+from reconciler.store import objects
+from reconciler.store.readers import open_for_reading
+
+EMPTY = LiveState({}, {})
+"""The live state where there is none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and what it was made of."""
+
+    plan: Plan
+    desired: DesiredState
+    live: LiveState
+
+
+def read_live(data: str) -> LiveState:
+    """Read the live state without writing anything; empty where there is none. Raises StateUnreadable."""
+    readers = open_for_reading(data)
+    if readers is None:
+        return EMPTY
+    with readers:
+        return readers.read_now(objects.live_state)
+
+
+def files_of(live: LiveState) -> frozenset[str]:
+    """Return the files that live objects came from: one of them that does not parse is an error, never skipped."""
+    return frozenset(found.position.file for found in live.objects.values())
+
+
+def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
+    """Plan a loaded space; raises Conflict where the state belongs to another repository or space."""
+    assert loaded.desired is not None
+    if live.binding is not None:
+        _check_binding(live.binding, binding_of(loaded))
+    return Planned(plan(loaded.desired, live, options), loaded.desired, live)
+
+
+def binding_of(loaded: Loaded) -> Binding:
+    """Return what a state is bound to: the space, the repository's first commit, and the folder in it."""
+    assert loaded.desired is not None
+    return Binding(loaded.desired.name, loaded.tree.first_commit, str(loaded.tree.root))
+
+
+def _check_binding(bound: Binding, ours: Binding) -> None:
+    if bound.space != ours.space:
+        raise Conflict(
+            f'this state belongs to the space "{bound.space}", and {ours.path} declares "{ours.space}"',
+            "name another state with --data, or give the space its name back",
+        )
+    same = bound.root == ours.root if bound.root and ours.root else Path(bound.path) == Path(ours.path)
+    if not same:
+        raise Conflict(
+            f"this state belongs to another repository: it was applied from {bound.path}",
+            "name another state with --data",
+        )

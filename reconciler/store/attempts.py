@@ -1,0 +1,106 @@
+"""Attempts: granted one at a time per step run, ended once, each under a token that rises."""
+
+from reconciler.model.errors import Conflict
+from reconciler.model.live import Attempt, AttemptState, TaskId
+from reconciler.store.database import Row, Transaction
+
+_SELECT = (
+    "SELECT ticket, task, step, number, worker, token, state, spec, decision, ending, granted_at, started_at,"
+    " finished_at, log_length, log_digest FROM attempts "  # as Attempt
+)
+
+
+def grant(tx: Transaction, attempt: Attempt) -> None:
+    """Write a granted attempt; raises Conflict while another one of the same step run lives (G2)."""
+    assert attempt.state is AttemptState.GRANTED, "an attempt begins granted"
+    live = tx.one(
+        "SELECT ticket, worker FROM attempts WHERE task = ? AND step = ? AND finished_at IS NULL",
+        attempt.task,
+        attempt.step,
+    )
+    if live is not None:
+        raise Conflict(
+            f"step {attempt.step} of task {attempt.task} has a live attempt already: ticket {live[0]} on {live[1]}",
+            "it ends by itself, or by `reconcile cancel`",
+        )
+    tx.execute(
+        "INSERT INTO attempts (ticket, task, step, number, worker, token, state, spec, decision, ending, granted_at,"
+        " log_length, log_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, '')",
+        *(attempt.ticket, attempt.task, attempt.step, attempt.number, attempt.worker, attempt.token),
+        *(attempt.state.value, attempt.spec, attempt.decision, attempt.granted_at),
+    )
+
+
+def started(tx: Transaction, ticket: str, at: float) -> bool:
+    """Record the first proof that the script may have started; False where it was known or the attempt has ended."""
+    changed = tx.execute(
+        "UPDATE attempts SET state = ?, started_at = ? WHERE ticket = ? AND state = ?",
+        *(AttemptState.RUNNING.value, at, ticket, AttemptState.GRANTED.value),
+    )
+    return changed == 1
+
+
+def ended(tx: Transaction, ticket: str, ending: str, at: float, *, log_length: int, log_digest: str) -> bool:
+    """Record how an attempt ended, exactly once (G5); False, and nothing changes, where that is known or it is not.
+
+    `ending` is JSON; length in bytes and digest are those of its log.
+    """
+    changed = tx.execute(
+        "UPDATE attempts SET state = ?, ending = ?, finished_at = ?, log_length = ?, log_digest = ?"
+        " WHERE ticket = ? AND finished_at IS NULL",
+        *(AttemptState.ENDED.value, ending, at, log_length, log_digest, ticket),
+    )
+    return changed == 1
+
+
+def attempt(tx: Transaction, ticket: str) -> Attempt | None:
+    """Return the attempt under `ticket`."""
+    row = tx.one(_SELECT + "WHERE ticket = ?", ticket)
+    return _attempt(row) if row else None
+
+
+def attempts(tx: Transaction, task: TaskId) -> list[Attempt]:
+    """Return all attempts of a task, by step and number."""
+    return [_attempt(row) for row in tx.all(_SELECT + "WHERE task = ? ORDER BY step, number", task)]
+
+
+def live_attempts(tx: Transaction, task: TaskId | None = None) -> list[Attempt]:
+    """Return the attempts that have not ended, of one task or of all, by task and step."""
+    if task is None:
+        rows = tx.all(_SELECT + "WHERE finished_at IS NULL ORDER BY task, step")
+    else:
+        rows = tx.all(_SELECT + "WHERE finished_at IS NULL AND task = ? ORDER BY step", task)
+    return [_attempt(row) for row in rows]
+
+
+def next_token(tx: Transaction, resource: str) -> int:
+    """Raise the fence of `resource` and return it: whatever carries an older token has no effect."""
+    row = tx.one(
+        "INSERT INTO fences (resource, token) VALUES (?, 1)"
+        " ON CONFLICT (resource) DO UPDATE SET token = fences.token + 1 RETURNING token",
+        resource,
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def worker_epoch(tx: Transaction, worker: str) -> int:
+    """Return the epoch of the worker's last session; 0 before the first."""
+    row = tx.one("SELECT epoch FROM worker_sessions WHERE worker = ?", worker)
+    return int(row[0]) if row else 0
+
+
+def set_worker_epoch(tx: Transaction, worker: str, epoch: int) -> bool:
+    """Record the epoch of a new session; False, and nothing changes, unless it is higher than all before."""
+    changed = tx.execute(
+        "INSERT INTO worker_sessions (worker, epoch) VALUES (?, ?) ON CONFLICT (worker) DO UPDATE"
+        " SET epoch = excluded.epoch WHERE worker_sessions.epoch < excluded.epoch",
+        worker,
+        epoch,
+    )
+    return changed == 1
+
+
+def _attempt(row: Row) -> Attempt:
+    ticket, task, step, number, worker, token, state, *rest = row
+    return Attempt(ticket, TaskId(task), step, number, worker, token, AttemptState(state), *rest)

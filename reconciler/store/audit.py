@@ -1,0 +1,32 @@
+"""The audit: who did what to which thing, in the order of commits, never changed."""
+
+from reconciler.model.live import Event
+from reconciler.store.counters import next_number
+from reconciler.store.database import Row, Transaction
+
+EVENTS_MAX = 1_000  # one page; the next begins after its last id
+
+_SELECT = "SELECT at, actor, action, subject, outcome, revision, detail, id FROM events "  # as Event
+
+
+def record(tx: Transaction, event: Event) -> int:
+    """Write `event` under the next number, whatever its own says, and return that."""
+    number = next_number(tx, "event")
+    tx.execute(
+        "INSERT INTO events (id, at, actor, action, subject, outcome, revision, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        *(number, event.at, event.actor, event.action, event.subject, event.outcome, event.revision, event.detail),
+    )
+    return number
+
+
+def events(tx: Transaction, after: int = 0, limit: int = EVENTS_MAX, subject: str | None = None) -> list[Event]:
+    """Return the first `limit` events after the one numbered `after`, of one subject or of all, the oldest first."""
+    if subject is None:
+        rows = tx.all(_SELECT + "WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+    else:
+        rows = tx.all(_SELECT + "WHERE subject = ? AND id > ? ORDER BY id LIMIT ?", subject, after, limit)
+    return [_event(row) for row in rows]
+
+
+def _event(row: Row) -> Event:
+    return Event(*row)

@@ -1,0 +1,47 @@
+"""Blobs: files named by their SHA-256, durable and right, or not there at all."""
+
+import os
+from pathlib import Path
+
+from reconciler.model.errors import StateUnreadable
+
+
+def blob_path(blobs: Path, digest: str) -> Path:
+    """Return where the blob `digest` is, or would be."""
+    return blobs / digest[:2] / digest
+
+
+def put_blob(blobs: Path, digest: str, data: bytes) -> None:
+    """Keep `data` under its digest, durably; raises StateUnreadable where the disk does not take it."""
+    path = blob_path(blobs, digest)
+    if path.exists():
+        return
+    beside = path.with_name(f"{digest}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StateUnreadable(
+            f"the file {path} cannot be written: {error.strerror}", "make room or make the data directory writable"
+        ) from error
+
+
+def read_blob(blobs: Path, digest: str) -> bytes:
+    """Return the blob; raises StateUnreadable where it is gone."""
+    path = blob_path(blobs, digest)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StateUnreadable(
+            f"the file {path} cannot be read: {error.strerror}", "restore the data directory from a backup"
+        ) from error

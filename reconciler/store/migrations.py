@@ -1,0 +1,88 @@
+"""The schema, step by step: plain SQL files, each applied once and in order."""
+
+from functools import cache
+from importlib.resources import files
+
+from reconciler.model.errors import StateUnreadable
+from reconciler.store.database import Connection, Database, Transaction
+
+VERSION_TABLE = "reconciler_schema"
+
+
+@cache
+def migrations() -> tuple[str, ...]:
+    """Return the text of every migration; the n-th leads to version n."""
+    folder = files("reconciler.store").joinpath("schema")
+    return tuple(path.read_text() for path in sorted(folder.iterdir(), key=lambda path: path.name))
+
+
+def migrate(database: Database, connection: Connection) -> None:
+    """Bring the schema to the newest version; raises StateUnreadable for a newer one or a foreign database."""
+    _prepare(database, connection)
+    connection.begin()
+    try:
+        version = schema_version(connection)
+        if version > len(migrations()):
+            raise _newer(database, version)
+        for text in migrations()[version:]:
+            for statement in text.format_map(database.words).split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute("UPDATE reconciler_schema SET version = ?", len(migrations()))
+        connection.commit()
+    finally:
+        connection.rollback()
+
+
+def holds_state(database: Database, tx: Transaction) -> bool:
+    """Say whether there is a state to read; raises StateUnreadable where another version or program wrote it."""
+    if not _is_ours(database, tx):
+        return False
+    version = schema_version(tx)
+    if version > len(migrations()):
+        raise _newer(database, version)
+    if 0 < version < len(migrations()):
+        raise StateUnreadable(
+            f"{database.where} was written by an older reconciler (schema {version}, this one reads {len(migrations())})",
+            "run `reconcile apply` once, it brings the state up to date",
+        )
+    return version > 0
+
+
+def schema_version(tx: Transaction) -> int:
+    """Return the version of the schema; 0 while there are no tables."""
+    row = tx.one("SELECT version FROM reconciler_schema")
+    return int(row[0]) if row else 0
+
+
+def _is_ours(database: Database, tx: Transaction) -> bool:
+    tables = {name for (name,) in tx.all(database.tables_query)}
+    if tables and VERSION_TABLE not in tables:
+        raise StateUnreadable(
+            f"{database.where} is the database of another program (it holds the table {min(tables)})",
+            "give reconciler a database of its own with --data",
+        )
+    return bool(tables)
+
+
+def _prepare(database: Database, connection: Connection) -> None:
+    """Make the table whose one row is the version, and on PostgreSQL the writers' turn."""
+    if not _is_ours(database, connection):
+        integer = database.words["integer"]
+        try:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS reconciler_schema"
+                f" (one {integer} PRIMARY KEY CHECK (one = 1), version {integer} NOT NULL)"
+            )
+        except Exception:
+            if not _is_ours(database, connection):  # else another process made it at the same moment
+                raise
+    if connection.one("SELECT version FROM reconciler_schema") is None:
+        connection.execute("INSERT INTO reconciler_schema (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING")
+
+
+def _newer(database: Database, version: int) -> StateUnreadable:
+    return StateUnreadable(
+        f"{database.where} was written by a newer reconciler (schema {version}, this one knows {len(migrations())})",
+        "use that version or a newer one",
+    )

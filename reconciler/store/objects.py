@@ -1,0 +1,136 @@
+"""Live objects: what was last applied, under which serial, revision and binding."""
+
+from collections.abc import Iterable
+
+from reconciler.model.errors import Conflict
+from reconciler.model.live import Binding, LiveObject, LiveState
+from reconciler.model.spec import Address, Position
+from reconciler.store.counters import last_number, next_number
+from reconciler.store.database import Row, Transaction, Value
+from reconciler.store.tasks import last_tasks
+
+_SELECT = "SELECT kind, name, spec, metadata, digest, file, line, col, revision, generation, protected FROM objects "  # as _row
+
+
+def put(tx: Transaction, obj: LiveObject) -> None:
+    """Write `obj`, new or over what stands at its address."""
+    put_many(tx, (obj,))
+
+
+def put_many(tx: Transaction, objects: Iterable[LiveObject]) -> None:
+    """Write all of `objects`, each new or over what stands at its address."""
+    tx.many(
+        "INSERT INTO objects"
+        " (kind, name, spec, metadata, digest, file, line, col, revision, generation, protected)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET"
+        " spec = excluded.spec, metadata = excluded.metadata, digest = excluded.digest, file = excluded.file,"
+        " line = excluded.line, col = excluded.col, revision = excluded.revision,"
+        " generation = excluded.generation, protected = excluded.protected",
+        [_row(obj) for obj in objects],
+    )
+
+
+def remove(tx: Transaction, address: Address) -> bool:
+    """Forget the object at `address`; False if there was none."""
+    return tx.execute("DELETE FROM objects WHERE kind = ? AND name = ?", *address) == 1
+
+
+def rename(tx: Transaction, old: Address, new: Address) -> bool:
+    """Move the object from `old` to `new`, its identity with it; False if there was none.
+
+    Raises Conflict where another object has the new address.
+    """
+    assert old.kind == new.kind, "a rename keeps the kind"
+    if old != new and one(tx, new) is not None:
+        raise Conflict(f"{old} cannot be renamed: {new} exists already", f"remove {new} first, or choose another name")
+    return tx.execute("UPDATE objects SET name = ? WHERE kind = ? AND name = ?", new.name, *old) == 1
+
+
+def one(tx: Transaction, address: Address) -> LiveObject | None:
+    """Return the object at `address`."""
+    row = tx.one(_SELECT + "WHERE kind = ? AND name = ?", *address)
+    return _object(row) if row else None
+
+
+def all_objects(tx: Transaction) -> dict[Address, LiveObject]:
+    """Return every object, in the order of kind and name."""
+    found = map(_object, tx.all(_SELECT + "ORDER BY kind, name"))
+    return {obj.address: obj for obj in found}
+
+
+def of_kind(tx: Transaction, kind: str) -> dict[str, LiveObject]:
+    """Return the objects of one kind by name."""
+    found = map(_object, tx.all(_SELECT + "WHERE kind = ? ORDER BY name", kind))
+    return {obj.address.name: obj for obj in found}
+
+
+def live_state(tx: Transaction) -> LiveState:
+    """Return all that a plan is judged by, at one serial."""
+    return LiveState(
+        objects=all_objects(tx),
+        last_tasks=last_tasks(tx),
+        serial=last_number(tx, "serial"),
+        binding=binding(tx),
+        revision=last_revision(tx),
+    )
+
+
+def next_serial(tx: Transaction) -> int:
+    """Raise the state's serial and return it; whoever changes objects does this once in the same transaction."""
+    return next_number(tx, "serial")
+
+
+def binding(tx: Transaction) -> Binding | None:
+    """Return the space and source that this state belongs to."""
+    row = tx.one("SELECT space, root, path FROM bindings")
+    return Binding(*row) if row else None
+
+
+def bind(tx: Transaction, to: Binding) -> None:
+    """Bind this state to a space and source, in place of any former one."""
+    tx.execute(
+        "INSERT INTO bindings (one, space, root, path) VALUES (1, ?, ?, ?)"
+        " ON CONFLICT (one) DO UPDATE SET space = excluded.space, root = excluded.root, path = excluded.path",
+        to.space,
+        to.root,
+        to.path,
+    )
+
+
+def record_revision(tx: Transaction, revision: str, at: float) -> None:
+    """Record that `revision` was applied; `at` is in seconds since the epoch."""
+    number = next_number(tx, "revision")
+    tx.execute("INSERT INTO revisions (number, revision, at) VALUES (?, ?, ?)", number, revision, at)
+
+
+def last_revision(tx: Transaction) -> str:
+    """Return the revision that was applied last, or nothing."""
+    row = tx.one("SELECT revision FROM revisions ORDER BY number DESC LIMIT 1")
+    return str(row[0]) if row else ""
+
+
+def _row(obj: LiveObject) -> tuple[Value, ...]:
+    return (
+        *obj.address,
+        obj.spec,
+        obj.metadata,
+        obj.digest,
+        *obj.position,
+        obj.revision,
+        obj.generation,
+        int(obj.protected),
+    )
+
+
+def _object(row: Row) -> LiveObject:
+    kind, name, spec, metadata, digest, file, line, column, revision, generation, protected = row
+    return LiveObject(
+        Address(kind, name),
+        spec,
+        metadata,
+        digest,
+        Position(file, line, column),
+        revision,
+        generation,
+        bool(protected),
+    )

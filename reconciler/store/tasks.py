@@ -1,0 +1,201 @@
+"""Tasks, what they pin, and their step runs; what has ended never changes again."""
+
+from collections.abc import Collection, Iterable
+
+from reconciler.model.errors import UsageMistake
+from reconciler.model.live import Slot, StepRun, StepState, Task, TaskId, TaskState
+from reconciler.model.spec import digest_of
+from reconciler.store.counters import next_number
+from reconciler.store.database import Row, Transaction
+
+_SELECT = (
+    "SELECT tasks.id, deployment, tasks.project, tasks.environment, tasks.tenant, release, digest, pin, revision, state,"
+    " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at FROM tasks "
+)
+_SELECT_STEPS = (
+    "SELECT task, position, key, name, state, reason, since, started_at, finished_at FROM step_runs "  # as StepRun
+)
+
+
+def pin(tx: Transaction, content: str) -> str:
+    """Keep `content` for ever and return its digest; the same content is kept once."""
+    digest = digest_of(content)
+    tx.execute("INSERT INTO pins (digest, content) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING", digest, content)
+    return digest
+
+
+def pinned(tx: Transaction, digest: str) -> str:
+    """Return what was pinned under `digest`; a task's pin is always there."""
+    row = tx.one("SELECT content FROM pins WHERE digest = ?", digest)
+    assert row is not None, f"nothing is pinned as {digest}"
+    return str(row[0])
+
+
+def queue(
+    tx: Transaction,
+    *,
+    deployment: str,
+    slot: Slot,
+    release: str,
+    digest: str,
+    pin: str,
+    revision: str,
+    at: float,
+    priority: int = 0,
+    reason: str = "",
+    adopted: bool = False,
+) -> Task:
+    """Write the next task, which becomes its slot's last; an adopted one has succeeded without running.
+
+    `pin` is the digest that the function of that name returned, `at` is in seconds since the epoch.
+    """
+    state = TaskState.SUCCEEDED if adopted else TaskState.QUEUED
+    number = TaskId(next_number(tx, "task"))
+    place = (slot.project, slot.environment, slot.tenant or "")
+    ended_at = at if adopted else None
+    tx.execute(
+        "INSERT INTO tasks (id, deployment, project, environment, tenant, release, digest, pin, revision, state,"
+        " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, NULL, ?)",
+        *(number, deployment, *place, release, digest, pin, revision, state.value),
+        *(priority, reason, int(adopted), at, ended_at),
+    )
+    tx.execute(
+        "INSERT INTO slots (project, environment, tenant, last_task) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (project, environment, tenant) DO UPDATE SET last_task = excluded.last_task",
+        *place,
+        number,
+    )
+    return task(tx, number)
+
+
+def task(tx: Transaction, number: TaskId) -> Task:
+    """Return the task; raises UsageMistake where there is none."""
+    row = tx.one(_SELECT + "WHERE id = ?", number)
+    if row is None:
+        raise UsageMistake(f"there is no task {number}", "`reconcile tasks` lists them")
+    return _task(row)
+
+
+def tasks(tx: Transaction, limit: int = 100, states: Collection[TaskState] | None = None) -> list[Task]:
+    """Return the newest `limit` tasks, those in `states` where given, the newest first."""
+    if states is None:
+        return [_task(row) for row in tx.all(_SELECT + "ORDER BY id DESC LIMIT ?", limit)]
+    if not states:
+        return []
+    marks = ", ".join("?" * len(states))
+    chosen = _SELECT + "WHERE state IN (" + marks + ") ORDER BY id DESC LIMIT ?"
+    return [_task(row) for row in tx.all(chosen, *sorted(states), limit)]
+
+
+def unfinished(tx: Transaction) -> list[Task]:
+    """Return every task that has not ended, in the order of queueing."""
+    return [_task(row) for row in tx.all(_SELECT + "WHERE finished_at IS NULL ORDER BY id")]
+
+
+def last_task(tx: Transaction, slot: Slot) -> Task | None:
+    """Return the task that was queued last for `slot`."""
+    row = tx.one(
+        _SELECT + "JOIN slots ON slots.last_task = tasks.id"
+        " WHERE slots.project = ? AND slots.environment = ? AND slots.tenant = ?",
+        slot.project,
+        slot.environment,
+        slot.tenant or "",
+    )
+    return _task(row) if row else None
+
+
+def last_tasks(tx: Transaction) -> dict[Slot, Task]:
+    """Return each slot's last queued task, in the order of queueing."""
+    rows = tx.all(_SELECT + "JOIN slots ON slots.last_task = tasks.id ORDER BY tasks.id")
+    return {found.slot: found for found in map(_task, rows)}
+
+
+def set_state(tx: Transaction, number: TaskId, state: TaskState, reason: str, at: float) -> bool:
+    """Move a task on; False, and nothing changes, where it has ended.
+
+    The first `running` sets the start, an end sets the finish; `at` is in seconds since the epoch.
+    """
+    started_at = at if state is TaskState.RUNNING else None
+    finished_at = at if state.ended else None
+    changed = tx.execute(
+        "UPDATE tasks SET state = ?, reason = ?, started_at = COALESCE(started_at, ?), finished_at = ?"
+        " WHERE id = ? AND finished_at IS NULL",
+        *(state.value, reason, started_at, finished_at, number),
+    )
+    return changed == 1
+
+
+def request_cancel(tx: Transaction, number: TaskId, by: str) -> bool:
+    """Write down that `by` wants the task cancelled; False where it has ended or somebody wanted it before.
+
+    The state stays: whoever runs the task sees the wish and stops the work.
+    """
+    changed = tx.execute(
+        "UPDATE tasks SET cancel_by = ? WHERE id = ? AND finished_at IS NULL AND cancel_by = ''", by, number
+    )
+    return changed == 1
+
+
+def put_steps(tx: Transaction, runs: Iterable[StepRun]) -> None:
+    """Write the step runs of a task, once, when it starts."""
+    tx.many(
+        "INSERT INTO step_runs (task, position, key, name, state, reason, since, started_at, finished_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *(run.task, run.index, run.key, run.name, run.state.value),
+                *(run.reason, run.since, run.started_at, run.finished_at),
+            )
+            for run in runs
+        ],
+    )
+
+
+def steps(tx: Transaction, number: TaskId) -> list[StepRun]:
+    """Return the step runs of a task in the order of its process."""
+    return [_step(row) for row in tx.all(_SELECT_STEPS + "WHERE task = ? ORDER BY position", number)]
+
+
+def set_step(tx: Transaction, number: TaskId, index: int, state: StepState, *, reason: str, at: float) -> bool:
+    """Move a step run on; False, and nothing changes, where it has ended.
+
+    `since` is when the state was entered, so a waiting step keeps it while its reason changes.
+    """
+    started_at = at if state is StepState.RUNNING else None
+    finished_at = at if state.ended else None
+    changed = tx.execute(
+        "UPDATE step_runs SET since = CASE WHEN state = ? THEN COALESCE(since, ?) ELSE ? END, state = ?, reason = ?,"
+        " started_at = COALESCE(started_at, ?), finished_at = ?"
+        " WHERE task = ? AND position = ? AND finished_at IS NULL",
+        *(state.value, at, at, state.value, reason),
+        *(started_at, finished_at, number, index),
+    )
+    return changed == 1
+
+
+def _task(row: Row) -> Task:
+    number, deployment, project, environment, tenant, release, digest, pin_digest, revision, state, *rest = row
+    priority, reason, cancel_by, adopted, queued_at, started_at, finished_at = rest
+    return Task(
+        id=TaskId(number),
+        deployment=deployment,
+        slot=Slot(project, environment, tenant or None),
+        release=release,
+        digest=digest,
+        pin=pin_digest,
+        revision=revision,
+        state=TaskState(state),
+        priority=priority,
+        reason=reason,
+        cancel_by=cancel_by,
+        adopted=bool(adopted),
+        queued_at=queued_at,
+        started_at=started_at,
+        finished_at=finished_at,
+    )
+
+
+def _step(row: Row) -> StepRun:
+    number, position, key, name, state, *rest = row
+    return StepRun(TaskId(number), position, key, name, StepState(state), *rest)

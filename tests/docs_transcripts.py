@@ -1,0 +1,96 @@
+"""Play the commands of a page in a real shell and put in what they print; run it as a program to write the pages."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "getting-started.md", ROOT / "docs" / "validation.md")
+PART = re.compile(r"(`(?P<file>[\w./-]+)`:\n\n)?```(?P<language>yaml|console)\n(?P<body>.*?)```", re.DOTALL)
+VOLATILE = (
+    (re.compile(r"\b\d+(\.\d+)? ?(ms|s|min)\b"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?Z?"), "DATE"),
+    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,64}\b"), "DIGEST"),
+    (re.compile(r"/[\w./-]*/(?=hello\b)"), "/SOMEWHERE/"),
+    (re.compile(r" +"), " "),
+)
+"""What differs from run to run; spaces, since columns are as wide as what they hold."""
+
+COMMANDS_MAX = 60.0  # seconds for a whole page; a machine that is slower than that is broken
+
+
+def play(page: str, folder: Path) -> str:
+    """Return `page` with the real output under each `$ command`; files that the page shows are written first.
+
+    The commands of a page run in one shell, one after the other, in `folder`.
+    """
+    script = ["set -u", "exit=0"]
+    parts = list(PART.finditer(page))
+    for number, part in enumerate(parts):
+        if part["language"] == "console":
+            for index, command in enumerate(commands(part["body"])):
+                out = folder / f".out-{number}-{index}"
+                script.append(f"(exit $exit); {{ {command}\n}} >{out} 2>&1 </dev/null; exit=$?")
+        elif part["file"]:
+            script.append(f"cat >{part['file']} <<'END-OF-FILE'\n{part['body']}END-OF-FILE")
+    _run("\n".join(script), folder)
+    numbered = iter(range(len(parts)))
+
+    def with_output(part: re.Match[str]) -> str:
+        number = next(numbered)
+        if part["language"] != "console":
+            return part[0]
+        shown = [
+            f"$ {command}\n{(folder / f'.out-{number}-{index}').read_text()}"
+            for index, command in enumerate(commands(part["body"]))
+        ]
+        return f"```console\n{''.join(shown)}```"
+
+    return PART.sub(with_output, page)
+
+
+def commands(body: str) -> list[str]:
+    """Return the commands of a console block."""
+    return re.findall(r"^\$ (.*)$", body, re.MULTILINE)
+
+
+def _run(script: str, folder: Path) -> None:
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "RECONCILE_", "BOOKSHOP_"))
+    }
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "NO_COLOR": "1",
+        "COLUMNS": "110",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "Ada",
+        "GIT_AUTHOR_EMAIL": "ada@example.org",
+        "GIT_COMMITTER_NAME": "Ada",
+        "GIT_COMMITTER_EMAIL": "ada@example.org",
+    }
+    subprocess.run(["bash", "-c", script], cwd=folder, env=environment, check=True, timeout=COMMANDS_MAX)
+
+
+def settled(text: str) -> str:
+    """Return `text` with a word in place of each thing that differs from run to run."""
+    for pattern, word in VOLATILE:
+        text = pattern.sub(word, text)
+    return text
+
+
+def main() -> None:
+    """Write the pages whose transcripts differ."""
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            played = play(page.read_text(), Path(folder))
+        if settled(played) != settled(page.read_text()):
+            page.write_text(played)
+            sys.stdout.write(f"{page.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
