@@ -58,6 +58,9 @@ PAGES: dict[type, str] = {
 }
 """Models with a place of their own in the docs; tables link there."""
 
+SHARED_OPTIONS = {"-C", "--color", "--data", "--files"}
+"""Options that the page of commands explains once."""
+
 MEASURES: dict[type[MeasuredText], str] = {
     Duration: "duration",
     Percentage: "percentage",
@@ -179,15 +182,17 @@ def options(name: str) -> str:
     context = click.Context(command, info_name=f"reconcile {name}")
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     records = [
-        record for parameter in command.params if (record := parameter.get_help_record(context)) and "-h" not in record
+        parameter.get_help_record(context)
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not SHARED_OPTIONS & set(parameter.opts)
     ]
-    rows = [f"| `{option.replace('|', '&#124;')}` | {escaped(words)} |" for option, words in records]
-    return "\n".join([f"`{usage}`", "", "| option | does |", "|---|---|", *rows, ""])
+    rows = [f"| `{escaped(record[0])}` | {escaped(record[1])} |" for record in records if record]
+    return "\n".join([f"`{usage}`", "", *(["| option | does |", "|---|---|", *rows, ""] if rows else [])])
 
 
 def escaped(words: str) -> str:
     """Return a text for a table's cell."""
-    return words.replace("|", "\\|").replace("<", "&lt;")
+    return words.replace("|", "\\|")
 
 
 def words_of(module: types.ModuleType) -> str:

@@ -107,6 +107,7 @@ def _wait_and_shim(channel: socket.socket, word: int, tickets: str, helpers: str
     if not request:
         os.write(word, AGENT_GONE)
         return
+    os.set_inheritable(descriptors[0], False)  # the script must not hold the way to its shim open
     with socket.socket(fileno=descriptors[0]) as first:
         shim.run(TicketDirectory(tickets, TicketId(request.decode())), first, lambda: _say_taken(word))
 

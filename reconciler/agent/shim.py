@@ -282,11 +282,7 @@ class _Watch:
     def _keep_time(self) -> None:
         now = time.monotonic()
         if self._timeout_at is not None and now >= self._timeout_at and self._status is None:
-            if self._shim.stopping is None:
-                self._attempt.say(
-                    f"the timeout of {self._timeout:g} s has passed; the script and its children are killed"
-                )
-                self._shim.stop(TimedOut(), TIMEOUT_GRACE)
+            self._time_out()
         stopping = self._shim.stopping
         if stopping is not None and now >= stopping.kill_at and self._has_children:
             processes.kill_tree(os.getpid())

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from reconciler.declare.core_schema import plain, value_of
 from reconciler.declare.cron import cron_fault, timezone_fault
 from reconciler.declare.explain import Explainer
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, Source
 from reconciler.declare.shapes import Path, bare, fields, follow, parts, reaches
 from reconciler.declare.uses import uses
-from reconciler.declare.yaml import plain, value_of
 from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.infrastructure import Every
 from reconciler.model.spec import Reference, Spec

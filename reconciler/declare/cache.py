@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+from zlib import crc32
 
 from reconciler.model.desired import Declared
 from reconciler.model.spec import Address, Position, Reference
@@ -30,29 +31,24 @@ class ParseCache:
 
     @classmethod
     def open(cls, folder: Path | None) -> "ParseCache":
-        """Open the cache in `folder`; None, a missing, foreign or corrupt file is an empty cache."""
+        """Open the cache in `folder`; None, or a file that is missing, corrupt or another version's, is empty."""
         if folder is None:
             return cls(None, {})
-        file = folder / "declarations.json"
+        file = folder / "declarations"
         with suppress(OSError, ValueError, RecursionError):
             if file.stat().st_size <= BYTES_MAX:
-                content = json.loads(file.read_bytes())
-                if isinstance(content, dict) and content.get("version") == _version():
-                    rows = content.get("files")
-                    return cls(file, rows if isinstance(rows, dict) else {})
+                head, _, body = file.read_bytes().partition(b"\n")
+                if head == _head(body):
+                    return cls(file, json.loads(body))
         return cls(file, {})
 
     def get(self, path: str, blob: str) -> Known | None:
         """Return what the file at `path` declares where its content is known by `blob`."""
         row = self._rows.get(path)
-        if not isinstance(row, list) or row[:1] != [blob]:
-            return None
-        try:
-            known = tuple(_declared(path, item) for item in row[2]), int(row[1])
-        except (IndexError, KeyError, TypeError, ValueError):
+        if row is None or row[0] != blob:
             return None
         self._kept[path] = row
-        return known
+        return tuple([_declared(path, item) for item in row[2]]), row[1]
 
     def put(self, path: str, blob: str, declared: tuple[Declared, ...], foreign: int) -> None:
         """Remember what a file declares."""
@@ -63,12 +59,12 @@ class ParseCache:
         """Write the cache in one step; a disk that refuses it costs time later and nothing else."""
         if self._file is None or not (self._changed or self._kept.keys() != self._rows.keys()):
             return
-        text = json.dumps({"version": _version(), "files": self._kept}, separators=(",", ":"), ensure_ascii=False)
+        body = json.dumps(self._kept, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with NamedTemporaryFile(dir=self._file.parent, prefix=".declarations-", delete=False) as new:
                 try:
-                    new.write(text.encode("utf-8", "surrogateescape"))
+                    new.write(_head(body) + b"\n" + body)
                     new.close()
                     os.replace(new.name, self._file)
                 except OSError:
@@ -92,6 +88,11 @@ def _declared(path: str, row: list[Any]) -> Declared:
     return Declared(
         Address(kind, name), spec, metadata, digest, position, document, item, references, protect, renamed_from
     )
+
+
+def _head(body: bytes) -> bytes:
+    """Return the first line of the file: what the rows depend on, and a checksum of them."""
+    return f"{_version()} {crc32(body):08x}".encode()
 
 
 @cache

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from reconciler.declare.core_schema import DIGITS_MAX, value_of
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
 from reconciler.declare.shapes import Path, bare, fields, follow, model_of, owner, tagged
-from reconciler.declare.yaml import DIGITS_MAX, value_of
 from reconciler.model.diagnostics import Diagnostic, Severity, Span, did_you_mean
 from reconciler.model.spec import Spec
 from reconciler.model.text import NAME_PATTERN, TAG_PATTERN, MeasuredText

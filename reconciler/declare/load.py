@@ -22,6 +22,9 @@ SPACE_FILE = "reconcile.yaml"
 PLACES_MAX = 64  # files kept as trees while their faults are located; some megabytes
 
 
+SHOWN_MAX = 4 * 2**20  # bytes of a file that excerpts are taken from; larger ones are refused anyway
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What a space declares, None where it holds errors; every diagnostic, in the order of the files."""
@@ -188,4 +191,4 @@ def _refused(path: str, entry: Entry) -> Diagnostic | None:
 def _source_text(tree: Tree, file: str) -> str | None:
     if file not in tree.paths:
         return None
-    return tree.read(file).decode("utf-8", "replace")
+    return tree.read(file)[:SHOWN_MAX].decode("utf-8", "replace")

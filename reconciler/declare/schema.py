@@ -111,7 +111,9 @@ def _tidy(schema: Any, *, names: bool = False) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = schema.items() if names else ((key, value) for key, value in schema.items() if key != "title")
-    return {key: value if key == "default" and not names else _tidy(value, names=key == "properties") for key, value in kept}
+    return {
+        key: value if key == "default" and not names else _tidy(value, names=key == "properties") for key, value in kept
+    }
 
 
 def _with_definitions(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:

@@ -108,7 +108,9 @@ def _all_of(number: int, size: int) -> bytes:
 
 def blob_name(content: bytes) -> str:
     """Return the name that Git gives to a file's content."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    name = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    name.update(content)
+    return name.hexdigest()
 
 
 def open_tree(root: Path, rev: str | None = None) -> Tree:

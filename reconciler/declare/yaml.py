@@ -22,16 +22,10 @@ from reconciler.model.diagnostics import Diagnostic, Related, Severity
 DEPTH_MAX = 100  # people nest to 20; far below what any recursion over the tree can bear
 NODES_MAX = 300_000  # nodes of a file with every alias written out: 10,000 workers, read in a second and 100 MB
 DOCUMENTS_MAX = 10_000  # documents of a file: as many as a large space holds in all
-DIGITS_MAX = 100  # digits of a number; turning text into a number takes quadratic time
 
 _MARKER = re.compile(r"(?:\A|(?<=\n)|(?<=\r))(?:%[^\r\n]*(?:\r\n|\n|\r))*---(?=[ \t\r\n]|\Z)")
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NUMBER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_WORDS: dict[str, bool | None] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
-_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
-_MAY_BE_NUMBER = frozenset("0123456789+-.")
+_FALSE_BREAKS = re.compile(r"[\x85\u2028\u2029]")
 
 
 class Chunk(NamedTuple):
@@ -84,7 +78,8 @@ class Composer:
         try:
             if unprintable := _UNPRINTABLE.search(text):
                 raise _Unreadable(self._unprintable(chunk.start + unprintable.start()))
-            self._next = CParser(text).get_event
+            readable, restored = _without_false_breaks(text)
+            self._next = CParser(readable).get_event
             root = self._document()
         except _Unreadable as error:
             return Composed(None, (*self._problems, error.diagnostic), readable=False)
@@ -92,6 +87,8 @@ class Composer:
             return Composed(
                 None, (*self._problems, self._syntax(error, chunk.start + len(text.rstrip()))), readable=False
             )
+        if root is not None and restored:
+            root = _translated(root, restored)
         return Composed(root, tuple(self._problems))
 
     def _document(self) -> Node | None:
@@ -100,7 +97,7 @@ class Composer:
             event = self._next()
             match event:
                 case StreamEndEvent():
-                    return root
+                    return None if isinstance(root, ScalarNode) and root.plain and not root.text else root
                 case DocumentStartEvent() if root is None:
                     root = self._node(self._next(), 1)
                 case DocumentStartEvent():
@@ -241,6 +238,26 @@ class Composer:
         return self._error(offset, offset + 1, "syntax", _plain_words(problem, context, character), _remedy(line))
 
 
+def _without_false_breaks(text: str) -> tuple[str, dict[int, str]]:
+    """Replace the line breaks of YAML 1.1 that are none in 1.2, letter by letter; the mapping leads back."""
+    found = sorted(set(_FALSE_BREAKS.findall(text)))
+    if not found:
+        return text, {}
+    unused = (code for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    table = dict(zip(map(ord, found), unused, strict=False))
+    return text.translate(table), {code: chr(original) for original, code in table.items()}
+
+
+def _translated(node: Node, table: dict[int, str]) -> Node:
+    match node:
+        case ScalarNode():
+            return node._replace(text=node.text.translate(table))
+        case SequenceNode():
+            return node._replace(items=tuple(_translated(item, table) for item in node.items))
+    entries = [(_translated(key, table), _translated(value, table)) for key, value in node.entries.values()]
+    return node._replace(entries={key.text: (key, value) for key, value in entries if isinstance(key, ScalarNode)})
+
+
 def _no_event() -> None:
     """Stand for a parser before there is one."""
 
@@ -263,6 +280,7 @@ def _plain_words(problem: str, context: str, character: str) -> str:
         "did not find expected ',' or ']'": 'a "," or "]" is expected here',
         "did not find expected ',' or '}'": 'a "," or "}" is expected here',
         "could not find expected ':'": 'a ":" is expected after this key',
+        "found unexpected ':'": 'a text that holds ":" needs quotes between brackets or braces',
         "found character that cannot start any token": f'a text that begins with "{character}" needs quotes',
         "found unknown escape character": "this escape is not known in double quotes; write a backslash as \\\\",
         "did not find expected <document start>": 'a new document begins with "---"',
@@ -271,30 +289,3 @@ def _plain_words(problem: str, context: str, character: str) -> str:
     if problem == "found unexpected end of stream":
         return "a quote is not closed" if "quoted" in context else "the text ends too early"
     return sentences.get(problem, problem)
-
-
-def value_of(node: ScalarNode) -> str | int | float | bool | None:
-    """Read a scalar by the YAML 1.2 core schema; a number of more than DIGITS_MAX digits stays a text."""
-    text = node.text
-    if not node.plain:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in _MAY_BE_NUMBER or len(text) > DIGITS_MAX:
-        return text
-    if _NUMBER.fullmatch(text):
-        return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if found := _INFINITE.fullmatch(text):
-        return float((found[1] or "") + "inf") if found[1] is not None else float("nan")
-    return text
-
-
-def plain(node: Node) -> Any:
-    """Return a tree as strings, numbers, truths, None, tuples and dicts; shared nodes are written out."""
-    if type(node) is ScalarNode:
-        return value_of(node)
-    if type(node) is MappingNode:
-        return {name: plain(value) for name, (_, value) in node.entries.items()}
-    return tuple(plain(item) for item in node.items)  # type: ignore[union-attr]  # the only kind left

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 STREAM_BYTES_MAX = 1 << 20  # read ahead of the link per connection; beyond that the agent waits
 AGENT_ENDS_WITHIN = 5.0  # seconds after its stream was closed; it has nothing to do but let go
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR")
+THIS_AGENT = (sys.executable, "-I", "-m", "reconciler.agent")
 
 
 class CarrierError(Exception):
@@ -41,8 +43,9 @@ class Carrier(Protocol):
 class BuiltinCarrier:
     """The built-in worker: the agent as a child process on a socket pair, its state under `state`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, program: Sequence[str] = THIS_AGENT) -> None:
         self._state = state
+        self._program = program
         self._agent: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -84,7 +87,7 @@ class BuiltinCarrier:
         complaints = os.open(self._state / "agent.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", "reconciler.agent"),
+                *self._program,
                 *("--state", str(self._state), "--fd", str(descriptor)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,

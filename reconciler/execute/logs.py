@@ -94,8 +94,7 @@ class LogStore:
         if log is not None:
             if log.descriptor is not None:
                 os.close(log.descriptor)
-            for waiter in log.waiting:
-                waiter.cancel()
+            _wake(log)
         self._wake_followers()
 
     def records(self, ticket: TicketId, offset: int = 0) -> Iterator[tuple[int, Record]]:
@@ -159,10 +158,7 @@ class LogStore:
             await asyncio.to_thread(_sync, descriptors, directory)
             for log, length in batch:
                 log.durable = length
-                waiting, log.waiting = log.waiting, []
-                for waiter in waiting:
-                    if not waiter.done():
-                        waiter.set_result(None)
+                _wake(log)
             self._wake_followers()
 
     def _wake_followers(self) -> None:
@@ -174,6 +170,13 @@ def _descriptor(log: _OpenLog) -> int:
     if log.descriptor is None:
         log.descriptor = os.open(log.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     return log.descriptor
+
+
+def _wake(log: _OpenLog) -> None:
+    waiting, log.waiting = log.waiting, []
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def _sync(descriptors: list[int], directory: Path | None) -> None:

@@ -16,6 +16,7 @@ import asyncio
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -158,10 +159,13 @@ def _content(path: Path, size_max: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _Unavailable(f"it cannot be opened ({error.strerror})") from None
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _Unavailable("it is no regular file")
-        return file.read(size_max + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(size_max + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _from_age(text: str, origins: Origins) -> bytes:
@@ -195,52 +199,57 @@ def _identities(origins: Origins) -> list[Any]:
 
 
 async def _from_command(argv: tuple[str, ...], origins: Origins) -> bytes:
-    """Return what a program prints; it and all of its process group are gone when this returns or raises."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=origins.root,
-            env=dict(origins.environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL character"
-        raise _Unavailable(f"it cannot be started ({reason})", "check the program's name and PATH") from None
+    """Return what a program prints; if it fails to end well, it is killed with every process of its group."""
+    process = _started(argv, origins)
     ended = False
     try:
         async with asyncio.timeout(origins.command_timeout):
             data = await _output(process)
-            code = await process.wait()
+            code = await asyncio.to_thread(process.wait)
             ended = True
     except TimeoutError:
         raise _Unavailable(f"it did not end within {origins.command_timeout:g} seconds") from None
     finally:
         if not ended:  # out of time, too much output, cancelled
-            await _kill(process)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.to_thread(process.wait)
     if code:
         raise _Unavailable(f"it ended with exit code {code}", "run it by hand to see why")
     return data.removesuffix(b"\n").removesuffix(b"\r")
 
 
-async def _output(process: asyncio.subprocess.Process) -> bytes:
+def _started(argv: tuple[str, ...], origins: Origins) -> "subprocess.Popen[bytes]":
+    """Start a program in one go: asyncio's way may be cancelled halfway, and then leaves its children behind."""
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=origins.root,
+            env=dict(origins.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL character"
+        raise _Unavailable(f"it cannot be started ({reason})", "check the program's name and PATH") from None
+
+
+async def _output(process: "subprocess.Popen[bytes]") -> bytes:
     """Read up to the end; raise as soon as it is more than a secret may have."""
-    assert process.stdout is not None
+    stream = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), process.stdout)
     data = b""
-    while more := await process.stdout.read(SECRET_MAX):
-        data += more
-        if len(data) > SECRET_MAX:
-            raise _too_long()
+    try:
+        while more := await stream.read(SECRET_MAX):
+            data += more
+            if len(data) > SECRET_MAX:
+                raise _too_long()
+    finally:
+        transport.close()
     return data
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill a program together with every process of its group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
 
 
 def _too_long() -> _Unavailable:

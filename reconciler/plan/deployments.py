@@ -1,13 +1,14 @@
 """Which declared deployments run: slots, digests, and the last task queued for each slot."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import JsonValue
 
-from reconciler.model.desired import Declared, DesiredState
+from reconciler.model.desired import DesiredState
 from reconciler.model.live import LiveState, Slot, Task, TaskState
-from reconciler.model.spec import canonical_json, digest_of
+from reconciler.model.spec import Position, canonical_json, digest_of
 from reconciler.model.work import DeploymentSpec
 from reconciler.plan.changes import Run, RunReason
 
@@ -15,6 +16,18 @@ DIGEST_VERSION = 1
 """Rises when the meaning of a deployment's fields changes; every slot then runs again, so it never should."""
 
 UNSUCCESSFUL = frozenset({TaskState.FAILED, TaskState.CANCELLED, TaskState.TIMED_OUT, TaskState.ABANDONED})
+
+
+class Located(Protocol):
+    """A deployment, declared or live."""
+
+    @property
+    def spec(self) -> str:
+        """Canonical JSON of the spec."""
+
+    @property
+    def position(self) -> Position:
+        """Where it is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +38,7 @@ class Wish:
     slot: Slot
     spec: DeploymentSpec
     digest: str
-    declared: Declared
+    position: Position
 
 
 def deployment_digest(spec: DeploymentSpec, tenant: str | None) -> str:
@@ -55,13 +68,13 @@ def wishes(desired: DesiredState) -> Iterator[Wish]:
             yield from wishes_of(address.name, declared)
 
 
-def wishes_of(name: str, declared: Declared) -> Iterator[Wish]:
+def wishes_of(name: str, declared: Located) -> Iterator[Wish]:
     """Yield the slots of one declared deployment."""
     spec = DeploymentSpec.parse(declared.spec)
     tenants: list[str | None] = [*sorted(set(spec.tenants))]
     for tenant in tenants or [None]:
         slot = Slot(spec.project, spec.environment, tenant)
-        yield Wish(name, slot, spec, deployment_digest(spec, tenant), declared)
+        yield Wish(name, slot, spec, deployment_digest(spec, tenant), declared.position)
 
 
 def runs(declared: list[Wish], live: LiveState, *, retry_failed: bool) -> Iterator[Run]:
@@ -78,7 +91,7 @@ def runs(declared: list[Wish], live: LiveState, *, retry_failed: bool) -> Iterat
                 digest=wish.digest,
                 reason=reason,
                 because=because,
-                position=wish.declared.position,
+                position=wish.position,
                 former_release=last.release if last else None,
                 after=tuple(item.deployment for item in wish.spec.waits_for()),
                 priority=wish.spec.priority,
@@ -114,8 +127,3 @@ def unfinished(declared: list[Wish], live: LiveState) -> Iterator[Task]:
         last = live.last_tasks.get(wish.slot)
         if last is not None and not last.state.ended:
             yield last
-
-
-def by_slot(declared: list[Wish]) -> Mapping[Slot, Wish]:
-    """Index wishes by their slot."""
-    return {wish.slot: wish for wish in declared}

@@ -140,6 +140,13 @@ def joined(value: object) -> str:
     return join(value)
 
 
+def stretch(value: object, start: object, stop: object, step: object) -> object:
+    """Return what `value[start:stop:step]` stands for."""
+    ends = [None if end is None else operator.index(number(end)) for end in (start, stop, step)]
+    items = value if isinstance(value, list | tuple) else text_of(value)
+    return items[slice(*ends)]
+
+
 def truth(value: object) -> bool:
     """Return a boolean; a text is none, since even "false" would count as true."""
     if isinstance(value, Undefined):

@@ -18,7 +18,7 @@ from jinja2.runtime import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from reconciler.steps.filters import FILTERS, OPERATORS, TESTS, Refusal, joined, truth
+from reconciler.steps.filters import FILTERS, OPERATORS, TESTS, Refusal, joined, stretch, truth
 from reconciler.steps.syntax import CACHED_MAX, Fault, fresh_tree, mentions, parsed
 from reconciler.steps.values import Absent, Group, Known, Path, Scope, dotted
 
@@ -140,7 +140,7 @@ class _Expressions(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.globals.clear()
-        self.filters = {**FILTERS, "~": joined, "?": truth}  # the last two cannot be written; `_Bounds` puts them in
+        self.filters = {**FILTERS, "~": joined, "?": truth, ":": stretch}  # the signs are put in by `_Bounds` alone
         self.tests = dict(TESTS)
 
     def getattr(self, obj: object, attribute: str) -> object:
@@ -194,6 +194,13 @@ class _Bounds(NodeTransformer):
         node.test = _filtered("?", node.test)
         return node
 
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:  # noqa: N802  # Jinja's name
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        ends = (node.arg.start, node.arg.stop, node.arg.step)
+        return _filtered(":", node.node, *(nodes.Const(None) if end is None else end for end in ends))
 
-def _filtered(name: str, node: nodes.Expr) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+def _filtered(name: str, node: nodes.Expr, *arguments: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(arguments), [], None, None, lineno=node.lineno)

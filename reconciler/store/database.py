@@ -6,6 +6,7 @@ away in the middle), so it must change nothing but the database.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import uniform
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -82,10 +83,10 @@ class Database(Protocol):
         """Name the place in messages; never with a password."""
 
     def connect(self) -> Connection:
-        """Open a connection that writes, and the database where it is missing; raises StateUnreadable."""
+        """Open a connection that writes, making the database where it is missing; raises what `explain` takes."""
 
     def connect_reading(self) -> Connection | None:
-        """Open a connection that cannot write, or return None where there is nothing; raises StateUnreadable."""
+        """Open a connection that cannot write; None where there is nothing. Raises what `explain` takes."""
 
     def again(self, error: Exception) -> bool:
         """Did the engine end the transaction for a reason that passes, so that it is to be run again whole?"""
@@ -101,3 +102,15 @@ def pauses(limit: float = 30.0) -> Iterator[float]:
         pause = uniform(most / 2, most)  # noqa: S311 - scatters tries, keeps no secret
         yield pause
         total, most = total + pause, min(most * 2, 2.0)
+
+
+@contextmanager
+def explaining(database: Database) -> Iterator[None]:
+    """Raise a sentence in place of an error of the engine, where a person can mend it."""
+    try:
+        yield
+    except Exception as error:
+        sentence = database.explain(error)
+        if sentence is error:
+            raise
+        raise sentence from error

@@ -165,11 +165,11 @@ class PostgresDatabase:
 
     def connect(self) -> PostgresConnection:
         """Connect for writing."""
-        return self._open(BEGIN_WRITING)
+        return PostgresConnection(self._dsn, BEGIN_WRITING)
 
     def connect_reading(self) -> PostgresConnection | None:
         """Connect for reading."""
-        return self._open(BEGIN_READING)
+        return PostgresConnection(self._dsn, BEGIN_READING)
 
     def again(self, error: Exception) -> bool:
         """Say yes to conflicts between transactions and to a server that is gone, stopping or starting."""
@@ -206,12 +206,6 @@ class PostgresDatabase:
                 )
             case _:
                 return error
-
-    def _open(self, begin: bytes) -> PostgresConnection:
-        try:
-            return PostgresConnection(self._dsn, begin)
-        except psycopg.Error as error:
-            raise self.explain(error) from error
 
 
 def _first_line(error: Exception) -> str:

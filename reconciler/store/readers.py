@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
 
-from reconciler.store.database import Connection, Database, T, Work, pauses
+from reconciler.store.database import Connection, Database, T, Work, explaining, pauses
 from reconciler.store.dialects import database_of
 from reconciler.store.migrations import holds_state
 
@@ -44,20 +44,8 @@ class Readers:
 
     def read_now(self, work: Work[T]) -> T:
         """Run `work` in this thread; all its queries see the same committed state. Raises StateUnreadable."""
-        connection = self._take()
-        for pause in pauses():
-            try:
-                result = _looked_at(connection, work)
-            except Exception as error:
-                if not self._database.again(error):
-                    self._idle.put(connection)
-                    raise self._database.explain(error) from error
-                last = error
-            else:
-                self._idle.put(connection)
-                return result
-            sleep(pause)
-        raise self._database.explain(last) from last
+        with explaining(self._database):
+            return self._patiently(work)
 
     def close(self) -> None:
         """Wait for what is being read, and let go of the database."""
@@ -72,6 +60,28 @@ class Readers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _patiently(self, work: Work[T]) -> T:
+        last: Exception | None = None
+        for pause in pauses():
+            try:
+                return self._attempt(work)
+            except Exception as error:
+                if not self._database.again(error):
+                    raise
+                last = error
+            sleep(pause)
+        assert last is not None
+        raise last
+
+    def _attempt(self, work: Work[T]) -> T:
+        connection = self._take()
+        try:
+            connection.begin()
+            return work(connection)
+        finally:
+            connection.rollback()
+            self._idle.put(connection)
 
     def _take(self) -> Connection:
         try:
@@ -88,21 +98,15 @@ def open_for_reading(data: str) -> Readers | None:
     Raises StateUnreadable where something is there and it cannot be read.
     """
     database = database_of(data)
+    with explaining(database):
+        return Readers(database) if _found(database) else None
+
+
+def _found(database: Database) -> bool:
     connection = database.connect_reading()
     if connection is None:
-        return None
+        return False
     try:
-        found = holds_state(database, connection)
-    except Exception as error:
-        raise database.explain(error) from error
+        return holds_state(database, connection)
     finally:
         connection.close()
-    return Readers(database) if found else None
-
-
-def _looked_at(connection: Connection, work: Work[T]) -> T:
-    connection.begin()
-    try:
-        return work(connection)
-    finally:
-        connection.rollback()

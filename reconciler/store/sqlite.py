@@ -103,23 +103,16 @@ class SqliteDatabase:
 
     def connect(self) -> SqliteConnection:
         """Open the file for writing and make it where it is missing."""
-        try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = self._open("rwc", *WRITING)
-        except (OSError, sqlite3.Error) as error:
-            raise self.explain(error) from error
-        return SqliteConnection(connection, "BEGIN IMMEDIATE")
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return SqliteConnection(self._open("rwc", *WRITING), "BEGIN IMMEDIATE")
 
     def connect_reading(self) -> SqliteConnection | None:
         """Open the file read-only; None where it is missing."""
         try:
             self._path.stat()
-            connection = self._open("ro", LOOK)
         except FileNotFoundError:
             return None
-        except (OSError, sqlite3.Error) as error:
-            raise self.explain(error) from error
-        return SqliteConnection(connection, "BEGIN")
+        return SqliteConnection(self._open("ro", LOOK), "BEGIN")
 
     def again(self, error: Exception) -> bool:
         """Say no: nothing passes by itself that the busy timeout did not wait for."""

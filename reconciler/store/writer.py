@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from reconciler.store.database import Connection, Database, T, Work, pauses
+from reconciler.store.database import Connection, Database, T, Work, explaining, pauses
 from reconciler.store.dialects import database_of, is_address
 from reconciler.store.directory import DataDirectory
 from reconciler.store.migrations import migrate
@@ -67,13 +67,8 @@ class Store:
         if not is_address(data):
             DataDirectory(Path(data)).create()
         database = database_of(data)
-        connection = database.connect()
-        try:
-            migrate(database, connection)
-        except Exception as error:
-            connection.close()
-            raise database.explain(error) from error
-        return cls(database, connection)
+        with explaining(database):
+            return cls(database, _migrated(database))
 
     @property
     def where(self) -> str:
@@ -169,6 +164,16 @@ class Store:
             return _Failed(self._database.explain(error))
         self._connection.release()
         return _Done(result)
+
+
+def _migrated(database: Database) -> Connection:
+    connection = database.connect()
+    try:
+        migrate(database, connection)
+    except Exception:
+        connection.close()
+        raise
+    return connection
 
 
 def _waiting(jobs: "SimpleQueue[_Job | None]") -> list[_Job]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reconciler.agent.masking import MASK, Masker, spellings
 from reconciler.agent.service import ServiceMessage, Splitter
 
-secrets = st.text("abcAB/+= \n\"\\é", min_size=4, max_size=12)
-noise = st.text("abcAB/+= \n\"\\é*", max_size=30)
+secrets = st.text('abcAB/+= \n"\\é', min_size=4, max_size=12)
+noise = st.text('abcAB/+= \n"\\é*', max_size=30)
 
 
 def masked(values: list[str], chunks: list[bytes]) -> bytes:
@@ -93,5 +93,5 @@ def test_service_messages_are_found_however_they_are_cut(chunks: st.DataObject, 
 
 def test_a_message_that_never_ends_is_shown_as_text() -> None:
     splitter = Splitter("n")
-    shown = splitter.feed(b"##reconcile[n mask value=" + b"x" * 300_000) + [splitter.close()]
+    shown = [*splitter.feed(b"##reconcile[n mask value=" + b"x" * 300_000), splitter.close()]
     assert sum(len(part) for part in shown if isinstance(part, bytes)) == 300_025

@@ -3,12 +3,12 @@
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.execute.carriers import BuiltinCarrier
+from reconciler.execute.carriers import THIS_AGENT, BuiltinCarrier
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.protocol.journal import Kind
@@ -26,7 +26,7 @@ INTERPRETERS = {
     "sh": ("sh", "-e"),
     "python": ("python3", "-u"),
 }
-PATIENCE = 30.0  # seconds; a test that waits longer has failed
+PATIENCE = 15.0  # seconds; a test that waits longer has failed
 
 
 class News:
@@ -72,11 +72,11 @@ class News:
 class Worker:
     """One worker and everything that a test wants to look at."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: Sequence[str] = THIS_AGENT) -> None:
         self.directory = directory
         self.news = News()
         self.logs = LogStore(directory / "logs")
-        self.carrier = BuiltinCarrier(directory / "agent")
+        self.carrier = BuiltinCarrier(directory / "agent", program)
         self.blobs = directory / "blobs"
         self.link = WorkerLink("builtin", self.carrier, self.logs, self.blobs, self.news)
 
@@ -117,9 +117,9 @@ def specification(script: str, ticket: str = "t1", language: str = "bash", **spe
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Worker]:
+async def running(directory: Path, program: Sequence[str] = THIS_AGENT) -> AsyncIterator[Worker]:
     """Run a worker until the block ends; what its scripts left is the test's to end."""
-    worker = Worker(directory)
+    worker = Worker(directory, program)
     task = asyncio.create_task(worker.link.run())
     try:
         await worker.news.until(lambda: worker.news.sessions)

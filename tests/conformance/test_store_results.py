@@ -61,11 +61,11 @@ def test_a_store_keeps_to_its_key(store: Store, seal: Sealer, tmp_path: Path) ->
         store.write_now(lambda tx: sealer(tx, tmp_path / "key"))
 
 
-def test_artifacts_come_back_in_order_and_only_once(store: Store) -> None:
+def test_artifacts_come_back_in_the_order_of_bytes_and_only_once(store: Store) -> None:
     task = store.write_now(queued_with_steps)
     store.write_now(lambda tx: attempts.grant(tx, granted(task.id, 0)))
     ticket = granted(task.id, 0).ticket
-    found = [StoredArtifact(task.id, "step-0", ticket, name, 5, "ab") for name in ("a.txt", "b.txt")]
+    found = [StoredArtifact(task.id, "step-0", ticket, name, 5, "ab") for name in ("B.txt", "a.txt", "b.txt")]
     for _ in range(2):
         store.write_now(lambda tx: results.put_artifacts(tx, reversed(found)))
     assert store.read_now(lambda tx: results.artifacts(tx, task.id)) == found

@@ -12,11 +12,12 @@ import jsonschema
 import pytest
 
 from reconciler.declare.codes import FILE_CODES
+from reconciler.declare.core_schema import plain
 from reconciler.declare.documents import parse_file
 from reconciler.declare.nodes import Source
 from reconciler.declare.render import as_text
 from reconciler.declare.schema import schemas
-from reconciler.declare.yaml import Composer, chunks, plain
+from reconciler.declare.yaml import Composer, chunks
 from reconciler.model.kinds import KINDS
 
 DECLARATIONS = Path(__file__).parent.parent / "declarations"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,32 +39,32 @@ ALIAS_BOMB = b"  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
 )
 WIDE_BOMB = b"&x [" + b"x," * 100_000 + b"]\n  others: [" + b"*x," * 100_000 + b"]\n"
 
-HOSTILE = {
-    "an alias bomb": (HEAD + b"[]\n" + ALIAS_BOMB, "too-many-nodes"),
-    "a wide alias bomb": (HEAD + WIDE_BOMB, "too-many-nodes"),
-    "a hundred megabytes": (HEAD + b"[]\n" + b"# padding\n" * 10_500_000, "file-too-large"),
-    "deep lists": (HEAD + b"[" * 200_000, "too-deep"),
-    "deep mappings": (HEAD + b"{a: " * 200_000, "too-deep"),
-    "deep block lists": (HEAD + b"\n    " + b"- " * 200_000, "too-deep"),
-    "many small values": (HEAD + b"[" + b"a," * 2_000_000 + b"]\n", "too-many-nodes"),
-    "many documents": (b"---\napiVersion: reconciler/v1\n" * 140_000, "too-many-documents"),
-    "a NUL": (HEAD + b"[a\0b]\n", "control-character"),
-    "UTF-16": ((HEAD + b"[a]\n").decode().encode("utf-16"), "not-utf8"),
-    "invalid UTF-8": (HEAD + b"[\xc3\x28]\n", "not-utf8"),
-    "a long number": (b"apiVersion: reconciler/v1\nkind: Environment\nmetadata: {name: a}\nspec: {sortOrder: "
+HOSTILE: dict[str, Callable[[], tuple[bytes, str]]] = {
+    "an alias bomb": lambda: (HEAD + b"[]\n" + ALIAS_BOMB, "too-many-nodes"),
+    "a wide alias bomb": lambda: (HEAD + WIDE_BOMB, "too-many-nodes"),
+    "a hundred megabytes": lambda: (HEAD + b"[]\n" + b"# padding\n" * 10_500_000, "file-too-large"),
+    "deep lists": lambda: (HEAD + b"[" * 200_000, "too-deep"),
+    "deep mappings": lambda: (HEAD + b"{a: " * 200_000, "too-deep"),
+    "deep block lists": lambda: (HEAD + b"\n    " + b"- " * 200_000, "too-deep"),
+    "many small values": lambda: (HEAD + b"[" + b"a," * 2_000_000 + b"]\n", "too-many-nodes"),
+    "many documents": lambda: (b"---\napiVersion: reconciler/v1\n" * 130_000, "too-many-documents"),
+    "a NUL": lambda: (HEAD + b"[a\0b]\n", "control-character"),
+    "UTF-16": lambda: ((HEAD + b"[a]\n").decode().encode("utf-16"), "not-utf8"),
+    "invalid UTF-8": lambda: (HEAD + b"[\xc3\x28]\n", "not-utf8"),
+    "a long number": lambda: (b"apiVersion: reconciler/v1\nkind: Environment\nmetadata: {name: a}\nspec: {sortOrder: "
                       + b"9" * 3_000_000 + b"}\n", "wrong-type"),
-    "a long line": (HEAD + b"[" + b"'" + b"a" * 4_000_000, "syntax"),
-    "ten thousand unknown keys": (b"apiVersion: reconciler/v1\nkind: Team\nmetadata: {name: a}\nspec:\n  members: []\n"
+    "a long line": lambda: (HEAD + b"[" + b"'" + b"a" * 4_000_000, "syntax"),
+    "ten thousand unknown keys": lambda: (b"apiVersion: reconciler/v1\nkind: Team\nmetadata: {name: a}\nspec:\n  members: []\n"
                                   + b"".join(b"  membrs%d: x\n" % n for n in range(10_000)), "unknown-key"),
-    "ten thousand broken documents": (b"".join(
+    "ten thousand broken documents": lambda: (b"".join(
         b"---\napiVersion: reconciler/v1\nkind: Worker\nmetadata: {name: W}\n" for _ in range(9_999)), "bad-name"),
-    "many duplicate keys": (HEAD + b"[]\n" + b"  members: []\n" * 50_000, "duplicate-key"),
+    "many duplicate keys": lambda: (HEAD + b"[]\n" + b"  members: []\n" * 50_000, "duplicate-key"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_input_ends_in_a_diagnostic(what: str, tmp_path: Path) -> None:
-    data, code = HOSTILE[what]
+    data, code = HOSTILE[what]()
     (tmp_path / "hostile.yaml").write_bytes(data)
     done = subprocess.run([sys.executable, "-c", CHILD, tmp_path], capture_output=True, check=True, timeout=60)
     found = json.loads(done.stdout)
@@ -72,7 +73,7 @@ def test_hostile_input_ends_in_a_diagnostic(what: str, tmp_path: Path) -> None:
 
 
 def test_ten_thousand_errors_are_all_told() -> None:
-    data, _ = HOSTILE["ten thousand unknown keys"]
+    data, _ = HOSTILE["ten thousand unknown keys"]()
     found = parse_file("a.yaml", data)
     assert len(found.diagnostics) == 10_000
     text = data.decode()

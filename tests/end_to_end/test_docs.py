@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.main import COMMANDS
 from reconciler.declare.load import load
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import ReconcilerError
@@ -63,6 +64,11 @@ def test_every_step_type_has_a_page_with_its_fields_an_example_and_what_is_carri
     assert f" {name}:" in text
     assert f"<!-- fields: {STEP_TYPES[name].inputs.__name__} -->" in text
     assert "\n## Today\n" in text
+
+
+def test_every_command_has_its_heading() -> None:
+    headings = re.findall(r"^## ([a-z]+)$", (DOCS / "commands.md").read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(COMMANDS)
 
 
 def test_the_table_of_exit_codes_holds_those_of_every_error() -> None:

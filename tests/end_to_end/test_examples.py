@@ -118,7 +118,7 @@ def bookshop(tmp_path: Path) -> Iterator[Bookshop]:
 @pytest.mark.parametrize("example", SPACES)
 def test_every_example_validates_and_plans(example: str, tmp_path: Path) -> None:
     repository = repository_of(example, tmp_path)
-    assert "error" not in repository.reconcile("validate")
+    assert "no errors." in repository.reconcile("validate")
     assert re.search(r"^Plan: ", repository.reconcile("plan", "--detailed-exitcode", expect=2), re.MULTILINE)
 
 

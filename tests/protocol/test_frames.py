@@ -125,7 +125,9 @@ def test_fields_and_messages_of_a_later_version_are_ignored() -> None:
     assert message_of(b'{"message": "HOVER", "height": 3}') is None
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"message": "VOID"}', b'{"message": "VOID", "ticket": 3}', b"[" * 9999])
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"{}", b'{"message": "VOID"}', b'{"message": "VOID", "ticket": 3}', b"[" * 9999]
+)
 def test_a_broken_message_is_refused(text: bytes) -> None:
     with pytest.raises(MalformedError):
         message_of(text)

@@ -107,6 +107,15 @@ def test_a_restart_of_the_database_is_waited_for(server: PostgresServer, tmp_pat
         assert len(store.read_now(audit.events)) == 2
 
 
+def test_a_new_reader_waits_for_a_restart_too(server: PostgresServer, tmp_path: Path) -> None:
+    with Store.open(server.new_database(), tmp_path) as store:
+        server.stop()
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        assert store.read_now(audit.events) == []
+        starting.join()
+
+
 def test_a_function_that_hides_an_error_is_not_taken_for_committed(server: PostgresServer, tmp_path: Path) -> None:
     def hide(tx: Transaction) -> None:
         try:

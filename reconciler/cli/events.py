@@ -1,0 +1,59 @@
+"""`reconcile events`: who did what, and how it ended."""
+
+import click
+
+from reconciler.cli.options import located, place
+from reconciler.cli.output import json_lines, table
+from reconciler.cli.times import stamp
+from reconciler.model.live import Event
+from reconciler.plan.text import shown_revision
+from reconciler.server.looking import looking
+from reconciler.store import audit
+
+
+@click.command("events")
+@click.option("--after", type=int, default=0, help="Only events after this number.")
+@click.option("--subject", metavar="ADDRESS", help="Only this object, or task/NUMBER.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=200, show_default=True, help="At most this many.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
+@located
+def command(
+    *,
+    after: int,
+    subject: str | None,
+    limit: int,
+    as_json: bool,
+    directory: str | None,
+    data: str | None,
+    files: str | None,
+) -> int:
+    """List who did what to which thing, the oldest first."""
+    with looking(place(directory, data, files)) as readers:
+        found = readers.read_now(lambda tx: audit.events(tx, after, limit, subject))
+    if as_json:
+        json_lines(map(record, found))
+    else:
+        table(("EVENT", "AT", "ACTOR", "ACTION", "SUBJECT", "OUTCOME", "REVISION", "DETAIL"), map(_row, found))
+    return 0
+
+
+def _row(event: Event) -> tuple[str, ...]:
+    return (
+        str(event.id), stamp(event.at), event.actor, event.action, event.subject, event.outcome,
+        shown_revision(event.revision) if event.revision else "", event.detail.split("\n", 1)[0],
+    )  # fmt: skip
+
+
+def record(event: Event) -> dict[str, object]:
+    """Return an event as JSON."""
+    return {
+        "type": "event",
+        "event": event.id,
+        "at": stamp(event.at),
+        "actor": event.actor,
+        "action": event.action,
+        "subject": event.subject,
+        "outcome": event.outcome,
+        "revision": event.revision,
+        "detail": event.detail,
+    }

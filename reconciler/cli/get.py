@@ -1,0 +1,80 @@
+"""`reconcile get`: list the live objects of a kind, or show one."""
+
+import json
+
+import click
+
+from reconciler.cli.options import located, place
+from reconciler.cli.output import json_lines, table
+from reconciler.model.diagnostics import did_you_mean
+from reconciler.model.errors import UsageMistake
+from reconciler.model.live import LiveObject
+from reconciler.plan.text import shown_revision
+from reconciler.server.looking import looking
+from reconciler.server.overview import worker_rows
+from reconciler.store import objects
+
+SHORT = {"pool": "WorkerPool", "location": "ExecutionLocation", "policy": "MachinePolicy", "target": "DeploymentTarget"}
+"""Names that people say for kinds."""
+
+
+@click.command("get")
+@click.argument("kind")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
+@located
+def command(
+    *, kind: str, name: str | None, as_json: bool, directory: str | None, data: str | None, files: str | None
+) -> int:
+    """List the live objects of KIND, or show the one called NAME.
+
+    KIND is written as in YAML, or in lower case, or as a plural.
+    """
+    wanted = kind_of(kind)
+    with looking(place(directory, data, files)) as readers:
+        live = readers.read_now(objects.live_state)
+    found = [item for address, item in live.objects.items() if address.kind == wanted and name in {None, address.name}]
+    if name is not None and not found:
+        names = [address.name for address in live.objects if address.kind == wanted]
+        raise UsageMistake(f'there is no {wanted} "{name}"{did_you_mean(name, names)}')
+    if as_json:
+        json_lines(map(record, found))
+    elif name is not None:
+        click.echo(json.dumps(record(found[0]), ensure_ascii=False, indent=1))
+    elif wanted == "Worker":
+        rows = ((row.name, ",".join(row.pools), row.endpoint, row.state) for row in worker_rows(live))
+        table(("NAME", "POOLS", "ENDPOINT", "STATE"), rows)
+    else:
+        table(("NAME", "DECLARED AT", "REVISION", "GENERATION"), map(_row, found))
+    return 0
+
+
+def kind_of(word: str) -> str:
+    """Return the kind that a person means; raises UsageMistake."""
+    from reconciler.model.kinds import KINDS
+
+    by_word = {kind.lower(): kind for kind in KINDS} | SHORT
+    lower = word.lower()
+    for candidate in (lower, lower.removesuffix("s"), lower.removesuffix("ies") + "y"):
+        if candidate in by_word:
+            return by_word[candidate]
+    raise UsageMistake(f'there is no kind "{word}"{did_you_mean(word, KINDS)}')
+
+
+def _row(found: LiveObject) -> tuple[str, ...]:
+    return (found.address.name, str(found.position), shown_revision(found.revision), str(found.generation))
+
+
+def record(found: LiveObject) -> dict[str, object]:
+    """Return a live object as JSON."""
+    return {
+        "kind": found.address.kind,
+        "metadata": json.loads(found.metadata),
+        "spec": json.loads(found.spec),
+        "file": found.position.file,
+        "line": found.position.line,
+        "revision": found.revision,
+        "generation": found.generation,
+        "protected": found.protected,
+        "digest": found.digest,
+    }

@@ -1,0 +1,124 @@
+"""`reconcile logs`: print what the steps of a task printed."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import click
+
+from reconciler.cli.options import located, place
+from reconciler.cli.progress import text_of
+from reconciler.cli.times import stamp
+from reconciler.execute.logs import LogStore
+from reconciler.model.live import Attempt, StepRun, Task
+from reconciler.protocol.journal import Kind, Record
+from reconciler.protocol.tickets import TicketId
+from reconciler.server.decisions import find_task
+from reconciler.server.looking import looking
+from reconciler.store import attempts, tasks
+from reconciler.store.database import Transaction
+
+LOOK_AGAIN = 0.2
+"""Seconds between looks with --follow."""
+
+
+@click.command("logs")
+@click.argument("task")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
+@click.option("--step", "wanted", metavar="STEP", help="Only this step, by name or id.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
+@located
+def command(
+    *,
+    task: str,
+    follow: bool,
+    wanted: str | None,
+    as_json: bool,
+    directory: str | None,
+    data: str | None,
+    files: str | None,
+) -> int:
+    """Print what the steps of TASK printed; TASK is a number, or a deployment's name for its last one."""
+    where = place(directory, data, files)
+    printer = _Printer(LogStore(where.files.logs), wanted, as_json=as_json)
+    with looking(where) as readers:
+        number = readers.read_now(lambda tx: find_task(tx, task)).id
+        while True:
+            found, runs, tries = readers.read_now(lambda tx: _facts(tx, number))
+            printer.show(runs, tries)
+            if not follow or found.state.ended:
+                break
+            time.sleep(LOOK_AGAIN)  # another process writes the log; it has no way to wake us
+    return 0
+
+
+def _facts(tx: Transaction, number: int) -> tuple[Task, list[StepRun], list[Attempt]]:
+    found = find_task(tx, str(number))
+    return found, tasks.steps(tx, found.id), attempts.attempts(tx, found.id)
+
+
+class _Printer:
+    """Prints each step's log from where it was printed last, under a heading."""
+
+    def __init__(self, logs: LogStore, wanted: str | None, *, as_json: bool) -> None:
+        self._logs = logs
+        self._wanted = wanted
+        self._json = as_json
+        self._offsets: dict[str, int] = {}
+        self._settled: set[int] = set()
+
+    def show(self, runs: list[StepRun], tries: list[Attempt]) -> None:
+        for run in runs:
+            if self._wanted is not None and self._wanted not in {run.name, run.key}:
+                continue
+            for attempt in tries:
+                if attempt.step == run.index:
+                    self._attempt(run, attempt)
+            if run.state.ended and run.index not in self._settled:
+                self._settled.add(run.index)
+                self._ending(run)
+
+    def _attempt(self, run: StepRun, attempt: Attempt) -> None:
+        if attempt.ticket not in self._offsets:
+            self._offsets[attempt.ticket] = 0
+            again = f", attempt {attempt.number}" if attempt.number > 1 else ""
+            self._heading(f"==> {run.name} on {attempt.worker}{again}")
+        for record in self._new(attempt.ticket):
+            self._record(run, attempt, record)
+
+    def _new(self, ticket: str) -> Iterator[Record]:
+        for end, record in self._logs.records(TicketId(ticket), self._offsets[ticket]):
+            self._offsets[ticket] = end
+            yield record
+
+    def _record(self, run: StepRun, attempt: Attempt, record: Record) -> None:
+        if self._json:
+            _line(
+                type="output",
+                step=run.index + 1,
+                name=run.name,
+                attempt=attempt.number,
+                at=stamp(record.milliseconds / 1000),
+                stream=record.kind.name.lower(),
+                level=record.level.name.lower(),
+                text=text_of(record),
+            )
+        elif record.kind is Kind.PROGRESS:
+            click.echo(f"{text_of(record)} %")
+        else:
+            click.echo(text_of(record), nl=False)
+
+    def _ending(self, run: StepRun) -> None:
+        reason = f": {run.reason}" if run.reason else ""
+        if self._json:
+            _line(type="step", step=run.index + 1, name=run.name, state=run.state.value, reason=run.reason)
+        else:
+            self._heading(f"<== {run.name} {run.state}{reason}")
+
+    def _heading(self, text: str) -> None:
+        if not self._json:
+            click.echo(text)
+
+
+def _line(**fields: object) -> None:
+    click.echo(json.dumps(fields, ensure_ascii=False))

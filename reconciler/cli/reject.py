@@ -1,0 +1,9 @@
+"""`reconcile reject`: a person's decision about a task."""
+
+from reconciler.cli.decisions import decision_command
+
+command = decision_command(
+    "reject",
+    "Answer the question of a TASK (a number, or a deployment's name) with no.",
+    "Without a running engine it takes effect with the next: reconcile apply",
+)

@@ -1,0 +1,104 @@
+"""What is, in one look: the space, its workers, its declared deployments and what waits for whom."""
+
+from dataclasses import dataclass
+
+from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task
+from reconciler.plan.deployments import Wish, wishes_of
+from reconciler.schedule.fleet import BUILTIN, fleet_of
+from reconciler.store import objects, results, tasks
+from reconciler.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker as listings show it; the server's own machine is an ordinary row."""
+
+    name: str
+    pools: tuple[str, ...]
+    endpoint: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """One slot, declared (`wish`) or only remembered, and the last task queued for it."""
+
+    slot: Slot
+    deployment: str
+    wish: Wish | None
+    task: Task | None
+    steps: tuple[StepRun, ...] = ()
+
+    @property
+    def condition(self) -> str:
+        """Say where the slot stands."""
+        if self.task is None:
+            return "never ran"
+        if self.wish is None:
+            return f"{self.task.state}, not declared any more"
+        if self.wish.digest != self.task.digest:
+            return f"{self.task.state}, edited since"
+        return "adopted" if self.task.adopted else str(self.task.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that `status` shows."""
+
+    binding: Binding | None
+    revision: str
+    serial: int
+    counts: dict[str, int]
+    workers: tuple[WorkerRow, ...]
+    slots: tuple[SlotRow, ...]
+    questions: tuple[Intervention, ...]
+
+
+def overview(tx: Transaction) -> Overview:
+    """Read the overview."""
+    live = objects.live_state(tx)
+    counts: dict[str, int] = {}
+    for address in live.objects:
+        counts[address.kind] = counts.get(address.kind, 0) + 1
+    return Overview(
+        live.binding,
+        live.revision,
+        live.serial,
+        counts,
+        tuple(worker_rows(live)),
+        tuple(_slot_rows(tx, live)),
+        tuple(results.open_interventions(tx)),
+    )
+
+
+def worker_rows(live: LiveState) -> list[WorkerRow]:
+    """List the workers, the built-in one first."""
+    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
+    settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
+    fleet = fleet_of(live.objects, settings)
+    if not settings.builtin_worker.enabled:
+        state = "disabled by the space"
+    elif fleet.runs_builtin(fleet.default_pool):
+        state = f"healthy; runs the steps of {fleet.default_pool}"
+    else:
+        state = f"healthy; idle, since {fleet.default_pool} has workers"
+    rows = [WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)]
+    for name, member in sorted(fleet.workers.items()):
+        health = "unknown" if member.state == "enabled" else f"unknown, {member.state}"
+        rows.append(WorkerRow(name, member.pools, member.endpoint, health))
+    return rows
+
+
+def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
+    rows = []
+    declared: dict[Slot, Wish] = {}
+    for address, found in live.objects.items():
+        if address.kind == "Deployment":
+            declared |= {wish.slot: wish for wish in wishes_of(address.name, found)}
+    for slot in sorted({*declared, *live.last_tasks}, key=str):
+        wish, task = declared.get(slot), live.last_tasks.get(slot)
+        name = wish.deployment if wish else task.deployment if task else ""
+        steps = tuple(tasks.steps(tx, task.id)) if task is not None and not task.state.ended else ()
+        rows.append(SlotRow(slot, name, wish, task, steps))
+    return rows

@@ -1,0 +1,130 @@
+"""Why something is as it is: where it is declared, what was done to it, where its steps run, what it waits for."""
+
+from collections.abc import Iterator
+
+from reconciler.model.diagnostics import did_you_mean
+from reconciler.model.errors import UsageMistake
+from reconciler.model.infrastructure import ExecutionLocationSpec, SpaceSpec
+from reconciler.model.live import Event, LiveObject, LiveState, StepRun, Task
+from reconciler.model.spec import Address
+from reconciler.model.work import ProjectSpec, Step
+from reconciler.plan.deployments import wishes_of
+from reconciler.plan.outlook import STORED
+from reconciler.schedule.fleet import Fleet, fleet_of
+from reconciler.schedule.placement import Nowhere, choose_pool, location_of, not_yet, place
+from reconciler.server.decisions import find_task
+from reconciler.store import attempts, audit, objects, tasks
+from reconciler.store.database import Transaction
+
+EVENTS_SHOWN = 5
+"""Of an object's events, the last ones."""
+
+
+def reasons(tx: Transaction, address: str) -> Iterator[str]:
+    """Yield sentences about `Kind/name`, `Project/name/Step` or `task/number`; raises UsageMistake for anything else."""
+    kind, _, rest = address.partition("/")
+    if kind == "task":
+        yield from _of_task(tx, find_task(tx, rest))
+        return
+    live = objects.live_state(tx)
+    name, _, step = rest.partition("/")
+    found = live.objects.get(Address(kind, name))
+    if found is None:
+        known = [str(other) for other in live.objects]
+        raise UsageMistake(f"{address} is not applied{did_you_mean(f'{kind}/{name}', known)}", "see: reconcile status")
+    if step:
+        yield from _of_step(found, step, live)
+    else:
+        yield from _of_object(tx, found, live)
+
+
+def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[str]:
+    yield f"{found.address} is declared at {found.position}, applied from {found.revision}, generation {found.generation}"
+    if found.protected:
+        yield "it is protected: no plan removes it"
+    if found.address.kind in STORED:
+        yield f"it is {STORED[found.address.kind]}"
+    users = sorted(str(address) for address, other in live.objects.items() if _uses(other, found.address))
+    if users:
+        yield f"used by {', '.join(users)}"
+    if found.address.kind == "Deployment":
+        for wish in wishes_of(found.address.name, found):
+            task = live.last_tasks.get(wish.slot)
+            if task is None:
+                yield f"nothing was ever deployed for {wish.slot}"
+            else:
+                yield f"{wish.slot} wants release {wish.spec.release}; the last task is {task.id}"
+                yield from _of_task(tx, task)
+    for event in audit.events(tx, subject=str(found.address))[-EVENTS_SHOWN:]:
+        yield _event(event)
+
+
+def _uses(other: LiveObject, address: Address) -> bool:
+    """Say whether an object names another; a quick look at the JSON, made sure of by the kind's references."""
+    if f'"{address.name}"' not in other.spec:
+        return False
+    from reconciler.model.kinds import KINDS, references
+
+    return any(use.target == address for use in references(KINDS[other.address.kind].parse(other.spec)))
+
+
+def _event(event: Event) -> str:
+    detail = f": {event.detail}" if event.detail else ""
+    return f"event {event.id}: {event.action} by {event.actor}, {event.outcome}{detail}"
+
+
+def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
+    adopted = ", recorded as done without running" if task.adopted else ""
+    reason = f": {task.reason}" if task.reason else ""
+    yield f"task {task.id} runs release {task.release} of {task.slot} and is {task.state}{adopted}{reason}"
+    tries = attempts.attempts(tx, task.id)
+    for run in tasks.steps(tx, task.id):
+        yield f"  {_step_sentence(run)}"
+        for attempt in tries:
+            if attempt.step == run.index:
+                yield f"    attempt {attempt.number} ran on {attempt.worker}: {attempt.decision}"
+
+
+def _step_sentence(run: StepRun) -> str:
+    reason = f": {run.reason}" if run.reason else ""
+    return f'step {run.index + 1} "{run.name}" is {run.state}{reason}'
+
+
+def _of_step(found: LiveObject, wanted: str, live: LiveState) -> Iterator[str]:
+    """Say where a step of a project would run now."""
+    if found.address.kind != "Project":
+        raise UsageMistake(f"{found.address} has no steps", "write Project/NAME/STEP")
+    process = ProjectSpec.parse(found.spec).process
+    step = next((step for step in process if wanted in {step.name, step.key}), None)
+    if step is None:
+        names = [step.name for step in process]
+        raise UsageMistake(f'{found.address} has no step "{wanted}"{did_you_mean(wanted, names)}')
+    yield f'"{step.name}" of {found.address} is declared at {found.position}'
+    yield _whereabouts(step, live)
+
+
+def _whereabouts(step: Step, live: LiveState) -> str:
+    if step.action[0] == "manual":
+        return "it asks a person and runs on no worker"
+    locations = {
+        address.name: ExecutionLocationSpec.parse(other.spec)
+        for address, other in live.objects.items()
+        if address.kind == "ExecutionLocation"
+    }
+    location = location_of(step, locations)
+    missing = not_yet(step, location)
+    if missing:
+        return f"it cannot run: {missing}"
+    fleet = _fleet(live)
+    choice = choose_pool(location, fleet, lambda _: None)
+    if isinstance(choice, Nowhere):
+        return f"its pool depends on where it is deployed: {choice.reason}"
+    found = place(step, choice, fleet, "")
+    if isinstance(found, Nowhere):
+        return f"it cannot run: {found.reason}"
+    return f"it would run on {found.worker}: {found.because}"
+
+
+def _fleet(live: LiveState) -> Fleet:
+    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
+    return fleet_of(live.objects, SpaceSpec.parse(space.spec) if space else SpaceSpec())

@@ -1,0 +1,154 @@
+"""A space as a whole: which files it reads, what they add up to, and what a cache may change: nothing."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler.declare.globs import matcher
+from reconciler.declare.load import Loaded, load
+from reconciler.model.spec import Address
+from tests.declare.repository import TEAM, Repository
+
+
+def codes(loaded: Loaded) -> list[str]:
+    return [diagnostic.code for diagnostic in loaded.diagnostics]
+
+
+def test_a_space_without_faults_is_a_desired_state(repository: Repository) -> None:
+    repository.write("reconcile.yaml", "apiVersion: reconciler/v1\nkind: Space\nmetadata: {name: shop}\n")
+    repository.write("teams.yaml", TEAM % "dba" + "---\n" + TEAM % "ops" + "---\napiVersion: v1\nkind: Pod\n")
+    commit = repository.commit()
+    loaded = load(repository.root)
+    assert loaded.diagnostics == ()
+    assert (loaded.files, loaded.foreign) == (2, 1)
+    assert loaded.desired is not None
+    assert (loaded.desired.name, loaded.desired.revision) == ("shop", commit)
+    assert list(loaded.desired.objects) == [Address("Space", "shop"), Address("Team", "dba"), Address("Team", "ops")]
+
+
+def test_the_space_chooses_its_files(repository: Repository) -> None:
+    space = "apiVersion: reconciler/v1\nkind: Space\nmetadata: {name: shop}\nspec:\n"
+    repository.write("reconcile.yaml", space + '  include: ["teams/**/*.yaml"]\n  exclude: ["**/draft-*"]\n')
+    for path in ("teams/a.yaml", "teams/x/y/b.yaml", "teams/x/draft-c.yaml", "d.yaml", "teams/.hidden/e.yaml"):
+        repository.write(path, TEAM % Path(path).stem)
+    loaded = load(repository.root)
+    assert loaded.desired is not None
+    assert [address.name for address in loaded.desired.objects] == ["shop", "a", "b"]
+
+
+def test_all_faults_of_all_files_are_told_at_once_in_order(repository: Repository) -> None:
+    repository.write("b.yaml", (TEAM % "B") + "---\n" + (TEAM % "dba").replace("members", "membres"))
+    repository.write("a.yaml", "apiVersion: reconciler/v1\nkind: Team\n  x: [\n")
+    loaded = load(repository.root)
+    assert loaded.desired is None
+    assert codes(loaded) == ["syntax", "bad-name", "missing-key", "unknown-key"]
+    assert [diagnostic.span.file for diagnostic in loaded.diagnostics] == ["a.yaml", "b.yaml", "b.yaml", "b.yaml"]
+    assert loaded.read_source("a.yaml") == "apiVersion: reconciler/v1\nkind: Team\n  x: [\n"
+    assert loaded.read_source("nowhere.yaml") is None
+
+
+def test_what_a_faulty_document_declares_is_not_called_undeclared(repository: Repository) -> None:
+    worker = (
+        "apiVersion: reconciler/v1\nkind: Worker\nmetadata: {name: w-1}\nspec:\n  pools: [main, other]\n"
+        '  endpoint: {polling: {subscription: "poll://one", thumbprints: '
+        '["SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"]}}\n'
+    )
+    repository.write("worker.yaml", worker)
+    repository.write(
+        "pool.yaml", "apiVersion: reconciler/v1\nkind: WorkerPool\nmetadata: {name: main}\nspec: {minWorkers: -1}\n"
+    )
+    loaded = load(repository.root)
+    assert codes(loaded) == ["bad-value", "unknown-reference"]
+    assert 'WorkerPool "other" is not declared' in loaded.diagnostics[1].message
+
+
+def test_a_link_that_would_be_read_is_an_error_and_others_are_ignored(repository: Repository, tmp_path: Path) -> None:
+    os.symlink("/etc/hostname", repository.root / "link.yaml")
+    os.symlink("/etc/hostname", repository.root / "link.txt")
+    assert codes(load(repository.root)) == ["link"]
+
+
+def test_a_path_that_is_no_text_is_an_error(repository: Repository) -> None:
+    Path(os.fsdecode(os.fsencode(repository.root) + b"/\xff.yaml")).write_text(TEAM % "dba")
+    (found,) = load(repository.root).diagnostics
+    assert (found.code, found.span.file) == ("bad-path", "\\xff.yaml")
+
+
+def test_a_file_that_live_objects_came_from_must_parse(repository: Repository) -> None:
+    repository.write("a.yaml", "a: {b\n")
+    assert codes(load(repository.root)) == []
+    assert codes(load(repository.root, live_paths=["a.yaml"])) == ["syntax"]
+
+
+def test_a_commit_and_its_files_say_the_same(repository: Repository) -> None:
+    repository.write("teams.yaml", TEAM % "dba")
+    commit = repository.commit()
+    assert load(repository.root).desired == load(repository.root, rev=commit).desired
+
+
+def test_a_cache_changes_nothing_but_the_time(repository: Repository, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for name in ("a", "b"):
+        repository.write(f"{name}.yaml", TEAM % name + "---\nkind: Pod\napiVersion: v1\n")
+    repository.commit()
+    without = load(repository.root)
+    cold = load(repository.root, cache=cache)
+    warm = load(repository.root, cache=cache)
+    assert cold.desired == warm.desired == without.desired
+    assert warm.foreign == cold.foreign == 2
+    repository.write("a.yaml", TEAM % "other")
+    changed = load(repository.root, cache=cache)
+    assert changed.desired == load(repository.root).desired
+    (repository.root / "b.yaml").unlink()
+    assert load(repository.root, cache=cache).desired == load(repository.root).desired
+
+
+def test_a_faulty_file_is_told_of_again_with_a_cache(repository: Repository, tmp_path: Path) -> None:
+    repository.write("a.yaml", TEAM % "A")
+    repository.write("b.yaml", TEAM % "b")
+    for _ in range(2):
+        assert codes(load(repository.root, cache=tmp_path / "cache")) == ["bad-name"]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{}", b"[]", b"\x00\xff", b'{"version": "x", "files": {}}', b"[" * 100_000])
+def test_a_corrupt_cache_is_no_cache(repository: Repository, tmp_path: Path, garbage: bytes) -> None:
+    repository.write("a.yaml", TEAM % "a")
+    repository.commit()
+    cache = tmp_path / "cache"
+    first = load(repository.root, cache=cache)
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    for content in (garbage, whole[: len(whole) // 2], whole.replace(b'"Team"', b"17"), whole.replace(b"[[", b"[")):
+        file.write_bytes(content)
+        assert load(repository.root, cache=cache).desired == first.desired
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(repository: Repository, tmp_path: Path) -> None:
+    repository.write("a.yaml", TEAM % "a")
+    (tmp_path / "file").write_text("in the way")
+    assert load(repository.root, cache=tmp_path / "file" / "cache").desired is not None
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        ("**/*.yaml", "a.yaml", True),
+        ("**/*.yaml", "a/b/c.yaml", True),
+        ("**/*.yaml", "a/.hidden/c.yaml", False),
+        ("**/*.yaml", ".git/c.yaml", False),
+        ("*.yaml", "a/b.yaml", False),
+        ("infra/**", "infra/a/b.yml", True),
+        ("infra/*/w?.yaml", "infra/a/w1.yaml", True),
+        ("infra/*/w?.yaml", "infra/a/b/w1.yaml", False),
+        ("w[0-9].yaml", "w7.yaml", True),
+        ("w[!0-9].yaml", "w7.yaml", False),
+        ("a.yaml", "aXyaml", False),
+        ("a+(b).yaml", "a+(b).yaml", True),
+        ("[", "[", True),
+    ],
+)
+def test_a_glob_matches_as_people_expect(glob: str, path: str, matches: bool) -> None:
+    assert bool(matcher([glob], []).match(path)) is matches
+    assert not matcher([glob], [glob]).match(path)
+    assert not matcher([], []).match(path)
