@@ -88,7 +88,6 @@ run 0 page
 
 say "A rollback is a commit, too"
 run 0 git revert --no-edit HEAD
-run 0 reconcile plan
 run 0 reconcile apply --auto-approve
 run 0 reconcile tasks
 say "That was the whole of it."

@@ -14,7 +14,12 @@ REDUNDANT = 2
 
 def warnings(space: Space) -> Iterator[Diagnostic]:
     """Yield the warnings of a space."""
-    members = Counter(pool for worker in space.of_kind("Worker") for pool in json.loads(worker.spec)["pools"])
+    members = Counter(
+        use.target.name
+        for worker in space.of_kind("Worker")
+        for use in worker.references
+        if use.target.kind == "WorkerPool"
+    )
     yield from _small_pools(space, members)
     yield from _empty_pools(space, members)
     yield from _odd_names(space)

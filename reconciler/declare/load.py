@@ -13,7 +13,7 @@ from reconciler.declare.source import Entry, Tree, blob_name, open_tree
 from reconciler.declare.space import FieldPath, FileKind, Locate
 from reconciler.model.desired import Declared, DesiredState
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
-from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 
 SPACE_FILE = "reconcile.yaml"

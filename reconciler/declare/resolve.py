@@ -1,17 +1,14 @@
 """Check what no document can know alone: names, references, identities, defaults, cycles."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from reconciler.declare.deployments import deployment_problems
 from reconciler.declare.lint import warnings
-from reconciler.declare.processes import process_problems
 from reconciler.declare.space import FieldPath, FileKind, Locate, Space
-from reconciler.declare.variables import variable_problems
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
-from reconciler.model.infrastructure import SpaceSpec
-from reconciler.model.kinds import IMPLICIT
+from reconciler.model.order import IMPLICIT
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Reference
 
 
@@ -30,12 +27,24 @@ def resolve(
         if first is not item:
             problems.append(_duplicate(item, first, locate))
     space = Space(objects, paths, locate, settings)
-    for check in (
-        _dangling, _defaults, _identities, _renames,
-        deployment_problems, variable_problems, process_problems, warnings,
-    ):  # fmt: skip
+    for check in _checks({address.kind for address in objects}):
         problems += check(space)
     return problems
+
+
+def _checks(kinds: set[str]) -> Iterator[Callable[[Space], Iterable[Diagnostic]]]:
+    """Yield the checks that some kind calls for: a fleet of workers needs no look at templates, nor their import."""
+    yield from (_dangling, _defaults, _identities, _renames, warnings)
+    if not kinds.isdisjoint({"Deployment", "Tenant"}):
+        from reconciler.declare.deployments import deployment_problems
+
+        yield deployment_problems
+    if not kinds.isdisjoint({"Project", "Runbook", "StepTemplate", "VariableSet", "Tenant"}):
+        from reconciler.declare.processes import process_problems
+        from reconciler.declare.variables import variable_problems
+
+        yield variable_problems
+        yield process_problems
 
 
 def _duplicate(item: Declared, first: Declared, locate: Locate) -> Diagnostic:

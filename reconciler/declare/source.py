@@ -14,6 +14,7 @@ from reconciler.model.errors import UsageMistake
 
 ENTRIES_MAX = 1_000_000  # paths of a tree: far above the largest repository that is read in seconds
 
+_KINDS = {"120000": FileKind.LINK, "160000": FileKind.SUBMODULE}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -151,15 +152,14 @@ def _listed(output: bytes) -> Iterator[tuple[str, Entry]]:
 
 def _working_tree(root: Path) -> Tree:
     flags = ("-z", "-c", "-o", "-m", "-d", "-v", "--stage", "--exclude-standard")
-    paths = _indexed(_records(git(root, "ls-files", *flags)), root)
+    records = _records(git(root, "ls-files", *flags))
+    paths = _indexed(records, root)
     try:
         head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").decode().strip()
     except GitFailed:
         return Tree(root, paths, head="", committed=False, first=str)
-    committed = dict(_listed(git(root, "ls-tree", "-r", "-z", head)))
-    same = committed.keys() == paths.keys() and all(
-        paths[path].blob == entry.blob and paths[path].kind is entry.kind for path, entry in committed.items()
-    )
+    clean = all(line[0] in {"H", "S"} for line in records)
+    same = clean and not git(root, "diff-index", "--cached", "--name-only", "-z", head, "--", ".")
     return Tree(root, paths, head, same, first=lambda: _first_commit(root, head))
 
 
@@ -200,7 +200,7 @@ def _records(output: bytes) -> list[str]:
 
 
 def _kind(mode: str) -> FileKind:
-    return {"120000": FileKind.LINK, "160000": FileKind.SUBMODULE}.get(mode, FileKind.FILE)
+    return _KINDS.get(mode, FileKind.FILE)
 
 
 def _kind_on_disk(root: Path, path: str) -> FileKind:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, Span
-from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 
 FieldPath = tuple[str | int, ...]

@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from reconciler.protocol.frames import FileBytes, cut
 from reconciler.protocol.messages import PIECE_BYTES_MAX, Get
 from reconciler.protocol.tickets import Digest
+
+DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class WrongBlobError(Exception):
@@ -16,8 +19,17 @@ class WrongBlobError(Exception):
         super().__init__(f"file {digest[:12]}…: other bytes than announced came from the worker; run the step again")
 
 
+class NoDigestError(Exception):
+    """A worker named a file by something that is no SHA-256."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"{digest[:80]!r} is no SHA-256; the worker's agent is broken or hostile")
+
+
 def blob_path(blobs: Path, digest: Digest) -> Path:
-    """Return where the file `digest` is, or would be."""
+    """Return where the file `digest` is, or would be; raise `NoDigestError`, since agents choose the text."""
+    if not DIGEST.fullmatch(digest):
+        raise NoDigestError(digest)
     return blobs / digest[:2] / digest
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from reconciler.execute.blobs import IncomingBlob, WrongBlobError, blob_path, pieces
+from reconciler.execute.blobs import IncomingBlob, NoDigestError, WrongBlobError, blob_path, pieces
 from reconciler.execute.carriers import Connection
-from reconciler.execute.logs import LogGapError, LogStore
+from reconciler.execute.logs import LogGapError, LogNameError, LogStore
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, FrameError, LogBytes
 from reconciler.protocol.messages import PIECE_BYTES_MAX, Message
@@ -66,7 +66,7 @@ class Conversation:
                 self._tasks.create_task(self._ping())
                 self._tasks.create_task(self._acknowledge())
                 await self._read()
-        except* (ConnectionError, FrameError, ProtocolError, MalformedError) as group:
+        except* (OSError, FrameError, ProtocolError, MalformedError, LogNameError, NoDigestError) as group:
             raise ConversationEndedError(str(group.exceptions[0])) from group
         finally:
             for blob, _, _ in self._incoming.values():
@@ -167,7 +167,7 @@ class Conversation:
             try:
                 await self._fetch(artifact.digest, ticket)
                 stored.append(artifact)
-            except (FetchError, WrongBlobError, OSError) as error:
+            except (FetchError, WrongBlobError, NoDigestError, OSError) as error:
                 notes.append(f"artifact {artifact.name} could not be stored: {error}")
         self._settled.add(ticket)
         self._logs.close(ticket)

@@ -7,7 +7,7 @@ from pathlib import Path
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.watching import Watcher
-from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.space import SpaceSpec
 from reconciler.schedule.fleet import Fleet, fleet_of
 from reconciler.store import objects
 from reconciler.store.database import Transaction

@@ -161,7 +161,11 @@ class WorkerLink:
         await self._intake.reported(self._worker, report)
 
     async def on_finished(self, final: Final) -> None:
-        """Pass on how a ticket ended."""
+        """Pass on how a ticket ended, or say again that it is to be forgotten."""
+        desire = self._desires.get(final.ticket)
+        if desire is not None and desire.forget and self._say is not None:
+            self._say(messages.Forget(final.ticket))
+            return
         await self._intake.finished(self._worker, final)
 
     async def on_logged(self, ticket: TicketId, length: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,14 @@ from reconciler.protocol.tickets import Digest, TicketId
 
 READ_BYTES = 1 << 20  # of a journal at once; a record is no longer than `journal.RECORD_BYTES_MAX` and its header
 FOLLOW_SECONDS = 1.0  # a follower looks again after this even if nobody woke it
+TICKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class LogNameError(Exception):
+    """Log bytes came for a ticket whose name no server chose."""
+
+    def __init__(self, ticket: str) -> None:
+        super().__init__(f"{ticket[:80]!r} names no ticket; the worker's agent is broken or hostile")
 
 
 class LogGapError(Exception):
@@ -47,7 +56,9 @@ class LogStore:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, ticket: TicketId) -> Path:
-        """Return the file that holds the journal of `ticket`."""
+        """Return the file that holds the journal of `ticket`; raise `LogNameError`, since agents choose the text."""
+        if not TICKET_NAME.fullmatch(ticket):
+            raise LogNameError(ticket)
         return self._directory / f"{ticket}.journal"
 
     def received(self, ticket: TicketId) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Position, Reference
 
 

@@ -1,15 +1,15 @@
-"""The table of kinds: what each one's spec is, and in which order they come to be and leave."""
+"""The table of kinds: what each one's spec is, and which other objects a spec names."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from reconciler.model import infrastructure, organisation, work
+from reconciler.model import infrastructure, organisation, space, work
 from reconciler.model.spec import Address, Ref, Reference, Spec
 
 KINDS: Mapping[str, type[Spec]] = {
-    "Space": infrastructure.SpaceSpec,
+    "Space": space.SpaceSpec,
     "Environment": organisation.EnvironmentSpec,
     "TagSet": organisation.TagSetSpec,
     "Team": organisation.TeamSpec,
@@ -32,12 +32,7 @@ KINDS: Mapping[str, type[Spec]] = {
     "Schedule": work.ScheduleSpec,
     "Deployment": work.DeploymentSpec,
 }
-"""Every kind in the order of its dependencies: creations follow it, removals go the other way."""
-
-RANK: Mapping[str, int] = {kind: rank for rank, kind in enumerate(KINDS)}
-
-IMPLICIT = frozenset({Address("WorkerPool", "default"), Address("MachinePolicy", "default")})
-"""Objects that exist where none is declared as the default one."""
+"""Every kind, in the order of `order.ORDER`."""
 
 
 def references(spec: BaseModel) -> Iterator[Reference]:

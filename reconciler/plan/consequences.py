@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.model.desired import DesiredState
-from reconciler.model.infrastructure import ExecutionLocationSpec, SpaceSpec
 from reconciler.model.live import LiveState
-from reconciler.model.work import ProjectSpec
+from reconciler.model.space import SpaceSpec
 from reconciler.plan.changes import Action, Change
 from reconciler.schedule.fleet import Fleet, fleet_of
-from reconciler.schedule.placement import Nowhere, choose_pool, location_of
 
 FLEET_KINDS = frozenset({"Space", "Worker", "WorkerPool"})
 
@@ -75,6 +73,11 @@ def _server_steps(before: Fleet, after: Fleet, desired: DesiredState, live: Live
 
 
 def _default_pool_steps(desired: DesiredState, fleet: Fleet) -> tuple[int, int]:
+    """Count the steps of the default pool, and the projects that have some."""
+    from reconciler.model.infrastructure import ExecutionLocationSpec  # here, for few plans move such steps
+    from reconciler.model.work import ProjectSpec
+    from reconciler.schedule.placement import Nowhere, choose_pool, location_of
+
     locations: Mapping[str, ExecutionLocationSpec] = {
         address.name: ExecutionLocationSpec.parse(item.spec)
         for address, item in desired.objects.items()

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import LiveState, Slot, Task, TaskState
 from reconciler.model.spec import Position, canonical_json, digest_of
-from reconciler.model.work import DeploymentSpec
 from reconciler.plan.changes import Run, RunReason
+
+if TYPE_CHECKING:
+    from reconciler.model.work import DeploymentSpec
 
 DIGEST_VERSION = 1
 """Rises when the meaning of a deployment's fields changes; every slot then runs again, so it never should."""
@@ -36,12 +38,12 @@ class Wish:
 
     deployment: str
     slot: Slot
-    spec: DeploymentSpec
+    spec: "DeploymentSpec"
     digest: str
     position: Position
 
 
-def deployment_digest(spec: DeploymentSpec, tenant: str | None) -> str:
+def deployment_digest(spec: "DeploymentSpec", tenant: str | None) -> str:
     """Return the SHA-256 that decides whether a slot runs: by what is wished, never by where or how it is written."""
     wish: dict[str, JsonValue] = {
         "v": DIGEST_VERSION,
@@ -70,6 +72,8 @@ def wishes(desired: DesiredState) -> Iterator[Wish]:
 
 def wishes_of(name: str, declared: Located) -> Iterator[Wish]:
     """Yield the slots of one declared deployment."""
+    from reconciler.model.work import DeploymentSpec  # here, for a space without deployments needs none of it
+
     spec = DeploymentSpec.parse(declared.spec)
     tenants: list[str | None] = [*sorted(set(spec.tenants))]
     for tenant in tenants or [None]:

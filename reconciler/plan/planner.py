@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.model.desired import Declared, DesiredState
-from reconciler.model.infrastructure import SpaceSpec
-from reconciler.model.kinds import RANK
 from reconciler.model.live import LiveObject, LiveState, TaskState
+from reconciler.model.order import RANK
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.text import Removals
-from reconciler.plan import consequences, deployments, outlook, renames, safety
+from reconciler.plan import consequences, deployments, renames, safety, stored
 from reconciler.plan.changes import Action, Change, LiveFact, Plan, Refusal, Run
 from reconciler.plan.differences import differences
 
@@ -50,7 +50,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
         runs=tuple(runs),
         refusals=tuple(_refusals(live, desired)),
         warnings=(*explained.warnings, *renames.guesses(changes, desired, live), *_new_state(new_state, runs)),
-        notes=tuple(outlook.notes(desired, changes)),
+        notes=tuple(stored.notes(desired, changes)),
         failed=tuple(deployments.failed_slots(declared, live)) if not options.retry_failed else (),
         facts=tuple(_facts(declared, live)),
         pending=tuple(task.id for task in deployments.unfinished(declared, live)),
@@ -155,8 +155,13 @@ def _users(desired: DesiredState) -> dict[Address, list[Address]]:
 def _runs(desired: DesiredState, live: LiveState, declared: list[deployments.Wish], options: Options) -> list[Run]:
     excluded = {address.name for address in options.excludes if address.kind == "Deployment"}
     wishes = [wish for wish in declared if wish.deployment not in excluded]
-    judge = outlook.Judge(desired)
-    return [replace(run, **judge.of(run)) for run in deployments.runs(wishes, live, retry_failed=options.retry_failed)]
+    found = list(deployments.runs(wishes, live, retry_failed=options.retry_failed))
+    if not found:
+        return []
+    from reconciler.plan.outlook import Judge  # here, for a plan without runs needs no process
+
+    judge = Judge(desired)
+    return [replace(run, **judge.of(run)) for run in found]
 
 
 def _refusals(live: LiveState, desired: DesiredState) -> Iterable[Refusal]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from reconciler.model.desired import Declared, DesiredState
-from reconciler.model.infrastructure import SpaceSpec
 from reconciler.model.live import LiveObject, LiveState
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.text import Removals
 from reconciler.plan.changes import Action, Change, Run

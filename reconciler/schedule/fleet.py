@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.model.infrastructure import SpaceSpec
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 
 BUILTIN = "built-in"
@@ -106,7 +106,7 @@ def _member(name: str, found: Described) -> Member:
         pools=tuple(spec["pools"]),
         endpoint=next(iter(spec["endpoint"])),
         state=spec.get("state", "enabled"),
-        labels=json.loads(found.metadata).get("labels", {}),
+        labels=json.loads(found.metadata)["labels"] if '"labels":' in found.metadata else {},
     )
 
 

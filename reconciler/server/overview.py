@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from reconciler.model.infrastructure import SpaceSpec
 from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task
+from reconciler.model.space import SpaceSpec
 from reconciler.plan.deployments import Wish, wishes_of
 from reconciler.schedule.fleet import BUILTIN, fleet_of
 from reconciler.store import objects, results, tasks

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
-from reconciler.model.infrastructure import ExecutionLocationSpec, SpaceSpec
+from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.live import Event, LiveObject, LiveState, StepRun, Task
+from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
 from reconciler.plan.deployments import wishes_of
-from reconciler.plan.outlook import STORED
+from reconciler.plan.stored import STORED
 from reconciler.schedule.fleet import Fleet, fleet_of
 from reconciler.schedule.placement import Nowhere, choose_pool, location_of, not_yet, place
 from reconciler.server.decisions import find_task

@@ -22,6 +22,7 @@ import math
 import operator
 import shlex
 from collections.abc import Callable, Mapping, Sized
+from typing import NoReturn
 from urllib.parse import quote as percent_encoded
 
 from jinja2.runtime import Undefined
@@ -140,11 +141,15 @@ def joined(value: object) -> str:
     return join(value)
 
 
-def stretch(value: object, start: object, stop: object, step: object) -> object:
-    """Return what `value[start:stop:step]` stands for."""
-    ends = [None if end is None else operator.index(number(end)) for end in (start, stop, step)]
+def stretch(value: object, *ends: object) -> object:
+    """Return what `value[start:stop:step]` stands for; None is an end that is left out."""
+    start, stop, step = (end if end is None or isinstance(end, int) else _no_place() for end in ends)
     items = value if isinstance(value, list | tuple) else text_of(value)
-    return items[slice(*ends)]
+    return items[start:stop:step]
+
+
+def _no_place() -> NoReturn:
+    raise Refusal("a stretch goes from one whole number to another")
 
 
 def truth(value: object) -> bool:

@@ -1,7 +1,5 @@
 """A crash sweep: agent, nursery and shims are killed at seeded moments, and the promises hold each time."""
 
-# ruff: noqa: ASYNC110, ASYNC221, ASYNC240 - the tests look at files and processes of others, which tell nobody
-
 import asyncio
 import contextlib
 import os

@@ -155,7 +155,9 @@ async def test_cancel_kills_what_ignores_sigterm_and_what_became_a_daemon(tmp_pa
 async def test_a_polite_script_has_its_grace_to_clean_up(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     async with running(tmp_path) as worker:
-        ticket = worker.begin(f"trap 'echo cleaned; exit 0' TERM; echo $$ > {pid}; while :; do sleep 0.05; done")
+        ticket = worker.begin(
+            f"trap 'echo cleaned; exit 0' TERM; echo $$ > {pid}; while :; do sleep 0.05 || true; done"
+        )
         await until_written(pid)
         worker.link.cancel(ticket, grace=20)
         assert (await worker.final(ticket)).ending == Cancelled()
@@ -385,6 +387,14 @@ async def test_output_that_quotes_a_service_message_changes_nothing(tmp_path: Pa
         final = await worker.run("echo '##reconcile[0123 set_output name=a value=b]'")
     assert final.outputs == ()
     assert "##reconcile[0123" in worker.text()
+
+
+async def test_a_ticket_forgotten_while_it_starts_is_forgotten_when_it_has_ended(tmp_path: Path) -> None:
+    async with running(tmp_path) as worker:
+        ticket = worker.begin("true")
+        worker.link.forget(ticket)
+        await until_forgotten(worker, ticket)
+        assert not worker.ticket_path(ticket).exists()
 
 
 async def test_an_unwritable_state_directory_is_a_sentence(tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def test_the_children_of_a_group_are_looked_into() -> None:
     ]
 
 
+def test_the_action_of_a_step_template_has_its_own_fields() -> None:
+    found = {field.path: field.kind for field in template_fields(TEMPLATES["migrate"].action)}
+    assert found[("env", "PGPASSWORD")] is FieldKind.SENSITIVE
+    assert found[("script", "body")] is FieldKind.TEXT
+    assert len(found) == 4
+
+
 NAMES = Names(variables={"Database", "Db.Password"}, steps={"backup", "Back up"})
 IN_TEMPLATE = Names(variables={"Database"}, steps=None, parameters={"database"})
 

@@ -117,6 +117,8 @@ def test_braces_without_a_dollar_are_never_read(pieces: list[str]) -> None:
         ("${{ not vars.Mode }}", "${{ not vars.Mode }}: `if` and `not` take true or false; compare a text, as in `vars.Mode == 'fast'`"),
         ("${{ 'a' | quote('cmd') }}", "${{ 'a' | quote('cmd') }}: `quote` knows the shells sh, bash and powershell; in Python write `tojson`"),
         ("${{ [] | first }}", "${{ [] | first }}: there is no first or last of nothing"),
+        ("${{ vars.Mode['a':] }}", "${{ vars.Mode['a':] }}: a stretch goes from one whole number to another"),
+        ("${{ vars.Mode[9] }}", "${{ vars.Mode[9] }}: this cannot be reckoned with these values"),
         ("${{ 2 ** 65 }}", "${{ 2 ** 65 }}: an exponent is at most 64"),
         ("${{ 9 ** 64 }}", "${{ 9 ** 64 }}: a number grows too large"),
     ],
