@@ -21,6 +21,7 @@ from reconciler.model.spec import Metadata, Ref, Spec, canonical_json
 from reconciler.model.text import Duration, MeasuredText, Percentage, Removals, Size, Subscription, Thumbprint
 from reconciler.model.variables import Scope, ScopedValue, SecretSource, Variable
 from reconciler.model.work import Acting, Parameter, Step
+from reconciler.schedule import variables
 from reconciler.steps import filters, scope
 from reconciler.steps.table import STEP_TYPES
 
@@ -28,7 +29,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- /fields -->)", re.DOTALL)
 COMMAND = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- /options -->)", re.DOTALL)
 WORDS = re.compile(r"(<!-- words of (\w+) -->\n).*?(<!-- /words -->)", re.DOTALL)
-SPEAKING: dict[str, types.ModuleType] = {"filters": filters, "scope": scope}
+SPEAKING: dict[str, types.ModuleType] = {"filters": filters, "scope": scope, "variables": variables}
 """Modules whose own words, after their first sentence, stand in the docs."""
 
 MODELS: dict[str, type[BaseModel]] = {

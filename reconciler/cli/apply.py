@@ -69,7 +69,7 @@ def command(
         load=lambda live_paths: load_space(where, rev=rev, live_paths=live_paths, space=space),
         options=options,
         approval=approval,
-        progress=progress_for(as_json=as_json, colour=colour),
+        progress=progress_for(as_json=as_json, colour=color),
         new_state=new_state,
         adopt=adopt,
         people=on_terminal(),

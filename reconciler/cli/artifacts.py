@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import located, place
-from reconciler.cli.output import json_lines, note, table
+from reconciler.cli.output import json_list, note, table
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import StoredArtifact
@@ -41,7 +41,7 @@ def command(
         shutil.copyfile(blob_path(where.files.blobs, _chosen(found, name).digest), target)
         note(f"wrote {target}")
     elif as_json:
-        json_lines(map(record, found))
+        json_list(map(record, found))
     else:
         rows = ((item.step, item.name, str(item.size), item.digest[:12]) for item in found)
         table(("STEP", "NAME", "BYTES", "SHA-256"), rows)

@@ -3,7 +3,7 @@
 import click
 
 from reconciler.cli.options import located, place
-from reconciler.cli.output import json_lines, table
+from reconciler.cli.output import json_list, table
 from reconciler.cli.times import stamp
 from reconciler.model.live import Event
 from reconciler.plan.text import shown_revision
@@ -31,7 +31,7 @@ def command(
     with looking(place(directory, data, files)) as readers:
         found = readers.read_now(lambda tx: audit.events(tx, after, limit, subject))
     if as_json:
-        json_lines(map(record, found))
+        json_list(map(record, found))
     else:
         table(("EVENT", "AT", "ACTOR", "ACTION", "SUBJECT", "OUTCOME", "REVISION", "DETAIL"), map(_row, found))
     return 0

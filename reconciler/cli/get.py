@@ -5,7 +5,7 @@ import json
 import click
 
 from reconciler.cli.options import located, place
-from reconciler.cli.output import json_lines, table
+from reconciler.cli.output import json_list, table
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import LiveObject
@@ -38,7 +38,7 @@ def command(
         names = [address.name for address in live.objects if address.kind == wanted]
         raise UsageMistake(f'there is no {wanted} "{name}"{did_you_mean(name, names)}')
     if as_json:
-        json_lines(map(record, found))
+        json_list(map(record, found))
     elif name is not None:
         click.echo(json.dumps(record(found[0]), ensure_ascii=False, indent=1))
     elif wanted == "Worker":
@@ -68,6 +68,7 @@ def _row(found: LiveObject) -> tuple[str, ...]:
 def record(found: LiveObject) -> dict[str, object]:
     """Return a live object as JSON."""
     return {
+        "type": "object",
         "kind": found.address.kind,
         "metadata": json.loads(found.metadata),
         "spec": json.loads(found.spec),

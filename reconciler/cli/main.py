@@ -1,11 +1,15 @@
 """The command `reconcile`: finds the subcommand, and turns every end into a sentence and an exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from typing import TextIO
 
 import click
+
+from reconciler.cli.exit_codes import ExitCode
 
 COMMANDS: Mapping[str, str] = {
     "init": "Make a working repository to start from.",
@@ -62,26 +66,48 @@ def reconcile() -> None:
 
 def main() -> None:
     """Run the command and exit with its code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows few letters shows `?` for the others
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code; everything that can go wrong ends in a sentence on stderr."""
+    if not arguments:
+        return _without_command()
     try:
-        result = reconcile.main(args=arguments, prog_name="reconcile", standalone_mode=False)
+        # Colour is decided by us, so click has nothing to strip.
+        result = reconcile.main(args=arguments, prog_name="reconcile", standalone_mode=False, color=True)
+        sys.stdout.flush()
     except click.exceptions.Abort:
-        return 130
+        return ExitCode.INTERRUPTED
     except click.ClickException as error:
         _say(error.format_message(), _usage_hint(error))
-        return 1
+        return ExitCode.ERROR
     except KeyboardInterrupt:
-        return 130
+        return ExitCode.INTERRUPTED
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return _nobody_reads()
     except BrokenPipeError:
-        _close_stdout()
-        return 0
+        return _nobody_reads()
     except Exception as error:  # noqa: BLE001 - the named boundary: whatever comes up here is told and counted
         return _told(error)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) else ExitCode.FINE
+
+
+def _without_command() -> int:
+    with click.Context(reconcile, info_name="reconcile") as context:
+        click.echo(reconcile.get_help(context), err=True)
+    return ExitCode.ERROR
+
+
+def _nobody_reads() -> int:
+    """End quietly, as a command that only reads does when `| head` has seen enough; click ends it with SystemExit."""
+    _discard(sys.stdout)
+    _discard(sys.stderr)
+    return ExitCode.FINE
 
 
 def _told(error: Exception) -> int:
@@ -92,18 +118,24 @@ def _told(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         _say(f"{error.filename}: {error.strerror}", "")
-        return 1
+        return ExitCode.ERROR
+    if fault := _output_fault():
+        _say(f"standard output cannot be written: {fault}", "")
+        return ExitCode.ERROR
     import traceback
 
     traceback.print_exception(error)
     _say("this is a bug of ours, not of yours", "please report it with the lines above")
-    return 255
+    return ExitCode.BUG
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"Error: {message}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
+    try:
+        click.echo(f"Error: {message}", err=True)
+        if hint:
+            click.echo(f"  {hint}", err=True)
+    except OSError:  # nobody reads that either; the exit code says it
+        _discard(sys.stderr)
 
 
 def _usage_hint(error: click.ClickException) -> str:
@@ -111,6 +143,16 @@ def _usage_hint(error: click.ClickException) -> str:
     return f"see: {context.command_path} --help" if context is not None else ""
 
 
-def _close_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter does not complain about the closed pipe at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _output_fault() -> str:
+    """Say why stdout takes nothing, such as a full disk; what it still held is given up. Empty where it does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _discard(sys.stdout)
+        return error.strerror or str(error)
+    return ""
+
+
+def _discard(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter does not complain about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -9,6 +9,9 @@ from typing import TextIO
 import click
 
 GUTTER_COLOURS = {"+": "green", "~": "yellow", "-": "red", "-/+": "red", ".": "cyan", "<=": "magenta"}
+VERSION_RECORD: Mapping[str, object] = {"type": "version", "format_version": "1.0"}
+"""Rises in its second part when fields are added, in its first when any changes its meaning."""
+
 WORD_COLOURS = {"Error:": "red", "Warning:": "yellow", "Note:": "cyan", "Failed:": "red", "Plan:": None}
 
 
@@ -39,6 +42,11 @@ def _coloured(line: str) -> str:
         return click.style(line, bold=line.startswith("  # "))
     word = line.split(" ", 1)[0]
     return click.style(line, fg=WORD_COLOURS[word], bold=True) if word in WORD_COLOURS else line
+
+
+def json_list(records: Iterable[Mapping[str, object]]) -> None:
+    """Print records after the one that says the version of their form, one a line."""
+    json_lines([VERSION_RECORD, *records])
 
 
 def json_lines(records: Iterable[Mapping[str, object]]) -> None:

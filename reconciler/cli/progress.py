@@ -1,7 +1,10 @@
 """Progress of tasks: plain lines on stderr, or JSON lines on stdout; the log of a failing step in full."""
 
 import json
+import os
+import sys
 import time
+from collections.abc import Callable
 
 import click
 
@@ -24,17 +27,26 @@ MARKS = {
 LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "cyan", Level.DEBUG: "bright_black"}
 
 
-def progress_for(*, as_json: bool, colour: bool) -> Progress:
-    """Return the progress that fits the terminal."""
-    import sys
+def progress_for(*, as_json: bool, colour: str) -> Progress:
+    """Return the progress that fits: records, a live display on a terminal, or plain lines."""
+    if as_json:
+        return JsonProgress()
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from reconciler.cli.terminal import TerminalProgress
 
-    return JsonProgress() if as_json else LineProgress(colour=colour and wants_colour("auto", sys.stderr))
+        return TerminalProgress(colour=wants_colour(colour, sys.stderr))
+    return LineProgress(_to_stderr, colour=wants_colour(colour, sys.stderr))
+
+
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
 
 
 class LineProgress:
     """A line for every move and for every printed line, with the deployment and step it belongs to."""
 
-    def __init__(self, *, colour: bool) -> None:
+    def __init__(self, write: Callable[[str], None], *, colour: bool) -> None:
+        self._write = write
         self._colour = colour
         self._open: dict[tuple[int, int], str] = {}  # step → the beginning of a line that has not ended
 
@@ -47,14 +59,10 @@ class LineProgress:
 
     def say(self, text: str) -> None:
         """Print a sentence."""
-        click.echo(text, err=True)
+        self._write(text)
 
     def finish(self) -> None:
-        """Print what was begun and not ended."""
-        for key, rest in self._open.items():
-            if rest:
-                click.echo(rest, err=True)
-            self._open[key] = ""
+        """Print nothing: the last line of a step ends with the step."""
 
     def see(self, sighting: Sighting) -> None:
         """Print one sighting."""
@@ -62,7 +70,7 @@ class LineProgress:
             case TaskMoved():
                 self.say(self._task_line(sighting))
             case StepMoved():
-                self._end_line(sighting.task, sighting.index)
+                self._end_line(sighting)
                 self.say(self._step_line(sighting))
             case Printed():
                 self._print(sighting)
@@ -90,14 +98,15 @@ class LineProgress:
         text = self._open.pop(key, "") + text_of(record)
         *lines, rest = text.split("\n")
         for line in lines:
-            click.echo(self._styled(f"{printed.deployment} │ {line}", LEVEL_COLOURS.get(record.level)), err=True)
+            self.say(self._styled(f"{printed.deployment} │ {line}", LEVEL_COLOURS.get(record.level)))
         if rest:
             self._open[key] = rest
 
-    def _end_line(self, task: int, index: int) -> None:
-        rest = self._open.pop((task, index), "")
+    def _end_line(self, moved: StepMoved) -> None:
+        """Print the last line of a step that printed no newline at its end."""
+        rest = self._open.pop((moved.task, moved.index), "")
         if rest:
-            click.echo(f"│ {rest}", err=True)
+            self.say(f"{moved.deployment} │ {rest}")
 
     def _styled(self, line: str, colour: str | None, *, bold: bool = False) -> str:
         return click.style(line, fg=colour, bold=bold) if self._colour and (colour or bold) else line

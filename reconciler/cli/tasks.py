@@ -3,7 +3,7 @@
 import click
 
 from reconciler.cli.options import located, place
-from reconciler.cli.output import json_lines, table
+from reconciler.cli.output import json_list, table
 from reconciler.cli.times import ago, stamp
 from reconciler.model.live import Task, TaskState
 from reconciler.server.looking import looking
@@ -25,7 +25,7 @@ def command(
     with looking(place(directory, data, files)) as readers:
         found = readers.read_now(lambda tx: tasks.tasks(tx, limit, wanted))
     if as_json:
-        json_lines(map(record, found))
+        json_list(map(record, found))
     else:
         table(("TASK", "DEPLOYMENT", "SLOT", "RELEASE", "STATE", "QUEUED", "REASON"), map(_row, found))
     return 0

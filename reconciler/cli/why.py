@@ -3,7 +3,7 @@
 import click
 
 from reconciler.cli.options import located, place
-from reconciler.cli.output import json_lines
+from reconciler.cli.output import json_list
 from reconciler.server.looking import looking
 from reconciler.server.reasons import reasons
 
@@ -20,7 +20,7 @@ def command(*, address: str, as_json: bool, directory: str | None, data: str | N
     with looking(place(directory, data, files)) as readers:
         sentences = readers.read_now(lambda tx: list(reasons(tx, address)))
     if as_json:
-        json_lines({"type": "reason", "address": address, "message": sentence.strip()} for sentence in sentences)
+        json_list({"type": "reason", "address": address, "message": sentence.strip()} for sentence in sentences)
     else:
         for sentence in sentences:
             click.echo(sentence)

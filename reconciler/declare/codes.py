@@ -35,6 +35,7 @@ FILE_CODES: Mapping[str, str] = {
     "not-utf8": "The bytes of a file are not UTF-8.",
     "not-yet-available": "An action is named that is still to come.",
     "recursive-alias": "An alias stands inside of what it names.",
+    "second-space": "A space has one Space.",
     "syntax": "The text is not YAML.",
     "tab": "A tab indents a line.",
     "tag": "A YAML tag is used.",

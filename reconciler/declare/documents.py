@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from reconciler.declare.bind import Actions, Binder, Bound
 from reconciler.declare.explain import at
+from reconciler.declare.globs import SPACE_FILE
 from reconciler.declare.headers import GROUP, holds_our_version, judge, may_be_ours
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, Source
 from reconciler.declare.shapes import Path, child_of
@@ -20,9 +21,6 @@ from reconciler.model.kinds import KINDS
 from reconciler.model.spec import Address, Metadata, Position, Reference, Spec, canonical_json, digest_of
 
 BYTES_MAX = 4 * 2**20  # of a file: 10,000 workers; read in a second
-SPACE_FILE = "reconcile.yaml"
-"""Where a space says how it is read, at its root."""
-
 _TOP_KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
@@ -138,7 +136,8 @@ class _File:
             return
         spec = self._spec(kind, root)
         self._problems += spec.problems
-        self._place_of_space(kind, root)
+        if kind == "Space":
+            self._place_of_space(root)
         if len(self._problems) == before and spec.spec is not None and isinstance(metadata.spec, Metadata):
             self._declare(index, kind, root, metadata.spec, spec)
         else:
@@ -172,11 +171,14 @@ class _File:
             node = MappingNode({}, key.start, key.end)
         return self._binder.bind(KINDS[kind], node, key)
 
-    def _place_of_space(self, kind: str, root: MappingNode) -> None:
-        if kind == "Space" and self._source.file != SPACE_FILE:
+    def _place_of_space(self, root: MappingNode) -> None:
+        span = at(self._source, root, ("kind",))
+        if self._source.file != SPACE_FILE:
             message = f"a Space stands in {SPACE_FILE} at the root of the space"
-            span = at(self._source, root, ("kind",))
             self._problems.append(Diagnostic(span, Severity.ERROR, "misplaced-space", message))
+        elif any(declared.address.kind == "Space" for declared in self._declared):
+            message = "there is one Space in a space, and this is the second"
+            self._problems.append(Diagnostic(span, Severity.ERROR, "second-space", message))
 
     def _declare(self, index: int, kind: str, root: MappingNode, metadata: Metadata, bound: Bound) -> None:
         assert bound.spec is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
+from typing import IO
 
 from reconciler.model.errors import ReconcilerError
 
@@ -24,7 +25,9 @@ class GitFailed(ReconcilerError):
     """Git could not answer; callers may try without it."""
 
     def __init__(self, arguments: tuple[str, ...], said: str) -> None:
-        super().__init__(f"git {arguments[0]} failed: {said.strip() or 'it said nothing'}")
+        foreign = "dubious ownership" in said
+        hint = "the repository belongs to another account: run as that account, or change its owner" if foreign else ""
+        super().__init__(f"git {arguments[0]} failed: {said.strip() or 'it said nothing'}", hint)
 
 
 class GitSlow(ReconcilerError):
@@ -60,22 +63,32 @@ def blobs(root: Path, names: Iterable[str]) -> Iterator[bytes]:
                 header = process.stdout.readline().split()
                 if len(header) != 3:
                     raise GitFailed(arguments, f"the object {name} is missing")
-                yield process.stdout.read(int(header[2]))
-                process.stdout.read(1)
+                size = int(header[2])
+                yield process.stdout.read(min(size, BLOB_MAX))
+                _skip(process.stdout, size + 1 - min(size, BLOB_MAX))
+
+
+def _skip(stream: IO[bytes], size: int) -> None:
+    """Read on without keeping anything."""
+    while size > 0 and (read := len(stream.read(min(size, BLOB_MAX)))):
+        size -= read
 
 
 @contextmanager
 def _started(root: Path, arguments: tuple[str, ...], stdin: int) -> "Iterator[subprocess.Popen[bytes]]":
     """Start git in a process group of its own, which ends with the block or after TIMEOUT."""
-    process = subprocess.Popen(
-        [*_SAFE, *arguments],
-        cwd=root,
-        env=_environment(),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            [*_SAFE, *arguments],
+            cwd=root,
+            env=_environment(),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise ReconcilerError("git is not installed, and this is a repository", "install git") from error
     timer = Timer(TIMEOUT, _kill, [process])
     timer.daemon = True
     timer.start()

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Iterable
 
+SPACE_FILE = "reconcile.yaml"
+"""Where a space says how it is read, at its root."""
+
 _TOKEN = re.compile(r"(?P<across>\*\*/)|(?P<rest>\*\*)|(?P<any>\*)|(?P<one>\?)|(?P<set>\[[^\]/]+\])")
 
 

@@ -8,16 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from reconciler.declare.cache import ParseCache
-from reconciler.declare.globs import matcher
+from reconciler.declare.globs import SPACE_FILE, matcher
 from reconciler.declare.source import Entry, Tree, blob_name, open_tree
 from reconciler.declare.space import FieldPath, FileKind, Locate
 from reconciler.model.desired import Declared, DesiredState
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
-
-SPACE_FILE = "reconcile.yaml"
-"""Where a space says how it is read, at its root."""
 
 PLACES_MAX = 64  # files kept as trees while their faults are located; some megabytes
 

@@ -135,8 +135,8 @@ def _script_problems(space: Space, declared: Declared, root: FieldPath, step: Ac
     if inputs.file is not None:
         yield from _file_problems(space, declared, (*root, key, "file"), inputs.file)
     if inputs.body is not None:
-        for problem in unquoted_interpolation(inputs.body, inputs.syntax):
-            yield space.warning(declared, (*root, key, "body"), "unquoted-value", problem.sentence)
+        for sentence in {problem.sentence for problem in unquoted_interpolation(inputs.body, inputs.syntax)}:
+            yield space.warning(declared, (*root, key, "body"), "unquoted-value", sentence)
 
 
 def _file_problems(space: Space, declared: Declared, path: FieldPath, file: str) -> Iterator[Diagnostic]:

@@ -12,6 +12,7 @@ from reconciler.declare.git import BLOB_MAX, GitFailed, blobs, git
 from reconciler.declare.space import FileKind
 from reconciler.model.errors import UsageMistake
 
+REMEMBERED_MAX = 32 * 2**20  # bytes of blobs kept for excerpts: a space of 10,000 files has 4 MB
 ENTRIES_MAX = 1_000_000  # paths of a tree: far above the largest repository that is read in seconds
 
 _KINDS = {"120000": FileKind.LINK, "160000": FileKind.SUBMODULE}
@@ -39,6 +40,8 @@ class Tree:
         self._head = head
         self._committed = committed
         self._first = first
+        self._remembered: dict[str, bytes] = {}
+        self._room = REMEMBERED_MAX
 
     @cached_property
     def revision(self) -> str:
@@ -62,8 +65,13 @@ class Tree:
         return {path: entry.kind for path, entry in self.paths.items()}
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file, cut after BLOB_MAX bytes; raises KeyError for a path that is not in the tree."""
-        return next(content for _, content in self.read_many([path]))
+        """Return the content of a file, cut after BLOB_MAX bytes; empty where it vanished meanwhile.
+
+        Raises KeyError for a path that is not in the tree.
+        """
+        if path in self._remembered:
+            return self._remembered[path]
+        return next((content for _, content in self.read_many([path])), b"")
 
     def read_many(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield path and content of each file; what vanished meanwhile is left out."""
@@ -76,7 +84,15 @@ class Tree:
                 yield path, content
         names = [blob for _, blob in stored if blob is not None]
         if names:
-            yield from zip((path for path, _ in stored), blobs(self.root, names), strict=True)
+            for (path, _), content in zip(stored, blobs(self.root, names), strict=True):
+                self._remember(path, content)
+                yield path, content
+
+    def _remember(self, path: str, content: bytes) -> None:
+        """Keep a blob's content while there is room: asking Git once more takes a process."""
+        if len(content) <= self._room and path not in self._remembered:
+            self._room -= len(content)
+            self._remembered[path] = content
 
     def _content(self, path: str) -> bytes | None:
         """Read a regular file without following a link; a link put there meanwhile counts as vanished."""

@@ -50,7 +50,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """Everything that a task's run is rebuilt from."""
+    """Everything that a task's run is rebuilt from; `questions` are those of steps that have not ended."""
 
     task: Task
     runs: tuple[StepRun, ...]
@@ -66,11 +66,12 @@ def new_ticket(task: TaskId, step: int, number: int) -> TicketId:
 
 
 def begin_task(task: Task, runs: Sequence[StepRun]) -> Callable[[Transaction], Task]:
-    """Start a task: its state and its step runs."""
+    """Start a task: its state and its step runs; one that ended in the queue meanwhile stays as it is."""
 
     def work(tx: Transaction) -> Task:
         now = time.time()
-        tasks.set_state(tx, task.id, TaskState.RUNNING, "", now)
+        if not tasks.set_state(tx, task.id, TaskState.RUNNING, "", now):
+            return tasks.task(tx, task.id)
         tasks.put_steps(tx, runs)
         audit.record(tx, Event(now, ENGINE, "start", f"task/{task.id}", revision=task.revision))
         return tasks.task(tx, task.id)
@@ -148,14 +149,31 @@ def settle_step(run: StepRun, state: StepState, reason: str) -> Callable[[Transa
     return work
 
 
-def open_question(task: Task, index: int, job: ManualJob) -> Callable[[Transaction], StepRun]:
-    """Put a question to people."""
+def open_question(run: StepRun, job: ManualJob) -> Callable[[Transaction], tuple[Task, StepRun]]:
+    """Put a step's question to people; from then on its task awaits them."""
 
-    def work(tx: Transaction) -> StepRun:
+    def work(tx: Transaction) -> tuple[Task, StepRun]:
         now = time.time()
-        results.ask(tx, Intervention(task.id, index, job.instructions, job.teams, now))
-        tasks.set_step(tx, task.id, index, StepState.RUNNING, reason="waits for a person", at=now)
-        return _step(tx, task.id, index)
+        results.ask(tx, Intervention(run.task, run.index, job.instructions, job.teams, now))
+        tasks.set_step(tx, run.task, run.index, StepState.RUNNING, reason="waits for a person", at=now)
+        reason = f'"{run.name}": {job.instructions.strip().split("\n", 1)[0]}'
+        tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, reason, now)
+        return tasks.task(tx, run.task), _step(tx, run.task, run.index)
+
+    return work
+
+
+def close_question(
+    run: StepRun, state: StepState, reason: str, *, task_goes_on: bool
+) -> Callable[[Transaction], tuple[Task, StepRun]]:
+    """Bring a step that asked to its end; its task runs again where nobody else is awaited."""
+
+    def work(tx: Transaction) -> tuple[Task, StepRun]:
+        now = time.time()
+        tasks.set_step(tx, run.task, run.index, state, reason=reason, at=now)
+        if task_goes_on:
+            tasks.set_state(tx, run.task, TaskState.RUNNING, "", now)
+        return tasks.task(tx, run.task), _step(tx, run.task, run.index)
 
     return work
 
@@ -181,19 +199,18 @@ def task_facts(number: TaskId, sealer: Sealer) -> Callable[[Transaction], TaskFa
     def work(tx: Transaction) -> TaskFacts:
         runs = tasks.steps(tx, number)
         answers = []
+        questions = []
         for run in runs:
-            asked = results.intervention(tx, number, run.index) if run.state is StepState.RUNNING else None
+            asked = results.intervention(tx, number, run.index)
             if asked is not None and asked.decision:
                 answers.append(Answered(run.index, asked.decision, asked.decided_by, asked.notes))
+            if asked is not None and not run.state.ended:
+                questions.append(asked)
         return TaskFacts(
             task=tasks.task(tx, number),
             runs=tuple(runs),
             attempts=tuple(attempts.attempts(tx, number)),
-            questions=tuple(
-                question
-                for run in runs
-                if run.state is StepState.RUNNING and (question := results.intervention(tx, number, run.index))
-            ),
+            questions=tuple(questions),
             answers=tuple(answers),
             outputs=tuple(results.outputs(tx, number, sealer)),
         )

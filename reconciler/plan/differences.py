@@ -46,6 +46,10 @@ def _compare(path: str, before: JsonValue | Absent, after: JsonValue | Absent) -
         yield from _compare(path, _by_name(before), _by_name(after))
         if [_name(item) for item in before] != [_name(item) for item in after]:
             yield FieldChange(f"{path}.order", [_name(item) for item in before], [_name(item) for item in after])
+    elif isinstance(before, Absent) and isinstance(after, list) and after and _named(after):
+        yield from _compare(path, {}, _by_name(after))
+    elif isinstance(after, Absent) and isinstance(before, list) and before and _named(before):
+        yield from _compare(path, _by_name(before), {})
     else:
         yield FieldChange(path, before, after)
 

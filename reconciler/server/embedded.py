@@ -19,7 +19,7 @@ from reconciler.model.live import LiveState, TaskId, TaskState
 from reconciler.plan import deployments
 from reconciler.plan.changes import Change, Plan, Run
 from reconciler.plan.planner import Options
-from reconciler.server.engine import Engine, open_engine
+from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
 from reconciler.server.planning import Planned, binding_of, files_of, plan_space
 from reconciler.store import leases, objects, plans
@@ -160,22 +160,33 @@ class Embedded:
 
     async def _run(self, engine: Engine, wanted: set[TaskId]) -> bool:
         """Run tasks to their ends; True where one waits for a person whom nobody here can ask."""
+        try:
+            async with engine.running(self.progress) as running:
+                return not await self._settled(running, wanted)
+        finally:
+            self.progress.finish()
+
+    async def _settled(self, running: Running, wanted: set[TaskId]) -> bool:
+        """Wait for the tasks; raises Interrupted at the first signal, and what the engine fails with."""
         interrupted = asyncio.Event()
-        async with engine.running(self.progress) as dispatcher:
-            with _on_signals(interrupted):
-                settling = asyncio.create_task(dispatcher.settled(wanted, people=self.people))
-                stopping = asyncio.create_task(interrupted.wait())
-                await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        with _on_signals(interrupted):
+            settling = asyncio.create_task(running.dispatcher.settled(wanted, people=self.people))
+            others = [asyncio.create_task(interrupted.wait()), asyncio.create_task(running.failure())]
+            await asyncio.wait({settling, *others}, return_when=asyncio.FIRST_COMPLETED)
+            stopping, failing = others
+            if settling.done():
                 stopping.cancel()
-                if not settling.done():
-                    settling.cancel()
-                    dispatcher.stop_starting()
-                    raise Interrupted(
-                        "interrupted; steps that run go on under their supervisors, and nothing new starts",
-                        "follow them to the end with: reconcile apply",
-                    )
-        self.progress.finish()
-        return not settling.result()
+                failing.cancel()
+                return settling.result()
+            settling.cancel()
+            if failing.done():
+                failing.result()
+            failing.cancel()
+        running.dispatcher.stop_starting()
+        raise Interrupted(
+            "interrupted; steps that run go on under their supervisors, and nothing new starts",
+            "follow them to the end with: reconcile apply",
+        )
 
     async def _exit_code(self, engine: Engine, planned: Planned, *, waits: bool) -> int:
         live = await engine.store.read(objects.live_state)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Engine:
     sealer: Sealer
 
     @asynccontextmanager
-    async def running(self, watcher: Watcher) -> AsyncIterator[Dispatcher]:
+    async def running(self, watcher: Watcher) -> AsyncIterator["Running"]:
         """Dispatch tasks to the built-in worker while the context stands; scripts that still run then go on."""
         files = self.place.files
         grounds = Grounds(self.store, LogStore(files.logs), files.blobs, files.root, self.sealer, watcher)
@@ -49,9 +49,7 @@ class Engine:
             await stack.enter_async_context(control.listening())
             loops = [asyncio.create_task(link.run()), asyncio.create_task(dispatcher.run())]
             stack.push_async_callback(_stop, loops)
-            watch = asyncio.create_task(_first_failure(loops, asyncio.current_task()))
-            stack.push_async_callback(_stop, [watch])
-            yield dispatcher
+            yield Running(dispatcher, tuple(loops))
 
 
 @asynccontextmanager
@@ -66,16 +64,24 @@ async def open_engine(place: Place) -> AsyncIterator[Engine]:
         yield Engine(place, store, found)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An engine at work: its dispatcher, and the loops that carry it."""
+
+    dispatcher: Dispatcher
+    loops: tuple[asyncio.Task[None], ...]
+
+    async def failure(self) -> None:
+        """Wait until a loop fails, and raise what it failed with; whoever waits for tasks waits for this beside them."""
+        done, _ = await asyncio.wait(self.loops, return_when=asyncio.FIRST_COMPLETED)
+        for loop in done:
+            error = loop.exception()
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error or AssertionError("a loop of the engine ended by itself")
+
+
 async def _stop(loops: list[asyncio.Task[None]]) -> None:
     for loop in loops:
         loop.cancel()
-    for loop in loops:
-        with suppress(asyncio.CancelledError):
-            await loop
-
-
-async def _first_failure(loops: list[asyncio.Task[None]], owner: "asyncio.Task[object] | None") -> None:
-    """Wake whoever uses the engine when one of its loops fails, so that no failure is waited through."""
-    await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-    if owner is not None:
-        owner.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)

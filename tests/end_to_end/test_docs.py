@@ -1,5 +1,6 @@
 """What the docs say holds: examples validate, tables are those of the models, commands print what is shown."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from reconciler.declare.load import load
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.kinds import KINDS
+from reconciler.model.variables import Scope
+from reconciler.schedule.variables import VariableContext, specificity
 from reconciler.steps.table import STEP_TYPES
 from tests import docs_tables, docs_transcripts
 
@@ -41,6 +44,60 @@ def test_the_examples_of_a_page_are_valid_together(page: Path, tmp_path: Path) -
     loaded = load(tmp_path)
     assert [found for found in loaded.diagnostics if found.severity is Severity.ERROR] == []
     assert loaded.foreign == 0
+
+
+def test_the_worked_example_of_scopes_is_right() -> None:
+    rows = re.findall(
+        r"^\| `(\w)` \| (.*?) \| ([\d,]+) \| (.*?) \|$", (DOCS / "variables.md").read_text(), re.MULTILINE
+    )
+    here = VariableContext("production", "acme", ["tier/gold"], "deploy", "shop")
+    found = {value: specificity(Scope.parse(as_json(scope)), here) for value, scope, _, _ in rows}
+    said = {value: int(counts.replace(",", "")) if holds != "no" else None for value, _, counts, holds in rows}
+    assert len(rows) == 5
+    assert found == said
+    assert max((weight, value) for value, weight in found.items() if weight is not None)[1] == "d"
+
+
+def as_json(scope: str) -> str:
+    """Read a scope in flow style, as a table shows it."""
+    return "{}" if scope == "none" else re.sub(r"([\w/]+)", r'"\1"', scope.strip("`"))
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize(
+    ("page", "printed"),
+    [
+        ("kinds/deployment.md", "shop-production │ 1.4.2"),
+        ("kinds/project.md", "the backup has 13 bytes"),
+        ("kinds/tenant.md", "│ acme"),
+        ("steps/script.md", " files"),
+        ("templates.md", "│ SHOP.EXAMPLE.ORG"),
+        ("variables.md", "3 of shop in /srv/shop"),
+    ],
+)
+def test_what_a_page_declares_can_be_applied(page: str, printed: str, tmp_path: Path) -> None:
+    text = "---\n".join(EXAMPLE.findall((DOCS / page).read_text()))
+    if "name: production" not in text:
+        text += document("Environment", "production", "{}")
+    if "kind: Deployment" not in text:
+        tenants = ", tenants: [acme]" if "kind: Tenant" in text else ""
+        text += document("Deployment", "it", f'{{project: shop, release: "1.0", environment: production{tenants}}}')
+    (tmp_path / "space.yaml").write_text(text)
+    done = subprocess.run(
+        [RECONCILE, "apply", "--auto-approve", "--new-state"],
+        cwd=tmp_path,
+        env=os.environ | {"SHOP_DB_PASSWORD": "a-secret", "SHOP_DATA": "/srv/shop"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert printed in done.stderr
+
+
+def document(kind: str, name: str, spec: str) -> str:
+    return f"---\napiVersion: reconciler/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=shown)
