@@ -86,6 +86,7 @@ def main() -> None:
     for page in PAGES:
         with tempfile.TemporaryDirectory() as folder:
             played = play(page.read_text(), Path(folder))
+        assert "Traceback" not in played, f"a command of {page.name} breaks; the page was not written"
         if settled(played) != settled(page.read_text()):
             page.write_text(played)
             sys.stdout.write(f"{page.relative_to(ROOT)}\n")

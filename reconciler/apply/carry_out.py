@@ -13,6 +13,7 @@ from reconciler.model.live import Binding, Event, LiveObject, Slot, Task, TaskId
 from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address
 from reconciler.plan.changes import Action, Change, Plan, Run
+from reconciler.plan.processes import process_digest
 from reconciler.store import audit, leases, objects, plans, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
@@ -72,7 +73,8 @@ async def carry_out(
     for run in plan.runs:
         if not run.refusal:
             pinned = pin_of(run, desired, root, read, blobs)
-            task = await store.write(_queueing(run, pinned, plan, authority))
+            process = process_digest(desired.objects, run.slot.project)
+            task = await store.write(_queueing(run, pinned, process, plan, authority))
             queued.append(task.id)
             progress(run, "adopted" if authority.adopt else "queued")
     await store.write(lambda tx: _finish(tx, plan, authority))
@@ -130,7 +132,9 @@ def _cancel_queued(tx: Transaction, address: Address, authority: Authority, plan
             audit.record(tx, _event(authority, "cancel", f"task/{task.id}", plan, reason))
 
 
-def _queueing(run: Run, pinned: Pinned, plan: Plan, authority: Authority) -> Callable[[Transaction], Task]:
+def _queueing(
+    run: Run, pinned: Pinned, process: str, plan: Plan, authority: Authority
+) -> Callable[[Transaction], Task]:
     def work(tx: Transaction) -> Task:
         leases.check(tx, APPLY_LEASE, authority.token)
         now = time.time()
@@ -143,6 +147,7 @@ def _queueing(run: Run, pinned: Pinned, plan: Plan, authority: Authority) -> Cal
             release=run.release,
             digest=run.digest,
             pin=tasks.pin(tx, pinned.canonical()),
+            process=process,
             revision=plan.revision,
             at=now,
             priority=run.priority,

@@ -1,20 +1,22 @@
 """`reconcile apply`: carry a plan out and run what is declared."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
 from reconciler.cli.options import coloured, located, place, selecting
 from reconciler.cli.output import on_terminal, wants_colour
 from reconciler.cli.plan import options_of, show_plan
 from reconciler.cli.progress import progress_for
-from reconciler.model.errors import Conflict, UsageMistake
+from reconciler.model.errors import Conflict, Interrupted, UsageMistake
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options
 from reconciler.plan.saved import SavedPlan, moved, read
-from reconciler.server.embedded import Approval, Embedded, Finding
+from reconciler.server.embedded import Approval, Embedded, Ending, Finding
 from reconciler.server.planning import Planned
 
 
@@ -74,7 +76,26 @@ def command(
         adopt=adopt,
         people=on_terminal(),
     )
-    return asyncio.run(embedded.apply())
+    try:
+        return combined(_codes(asyncio.run(embedded.apply())))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise Interrupted("interrupted", "go on with: reconcile apply") from None
+    except BrokenPipeError:
+        raise Interrupted("nobody reads the output any more", "go on with: reconcile apply") from None
+
+
+def _codes(ending: Ending) -> Iterator[ExitCode]:
+    """Yield each exit code that an ending is worth."""
+    if ending.invalid:
+        yield ExitCode.ERROR
+    if ending.refused:
+        yield ExitCode.REFUSED
+    if ending.failed:
+        yield ExitCode.FAILED
+    if ending.timed_out:
+        yield ExitCode.TIMED_OUT
+    if ending.waits:
+        yield ExitCode.WAITING
 
 
 def _saved_options(saved: SavedPlan, rev: str | None) -> tuple[Options, str | None]:

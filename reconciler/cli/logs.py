@@ -1,15 +1,17 @@
 """`reconcile logs`: print what the steps of a task printed."""
 
-import json
 import time
 from collections.abc import Iterator
 
 import click
 
 from reconciler.cli.options import located, place
+from reconciler.cli.output import json_lines, json_list
 from reconciler.cli.progress import text_of
 from reconciler.cli.times import stamp
 from reconciler.execute.logs import LogStore
+from reconciler.model.diagnostics import did_you_mean
+from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Attempt, StepRun, Task
 from reconciler.protocol.journal import Kind, Record
 from reconciler.protocol.tickets import TicketId
@@ -43,8 +45,11 @@ def command(
     printer = _Printer(LogStore(where.files.logs), wanted, as_json=as_json)
     with looking(where) as readers:
         number = readers.read_now(lambda tx: find_task(tx, task)).id
+        if as_json:
+            json_list([])
         while True:
             found, runs, tries = readers.read_now(lambda tx: _facts(tx, number))
+            _check_step(wanted, found, runs)
             printer.show(runs, tries)
             if not follow or found.state.ended:
                 break
@@ -55,6 +60,13 @@ def command(
 def _facts(tx: Transaction, number: int) -> tuple[Task, list[StepRun], list[Attempt]]:
     found = find_task(tx, str(number))
     return found, tasks.steps(tx, found.id), attempts.attempts(tx, found.id)
+
+
+def _check_step(wanted: str | None, task: Task, runs: list[StepRun]) -> None:
+    """Refuse the name of a step that the task does not have; before it starts, a task has none yet."""
+    names = [run.name for run in runs]
+    if wanted is not None and runs and wanted not in {*names, *(run.key for run in runs)}:
+        raise UsageMistake(f'task {task.id} has no step "{wanted}"{did_you_mean(wanted, names)}')
 
 
 class _Printer:
@@ -121,4 +133,4 @@ class _Printer:
 
 
 def _line(**fields: object) -> None:
-    click.echo(json.dumps(fields, ensure_ascii=False))
+    json_lines([fields])

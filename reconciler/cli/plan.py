@@ -1,10 +1,12 @@
 """`reconcile plan`: show what would change."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from pydantic import JsonValue
 
+from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
 from reconciler.cli.options import coloured, located, place, selecting
 from reconciler.cli.output import json_lines, plan_text, wants_colour
@@ -48,9 +50,17 @@ def command(
     show_plan(planned, form, colour=wants_colour(color))
     if out is not None:
         _save(planned, options, Path(out), form)
+    return combined(_codes(planned, detailed=detailed_exitcode))
+
+
+def _codes(planned: Plan, *, detailed: bool) -> Iterator[ExitCode]:
+    """Yield each exit code that a plan is worth."""
+    if not planned.complete:
+        yield ExitCode.ERROR
     if planned.refused:
-        return 5
-    return 2 if detailed_exitcode and not planned.empty else 0
+        yield ExitCode.REFUSED
+    if detailed and not planned.empty:
+        yield ExitCode.CHANGES
 
 
 def options_of(

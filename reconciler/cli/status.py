@@ -96,6 +96,7 @@ def _slot_record(row: SlotRow) -> dict[str, object]:
         "reason": task.reason if task else "",
         "current": bool(task and row.wish and task.digest == row.wish.digest),
         "adopted": bool(task and task.adopted),
+        "process_changed": row.process_moved,
         "steps": [
             {"step": step.index + 1, "name": step.name, "state": step.state.value, "reason": step.reason}
             for step in row.steps

@@ -1,13 +1,15 @@
 """`reconcile validate`: check the declarations offline."""
 
-import sys
+from pathlib import Path
 
 import click
 
 from reconciler.cli.options import coloured, located, place
-from reconciler.cli.output import wants_colour
+from reconciler.cli.output import json_list, wants_colour
 from reconciler.declare.load import Loaded, load
 from reconciler.model.diagnostics import Diagnostic, Severity
+from reconciler.model.errors import UsageMistake
+from reconciler.server.place import folder_in_repository
 
 
 @click.command("validate")
@@ -42,33 +44,31 @@ def command(
     return 1 if errors else 0
 
 
-def _within(loaded: Loaded, paths: tuple[str, ...], root: object) -> list[Diagnostic]:
+def _within(loaded: Loaded, paths: tuple[str, ...], root: Path) -> list[Diagnostic]:
+    """Return what is wrong in `paths`, or everything without them; raises UsageMistake for a path outside the space."""
     if not paths:
         return list(loaded.diagnostics)
-    from pathlib import Path
-
     wanted = [Path(path).resolve() for path in paths]
-    return [
-        item
-        for item in loaded.diagnostics
-        if any((Path(str(root)) / item.span.file).is_relative_to(path) for path in wanted)
-    ]
+    for path, resolved in zip(paths, wanted, strict=True):
+        if not any((root / file).is_relative_to(resolved) for file in loaded.tree.paths):
+            raise UsageMistake(
+                f"{path} is no file or folder of the space at {root}", "name paths inside of it, or none"
+            )
+    return [item for item in loaded.diagnostics if any((root / item.span.file).is_relative_to(path) for path in wanted)]
 
 
 def _print(shown: list[Diagnostic], loaded: Loaded, form: str, colour: bool) -> None:
     from reconciler.declare import render
 
     if form == "json":
-        import json
-
-        for item in shown:
-            click.echo(json.dumps(render.as_record(item), ensure_ascii=False))
+        json_list({"type": "diagnostic", **render.as_record(item)} for item in shown)
     elif form == "github":
+        folder = folder_in_repository(loaded.tree.root)
         for item in shown:
-            click.echo(render.as_annotation(item))
+            click.echo(render.as_annotation(item, folder))
     else:
         for text in render.as_text(shown, loaded.read_source, colour=colour):
-            sys.stdout.write(text + "\n")
+            click.echo(text)
 
 
 def _summary(loaded: Loaded, errors: int, warnings: int) -> str:

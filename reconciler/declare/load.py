@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.globs import SPACE_FILE, matcher
+from reconciler.declare.isolation import healthy
 from reconciler.declare.source import Entry, Tree, blob_name, open_tree
 from reconciler.declare.space import FieldPath, FileKind, Locate
 from reconciler.model.desired import Declared, DesiredState
@@ -24,7 +25,10 @@ SHOWN_MAX = 4 * 2**20  # bytes of a file that excerpts are taken from; larger on
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a space declares, None where it holds errors; every diagnostic, in the order of the files."""
+    """What a space declares; every diagnostic, in the order of the files.
+
+    Where there are errors `desired` is None, or in an isolated space what is left of it without the faulty objects.
+    """
 
     desired: DesiredState | None
     diagnostics: tuple[Diagnostic, ...]
@@ -133,7 +137,11 @@ class _Reading:
         self._problems += self._of_the_whole(declared, settings)
         problems = tuple(sorted(self._problems, key=lambda problem: problem.sort_key))
         errors = any(problem.severity is Severity.ERROR for problem in problems)
-        desired = None if errors else self._desired(declared, settings)
+        desired: DesiredState | None
+        if errors and settings.apply == "isolated":
+            desired = self._desired(healthy(declared, problems).values(), settings, complete=False)
+        else:
+            desired = None if errors else self._desired(declared, settings)
         return Loaded(desired, problems, self._tree, len(self._declared), self._foreign)
 
     def _of_the_whole(self, declared: list[Declared], settings: SpaceSpec) -> Iterator[Diagnostic]:
@@ -152,10 +160,10 @@ class _Reading:
             if problem.code != "unknown-reference" or not (self._hidden or problem.span in excused):
                 yield problem
 
-    def _desired(self, declared: list[Declared], settings: SpaceSpec) -> DesiredState:
+    def _desired(self, declared: Iterable[Declared], settings: SpaceSpec, *, complete: bool = True) -> DesiredState:
         objects = {found.address: found for found in declared}
         name = next((address.name for address in objects if address.kind == "Space"), "default")
-        return DesiredState(name, settings, objects, self._tree.revision)
+        return DesiredState(name, settings, objects, self._tree.revision, complete)
 
 
 def _locator(tree: Tree) -> Locate:

@@ -1,25 +1,24 @@
 """Run what is queued: tasks leave the queue, their runs are conducted, and workers' reports find their way to them."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 
+from reconciler.execute.endings import gone
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
+from reconciler.execute.records import record_ending
 from reconciler.execute.task_run import TaskRun
 from reconciler.execute.watching import TaskMoved
 from reconciler.model.live import AttemptState, Task, TaskId, TaskState
-from reconciler.protocol.tickets import Digest, Final, Lost, TicketId, TicketReport
+from reconciler.protocol.tickets import Declined, Final, TicketId, TicketReport
 from reconciler.schedule import queue
 from reconciler.store import attempts, tasks
 from reconciler.store.database import Transaction
 
 LOOK_AGAIN = 5.0
 """Seconds after which the queue is looked at even if nobody woke it: time itself ends some waits."""
-
-NO_LOG = Digest(hashlib.sha256(b"").hexdigest())
 
 
 class Dispatcher:
@@ -57,6 +56,7 @@ class Dispatcher:
         self._wake.set()
         for run in self._runs.values():
             run.wake()
+        self._grounds.changed.notify()
 
     def stop_starting(self) -> None:
         """Start nothing new: no task, no step; what runs goes on under its shim."""
@@ -73,9 +73,16 @@ class Dispatcher:
             pulse = self._grounds.changed.next()
             unfinished = {task.id: task for task in await self._grounds.store.read(tasks.unfinished)}
             ours = [task for task in unfinished.values() if task.id in wanted]
-            if not any(queue.moves(task, unfinished, self._waiting, people=people) for task in ours):
+            if not any(self._moves(task, unfinished, people=people) for task in ours):
                 return not any(task.state is TaskState.AWAITING_INTERVENTION for task in ours)
             await pulse.wait()
+
+    def _moves(self, task: Task, unfinished: Mapping[TaskId, Task], *, people: bool) -> bool:
+        """Can a task go on by itself? One that asks a person does as long as other steps of it run."""
+        run = self._runs.get(task.id)
+        if run is not None and task.state is TaskState.AWAITING_INTERVENTION:
+            return people or not run.waits_for_a_person
+        return queue.moves(task, unfinished, self._waiting, people=people)
 
     async def _conduct(self, run: TaskRun) -> None:
         await run.conduct()
@@ -145,8 +152,7 @@ class Dispatcher:
         for attempt in live:
             ticket = TicketId(attempt.ticket)
             if attempt.state is AttemptState.RUNNING and ticket not in reports:
-                reason = f"the worker {worker} no longer knows the attempt; its effects are unknown"
-                await self.finished(worker, Final(ticket, Lost(reason), 0, NO_LOG))
+                await self.finished(worker, gone(ticket, worker))
         for ticket in reports.keys() - {TicketId(attempt.ticket) for attempt in live}:
             self._grounds.links[worker].forget(ticket)
         for report in reports.values():
@@ -155,14 +161,20 @@ class Dispatcher:
     async def reported(self, worker: str, report: TicketReport) -> None:
         """Pass the state of a ticket to the run that it belongs to."""
         run = self._run_of(report.ticket)
-        if run is not None:
+        if run is None:
+            return
+        if not isinstance(report.state, Declined):
             await run.take_report(report)
+        elif ending := run.refusal(report.ticket, report.state.reason):
+            await self.finished(worker, ending)
 
     async def finished(self, worker: str, final: Final) -> None:
         """Pass how a ticket ended to its run; a late one has no effect and is forgotten."""
         run = self._run_of(final.ticket)
         if run is not None:
             await run.take_final(final)
+        else:
+            await self._grounds.store.write(record_ending(final))
         self._grounds.links[worker].forget(final.ticket)
 
     async def disconnected(self, worker: str, reason: str) -> None:

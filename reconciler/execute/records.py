@@ -108,17 +108,35 @@ def grant_attempt(
     return work
 
 
+def start_attempt(attempt: Attempt) -> Callable[[Transaction], Attempt]:
+    """Record the first sign that an attempt has started; return it as it is then."""
+
+    def work(tx: Transaction) -> Attempt:
+        attempts.started(tx, attempt.ticket, time.time())
+        return attempts.attempt(tx, attempt.ticket) or attempt
+
+    return work
+
+
+def record_ending(final: Final) -> Callable[[Transaction], bool]:
+    """Record how an attempt ended, once; alone where nobody conducts its task any more, as one that was abandoned."""
+
+    def work(tx: Transaction) -> bool:
+        ending = dumped(replace(final, outputs=())).decode("utf-8", "surrogatepass")  # outputs are kept apart, sealed
+        return attempts.ended(
+            *(tx, final.ticket, ending, time.time()), log_length=final.log_length, log_digest=final.log_digest
+        )
+
+    return work
+
+
 def end_attempt(
     attempt: Attempt, final: Final, step: Step, sealer: Sealer, *, outcome: Outcome, pause: float | None
 ) -> Callable[[Transaction], StepRun | None]:
     """Record an attempt's end with its outputs and artifacts, and what it means for the step; once, else None."""
 
     def work(tx: Transaction) -> StepRun | None:
-        now = time.time()
-        ending = dumped(replace(final, outputs=())).decode("utf-8", "surrogatepass")
-        if not attempts.ended(
-            tx, attempt.ticket, ending, now, log_length=final.log_length, log_digest=final.log_digest
-        ):
+        if not record_ending(final)(tx):
             return None
         outputs = [OutputValue(step.key, found.name, found.value, found.sensitive) for found in final.outputs]
         results.put_outputs(tx, attempt.task, outputs, sealer)
@@ -133,7 +151,7 @@ def end_attempt(
         if pause is not None:
             state = StepState.RUNNING
             reason = f"attempt {attempt.number} of {step.retry.attempts}: {reason}; the next one in {pause:g} s"
-        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=now)
+        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=time.time())
         return _step(tx, attempt.task, attempt.step)
 
     return work
@@ -156,7 +174,8 @@ def open_question(run: StepRun, job: ManualJob) -> Callable[[Transaction], tuple
         now = time.time()
         results.ask(tx, Intervention(run.task, run.index, job.instructions, job.teams, now))
         tasks.set_step(tx, run.task, run.index, StepState.RUNNING, reason="waits for a person", at=now)
-        reason = f'"{run.name}": {job.instructions.strip().split("\n", 1)[0]}'
+        first_line = job.instructions.strip().partition("\n")[0]
+        reason = f'"{run.name}": {first_line}'
         tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, reason, now)
         return tasks.task(tx, run.task), _step(tx, run.task, run.index)
 

@@ -4,16 +4,19 @@ import asyncio
 import time
 from contextlib import suppress
 
+from reconciler.execute.endings import refused, verdict
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.preparation import Preparation, PreparedScript
 from reconciler.execute.records import (
     Answered,
     begin_task,
+    close_question,
     end_attempt,
     end_task,
     grant_attempt,
     open_question,
     settle_step,
+    start_attempt,
     task_facts,
 )
 from reconciler.execute.tail import Tail
@@ -23,11 +26,10 @@ from reconciler.model.live import Attempt, AttemptState, StepRun, StepState, Tas
 from reconciler.model.pinned import Pinned
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Final, Running, TicketId, TicketReport, TicketSpec
-from reconciler.schedule.outcomes import judge, tried_again
+from reconciler.schedule.outcomes import tried_again
 from reconciler.schedule.placement import Nowhere, Placed
 from reconciler.schedule.progress import NOBODY_FOR, ConditionUnclear, End, Move, Settle, Start, next_moves
-from reconciler.steps.jobs import ManualJob
-from reconciler.store import attempts, tasks
+from reconciler.store import tasks
 
 CANCEL_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL when a task is cancelled."""
@@ -49,13 +51,22 @@ class TaskRun:
         self._preparation = Preparation(task, pinned, grounds)
         self._runs: list[StepRun] = []
         self._live: dict[TicketId, Attempt] = {}
-        self._due: dict[int, tuple[float, int]] = {}  # step → when its next attempt is due, and its number
+        self._again: dict[TicketId, str] = {}  # offered again by this engine; why it was withdrawn, if it was
+        self._tries: dict[int, int] = {}  # step → attempts granted so far
+        self._due: dict[int, float] = {}  # step → when its next attempt is due
         self._asked: dict[int, float] = {}  # step → since when a person is waited for
         self._cancelled_at: float | None = None
         self._tail = Tail(task, grounds)
         self._held = False
         self._told = True
+        self._rests = False
         self._wake = asyncio.Event()
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """Is a person's answer all that can move the task?"""
+        waiting = any(run.state is StepState.WAITING for run in self._runs)
+        return self._rests and bool(self._asked) and not (self._live or self._due or waiting)
 
     def owns(self, ticket: TicketId) -> bool:
         """Is this one of the task's live attempts?"""
@@ -82,21 +93,28 @@ class TaskRun:
         await self._preparation.look_around()
         facts = await self._grounds.store.read(task_facts(self.task.id, self._grounds.sealer))
         self.task, self._runs = facts.task, list(facts.runs)
+        self._asked = {question.step: question.asked_at for question in facts.questions}
         self._preparation.know(facts.outputs)
+        for answer in facts.answers:
+            if answer.step not in self._asked:
+                self._preparation.learn_answer(self._steps[answer.step], answer)
         for attempt in facts.attempts:
-            ticket = TicketId(attempt.ticket)
-            if attempt.state is not AttemptState.ENDED:
-                self._live[ticket] = attempt
-                self._tail.begin(ticket, attempt.step, self._steps[attempt.step].name, shown=True)
-            elif self._runs[attempt.step].state is StepState.RUNNING:
-                backoff = self._steps[attempt.step].retry.backoff.seconds
-                self._due[attempt.step] = ((attempt.finished_at or 0.0) + backoff, attempt.number + 1)
-        for attempt in self._live.values():
-            self._due.pop(attempt.step, None)
+            self._take_up(attempt)
+        for attempt in list(self._live.values()):
             if attempt.state is AttemptState.GRANTED:
                 await self._hand_out(attempt)
-        self._asked = {question.step: question.asked_at for question in facts.questions}
         self._say_task(self.task.state)
+
+    def _take_up(self, attempt: Attempt) -> None:
+        """Take in an attempt that another engine granted; of one step they come in the order of their numbers."""
+        ticket, step = TicketId(attempt.ticket), self._steps[attempt.step]
+        self._tries[attempt.step] = attempt.number
+        if attempt.state is not AttemptState.ENDED:
+            self._due.pop(attempt.step, None)
+            self._live[ticket] = attempt
+            self._tail.begin(ticket, attempt.step, step.name, shown=True)
+        elif self._runs[attempt.step].state is StepState.RUNNING:
+            self._due[attempt.step] = (attempt.finished_at or 0.0) + step.retry.backoff.seconds
 
     async def conduct(self) -> None:
         """Move the task on until it has ended."""
@@ -106,9 +124,17 @@ class TaskRun:
                 await self._hear()
             if await self._move():
                 continue
+            self._rest()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience()):
                     await self._wake.wait()
+            self._rests = False
+
+    def _rest(self) -> None:
+        """Let those who look at the task see whether it waits for a person alone."""
+        self._rests = True
+        if self._asked:
+            self._grounds.changed.notify()
 
     # What comes next.
 
@@ -116,7 +142,7 @@ class TaskRun:
         """Do everything that may happen now; False where there is nothing but waiting."""
         moved = await self._expire()
         reason = self._preparation.hopeless
-        if reason and not any(run.state.ended and run.started_at for run in self._runs):
+        if reason and not any(run.started_at for run in self._runs):
             return await self._end(End(TaskState.FAILED, reason))
         moves = next_moves(
             self._steps,
@@ -128,15 +154,15 @@ class TaskRun:
         for move in moves:
             moved |= await self._carry_out(move)
         now = time.time()
-        for index, (due, number) in list(self._due.items()):
+        for index, due in list(self._due.items()):
             if due <= now and not self._held and self._cancelled_at is None:
-                moved |= await self._start(index, number)
+                moved |= await self._start(index)
         return moved
 
     async def _carry_out(self, move: Move) -> bool:
         match move:
             case Start(index):
-                return not self._held and await self._start(index, 1)
+                return not self._held and await self._start(index)
             case Settle(index, state, reason):
                 return await self._settle(index, state, reason)
             case End():
@@ -148,7 +174,7 @@ class TaskRun:
         except ReconcilerError as problem:
             raise ConditionUnclear(problem.message) from problem
 
-    async def _start(self, index: int, number: int) -> bool:
+    async def _start(self, index: int) -> bool:
         """Begin an attempt of a step, or put its question; a step that nobody can run waits, then fails."""
         step = self._steps[index]
         if step.action[0] == "manual":
@@ -157,6 +183,7 @@ class TaskRun:
         if isinstance(placed, Nowhere):
             return await self._wait_for_worker(index, placed)
         self._due.pop(index, None)
+        number = self._tries.get(index, 0) + 1
         try:
             prepared = await self._preparation.script(index, number, placed.worker, self._runs)
         except ReconcilerError as problem:
@@ -180,6 +207,7 @@ class TaskRun:
         work = grant_attempt(self.task, index, number, placed, prepared.spec)
         attempt, spec, run = await self._grounds.store.write(work)
         self._runs[index] = run
+        self._tries[index] = number
         ticket = TicketId(attempt.ticket)
         self._live[ticket] = attempt
         self._tail.begin(ticket, index, self._steps[index].name)
@@ -191,11 +219,16 @@ class TaskRun:
     async def _hand_out(self, attempt: Attempt) -> None:
         """Offer again what was granted and perhaps never reached the worker; its secrets are resolved anew."""
         ticket = TicketId(attempt.ticket)
+        self._again[ticket] = f"cancelled by {self.task.cancel_by}" if self.task.cancel_by else ""
         link = self._grounds.links[attempt.worker]
         link.offer(loaded(TicketSpec, attempt.spec.encode()))
+        if self.task.cancel_by:
+            link.void(ticket)
+            return
         try:
             prepared = await self._preparation.script(attempt.step, attempt.number, attempt.worker, self._runs)
-        except ReconcilerError:
+        except ReconcilerError as problem:
+            self._again[ticket] = problem.message
             link.void(ticket)
         else:
             link.start(ticket, prepared.secrets)
@@ -206,13 +239,15 @@ class TaskRun:
         """Record the first sign that an attempt has started."""
         attempt = self._live.get(report.ticket)
         if attempt is not None and isinstance(report.state, Running) and attempt.state is AttemptState.GRANTED:
-            now = time.time()
-            await self._grounds.store.write(lambda tx: attempts.started(tx, report.ticket, now))
-            current = self._live.get(report.ticket)
-            if current is not None:
-                self._live[report.ticket] = await self._grounds.store.read(
-                    lambda tx: attempts.attempt(tx, report.ticket) or current
-                )
+            running = await self._grounds.store.write(start_attempt(attempt))
+            if report.ticket in self._live:
+                self._live[report.ticket] = running
+
+    def refusal(self, ticket: TicketId, reason: str) -> Final | None:
+        """Return how an attempt ended that the worker declined; None where it is known to have started."""
+        if self._live[ticket].state is not AttemptState.GRANTED:
+            return None
+        return refused(ticket, reason, offered_before=ticket in self._again)
 
     async def take_final(self, final: Final) -> None:
         """Record how an attempt ended, once, with all that it left; then the task goes on."""
@@ -220,7 +255,8 @@ class TaskRun:
         if attempt is None:
             return
         step = self._steps[attempt.step]
-        outcome = judge(final, step.timeout.seconds if step.timeout else None)
+        withdrawn, cancelling = self._again.pop(final.ticket, ""), bool(self._cancelled_at or self.task.cancel_by)
+        outcome = verdict(final, step, cancelling=cancelling, withdrawn=withdrawn)
         pause = tried_again(outcome, step.retry, attempt.number) if self._cancelled_at is None else None
         recorded = await self._grounds.store.write(
             end_attempt(attempt, final, step, self._grounds.sealer, outcome=outcome, pause=pause)
@@ -231,7 +267,7 @@ class TaskRun:
         self._preparation.learn(step, final.outputs)
         self._tail.end(final.ticket)
         if pause is not None:
-            self._due[attempt.step] = (time.time() + pause, attempt.number + 1)
+            self._due[attempt.step] = time.time() + pause
         self._say_step(attempt.step, worker=attempt.worker)
         self._wake.set()
 
@@ -249,9 +285,9 @@ class TaskRun:
             job = self._preparation.question(index, self._runs)
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
-        self._runs[index] = await self._grounds.store.write(open_question(self.task, index, job))
         self._asked[index] = time.time()
-        await self._to(TaskState.AWAITING_INTERVENTION, f'"{self._steps[index].name}": {_first_line(job)}')
+        self.task, self._runs[index] = await self._grounds.store.write(open_question(self._runs[index], job))
+        self._say_task(self.task.state)
         self._say_step(index)
         return True
 
@@ -266,27 +302,30 @@ class TaskRun:
                 self._grounds.links[attempt.worker].cancel(ticket, CANCEL_GRACE)
             for index in {*self._asked, *self._due}:
                 await self._settle(index, StepState.CANCELLED, "the task was cancelled")
+            self._asked.clear()
         for answer in facts.answers:
             if answer.step in self._asked:
                 await self._take_answer(answer)
 
     async def _take_answer(self, answer: Answered) -> None:
-        del self._asked[answer.step]
         state = StepState.SUCCEEDED if answer.approved else StepState.FAILED
         notes = f": {answer.notes}" if answer.notes else ""
-        await self._settle(answer.step, state, f"{answer.decision} by {answer.by}{notes}")
+        await self._close_question(answer.step, state, f"{answer.decision} by {answer.by}{notes}")
         self._preparation.learn_answer(self._steps[answer.step], answer)
-        if not self._asked and self._cancelled_at is None:
-            await self._to(TaskState.RUNNING, "")
+
+    async def _close_question(self, index: int, state: StepState, reason: str) -> None:
+        del self._asked[index]
+        closing = close_question(self._runs[index], state, reason, task_goes_on=not self._asked)
+        self.task, self._runs[index] = await self._grounds.store.write(closing)
+        self._say_step(index)
+        self._say_task(self.task.state)
 
     async def _expire(self) -> bool:
         """End what has waited too long: a question nobody answers, a cancellation without proof."""
         now = time.time()
         expired = [index for index, asked in self._asked.items() if now - asked >= INTERVENTION_MAX]
         for index in expired:
-            del self._asked[index]
-            await self._settle(index, StepState.FAILED, "nobody answered for 7 days")
-            await self._to(TaskState.RUNNING, "")
+            await self._close_question(index, StepState.FAILED, "nobody answered for 7 days")
         if self._cancelled_at is not None and self._live and now - self._cancelled_at >= ABANDONED_AFTER:
             reason = f"cancelled, and {len(self._live)} attempt(s) gave no proof of having stopped for 2 minutes"
             return await self._end(End(TaskState.ABANDONED, reason))
@@ -314,7 +353,7 @@ class TaskRun:
     def _patience(self) -> float:
         """Return the seconds after which time itself may have changed something."""
         now = time.time()
-        moments = [due for due, _ in self._due.values()]
+        moments = list(self._due.values())
         moments += [asked + INTERVENTION_MAX for asked in self._asked.values()]
         moments += [run.since + NOBODY_FOR for run in self._runs if run.state is StepState.WAITING and run.since]
         if self._cancelled_at is not None:
@@ -332,7 +371,3 @@ class TaskRun:
         self._grounds.watcher.see(
             StepMoved(task.id, task.deployment, index, run.name, run.state, worker, run.reason, took)
         )
-
-
-def _first_line(job: ManualJob) -> str:
-    return job.instructions.strip().split("\n", 1)[0]

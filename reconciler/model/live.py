@@ -84,7 +84,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One run of a process; `pin` is the digest of the pinned process, times are seconds since the epoch."""
+    """One run of a process; times are seconds since the epoch.
+
+    `pin` is the digest of all that the task pinned, `process` that of its process alone, to be compared with others.
+    """
 
     id: TaskId
     deployment: str
@@ -97,6 +100,7 @@ class Task:
     priority: int = 0
     reason: str = ""
     cancel_by: str = ""
+    process: str = ""
     adopted: bool = False
     queued_at: float = 0.0
     started_at: float | None = None

@@ -118,6 +118,7 @@ class Plan:
     pending: tuple[TaskId, ...] = ()
     new_state: bool = False
     isolated: bool = False
+    complete: bool = True
 
     @property
     def empty(self) -> bool:

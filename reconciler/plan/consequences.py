@@ -59,36 +59,63 @@ def _pools_below(before: Fleet, after: Fleet) -> Iterator[str]:
 
 
 def _server_steps(before: Fleet, after: Fleet, desired: DesiredState, live: LiveState) -> Iterator[str]:
-    """Say when steps move on or off the server's own machine."""
-    if before.runs_builtin(before.default_pool) == after.runs_builtin(after.default_pool) or not live.objects:
+    """Say when steps move on or off the server's own machine, or can run nowhere."""
+    if _on_server(before) == _on_server(after) or not live.objects:
         return
     steps, projects = _default_pool_steps(desired, after)
     if not steps:
         return
     count = f"{steps} step{'s' if steps != 1 else ''} of {projects} project{'s' if projects != 1 else ''}"
-    if after.runs_builtin(after.default_pool):
-        yield f"the last worker leaves the default pool {after.default_pool}: {count} run on the server from then on"
-    else:
-        yield f"the first worker joins the default pool {after.default_pool}: {count} stop running on the server"
+    one = steps == 1
+    match _on_server(after):
+        case None:
+            effect = f"{'stops' if one else 'stop'} running on the server"
+        case True:
+            effect = f"{'runs' if one else 'run'} on the server from then on"
+        case False:
+            effect = "can run nowhere, since the space disables the built-in worker"
+    if _on_server(before) is False and _on_server(after) is None:
+        effect = f"{'waits' if one else 'wait'} for its workers from then on"
+    yield f"{_cause(before, after)}: {count} {effect}"
+
+
+def _on_server(fleet: Fleet) -> bool | None:
+    """Does the server's own machine run the default pool's steps, or refuse them (False)? None: others run them."""
+    return fleet.builtin_enabled if fleet.runs_builtin(fleet.default_pool) else None
+
+
+def _cause(before: Fleet, after: Fleet) -> str:
+    pool = after.default_pool
+    if pool != before.default_pool:
+        return f"{pool} becomes the default pool"
+    if before.runs_builtin(pool) == after.runs_builtin(pool):
+        return f"the space {'enables' if after.builtin_enabled else 'disables'} the built-in worker"
+    if before.pools[pool].dynamic != after.pools[pool].dynamic:
+        return f"the default pool {pool} becomes {'dynamic' if after.pools[pool].dynamic else 'static'}"
+    return f"the {'last worker leaves' if after.runs_builtin(pool) else 'first worker joins'} the default pool {pool}"
 
 
 def _default_pool_steps(desired: DesiredState, fleet: Fleet) -> tuple[int, int]:
-    """Count the steps of the default pool, and the projects that have some."""
+    """Count the steps of the default pool, and the projects that have some; questions to people run nowhere."""
     from reconciler.model.infrastructure import ExecutionLocationSpec  # here, for few plans move such steps
     from reconciler.model.work import ProjectSpec
-    from reconciler.schedule.placement import Nowhere, choose_pool, location_of
+    from reconciler.schedule.placement import PoolChoice, choose_pool, location_of
+
+    def runs_there(step: Step) -> bool:
+        location = location_of(step, locations)
+        if step.disabled or step.action[0] == "manual" or location.run_on == "targets":
+            return False
+        choice = choose_pool(location, fleet, lambda _: None)
+        return isinstance(choice, PoolChoice) and choice.pool == fleet.default_pool
 
     locations: Mapping[str, ExecutionLocationSpec] = {
         address.name: ExecutionLocationSpec.parse(item.spec)
         for address, item in desired.objects.items()
         if address.kind == "ExecutionLocation"
     }
-    counts = []
-    for address, item in desired.objects.items():
-        if address.kind == "Project":
-            project = ProjectSpec.parse(item.spec)
-            choices = [choose_pool(location_of(step, locations), fleet, lambda _: None) for step in project.process]
-            counts.append(
-                sum(not isinstance(choice, Nowhere) and choice.pool == fleet.default_pool for choice in choices)
-            )
+    counts = [
+        sum(map(runs_there, ProjectSpec.parse(item.spec).process))
+        for address, item in desired.objects.items()
+        if address.kind == "Project"
+    ]
     return sum(counts), sum(count > 0 for count in counts)

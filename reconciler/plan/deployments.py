@@ -1,6 +1,6 @@
 """Which declared deployments run: slots, digests, and the last task queued for each slot."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,11 +114,11 @@ def _reason(wish: Wish, last: Task | None, retry_failed: bool) -> tuple[RunReaso
     return None
 
 
-def failed_slots(declared: list[Wish], live: LiveState) -> Iterator[str]:
-    """Yield a sentence for each declared slot whose last task at its present digest did not succeed."""
+def failed_slots(declared: list[Wish], live: LiveState, retried: Collection[Slot] = ()) -> Iterator[str]:
+    """Yield a sentence for each declared slot whose last task at its present digest did not succeed; not for `retried`."""
     for wish in declared:
         last = live.last_tasks.get(wish.slot)
-        if last is not None and last.digest == wish.digest and last.state in UNSUCCESSFUL:
+        if wish.slot not in retried and last is not None and last.digest == wish.digest and last.state in UNSUCCESSFUL:
             yield (
                 f"Deployment/{wish.deployment} {last.state} at release {last.release} (task {last.id}: "
                 f"{last.reason or 'no reason was recorded'}); repeat it with: reconcile apply --retry-failed"

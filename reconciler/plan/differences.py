@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from reconciler.model.spec import canonical_json
 from reconciler.plan.changes import ABSENT, Absent, FieldChange
 
 
@@ -36,7 +37,7 @@ def _load(version: Version | None, part: str) -> JsonValue | Absent:
 
 
 def _compare(path: str, before: JsonValue | Absent, after: JsonValue | Absent) -> Iterator[FieldChange]:
-    if before == after:
+    if _same(before, after):
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
@@ -48,10 +49,19 @@ def _compare(path: str, before: JsonValue | Absent, after: JsonValue | Absent) -
             yield FieldChange(f"{path}.order", [_name(item) for item in before], [_name(item) for item in after])
     elif isinstance(before, Absent) and isinstance(after, list) and after and _named(after):
         yield from _compare(path, {}, _by_name(after))
+        if len(after) > 1:
+            yield FieldChange(f"{path}.order", ABSENT, [_name(item) for item in after])
     elif isinstance(after, Absent) and isinstance(before, list) and before and _named(before):
         yield from _compare(path, _by_name(before), {})
     else:
         yield FieldChange(path, before, after)
+
+
+def _same(before: JsonValue | Absent, after: JsonValue | Absent) -> bool:
+    """Tell whether two values are one in JSON, where 1, 1.0 and true are three; Python calls them equal."""
+    if before != after or isinstance(before, Absent) or isinstance(after, Absent):
+        return before == after
+    return isinstance(before, str) or canonical_json(before) == canonical_json(after)
 
 
 def _named(items: list[JsonValue]) -> bool:

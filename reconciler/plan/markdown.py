@@ -1,10 +1,17 @@
 """A plan for a pull request: the headline outside the fold, the changes as a diff inside."""
 
+from collections.abc import Iterator
+
 from reconciler.plan.changes import Plan
 from reconciler.plan.text import lines, summary
 
 CHARACTERS_MAX = 65_536
 """GitHub refuses longer comments."""
+
+REMARKS_MAX = 16_384
+"""Characters of warnings above the fold; more of them would hide the changes."""
+
+CUT = "\n… cut here: the whole plan is longer than a comment may be"
 
 MARKER = "<!-- reconciler plan: {space} -->"
 """Finds the comment of a space again, so that it is updated in place."""
@@ -14,22 +21,29 @@ _DIFF_SIGN = {"+": "+", "-": "-", "~": "!", "-/+": "!", "<=": "!", ".": " "}
 
 def render(plan: Plan) -> str:
     """Return Markdown of at most CHARACTERS_MAX characters; a cut says so."""
-    head = [
-        MARKER.format(space=plan.space),
-        f"### {'⛔ ' if plan.refused else ''}{summary(plan)}",
-        "",
-        *(f"> **Warning:** {text}" for text in plan.warnings),
-    ]
+    head = f"{MARKER.format(space=plan.space)}\n### {'⛔ ' if plan.refused else ''}{summary(plan)}\n"
+    remarks = "".join(f"\n> **{kind}:** {text}\n" for kind, text in _remarks(plan))
+    head += _cut(remarks, REMARKS_MAX)
     if plan.empty:
-        return "\n".join([*head, ""])
-    opening = "\n".join([*head, "", "<details><summary>Changes</summary>", "", "```diff", ""])
+        return head
+    opening = f"{head}\n<details><summary>Changes</summary>\n\n```diff\n"
     closing = "\n```\n\n</details>\n"
     body = "\n".join(_diff_line(line) for line in lines(plan)).replace("```", "'''")
-    room = CHARACTERS_MAX - len(opening) - len(closing)
-    if len(body) > room:
-        cut = "\n… cut here: the whole plan is longer than a comment may be"
-        body = body[: room - len(cut)].rsplit("\n", 1)[0] + cut
-    return opening + body + closing
+    return opening + _cut(body, CHARACTERS_MAX - len(opening) - len(closing)) + closing
+
+
+def _remarks(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what must not be hidden in the fold."""
+    yield from (("Refused", refusal.message) for refusal in plan.refusals)
+    yield from (("Warning", text) for text in plan.warnings)
+    yield from (("Failed", text) for text in plan.failed)
+
+
+def _cut(text: str, room: int) -> str:
+    """Return whole lines of `text` in at most `room` characters, with a last line that says what is missing."""
+    if len(text) <= room:
+        return text
+    return text[: room - len(CUT)].rpartition("\n")[0] + CUT
 
 
 def _diff_line(line: str) -> str:

@@ -9,8 +9,10 @@ from reconciler.model.order import RANK
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.text import Removals
-from reconciler.plan import consequences, deployments, renames, safety, stored
+from reconciler.plan import consequences, deployments, processes, renames, safety, stored
 from reconciler.plan.changes import Action, Change, LiveFact, Plan, Refusal, Run
+from reconciler.plan.dependencies import Dependencies
+from reconciler.plan.deployments import Wish
 from reconciler.plan.differences import differences
 
 
@@ -33,13 +35,13 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
     renamed = renames.declared(desired, live)
     changes = [*_creations(desired, live, renamed), *_removals(desired, live, renamed)]
     changes.sort(key=_order)
-    changes = _selected(changes, desired, options)
+    declared = list(deployments.wishes(desired))
+    changes, wanted = _selected(changes, declared, desired, live, options)
     applied = _settings(live)
     changes = safety.guard(changes, desired, live, applied, options.removals_max)
-    declared = list(deployments.wishes(desired))
-    runs = _runs(desired, live, declared, options) if not options.targets else []
-    if desired.space.apply == "isolated":
-        changes, runs = safety.isolate(changes, runs, desired)
+    runs = _runs(desired, live, wanted, options)
+    if applied.apply == "isolated":
+        changes, runs = safety.isolate(changes, runs, desired, live)
     explained = consequences.explain(changes, desired, live)
     new_state = not live.objects and not live.last_tasks and bool(runs)
     return Plan(
@@ -49,13 +51,18 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
         changes=tuple(explained.changes),
         runs=tuple(runs),
         refusals=tuple(_refusals(live, desired)),
-        warnings=(*explained.warnings, *renames.guesses(changes, desired, live), *_new_state(new_state, runs)),
+        warnings=(
+            *explained.warnings,
+            *renames.guesses(changes, desired, live),
+            *processes.moved_on(runs, desired.objects, live),
+            *_new_state(new_state, runs),
+        ),
         notes=tuple(stored.notes(desired, changes)),
-        failed=tuple(deployments.failed_slots(declared, live)) if not options.retry_failed else (),
+        failed=tuple(deployments.failed_slots(declared, live, retried={run.slot for run in runs if not run.refusal})),
         facts=tuple(_facts(declared, live)),
         pending=tuple(task.id for task in deployments.unfinished(declared, live)),
         new_state=new_state,
-        isolated=desired.space.apply == "isolated",
+        isolated=applied.apply == "isolated",
     )
 
 
@@ -89,9 +96,11 @@ def _create(declared: Declared) -> Change:
 
 def _rename(declared: Declared, before: LiveObject, former: Address) -> Change:
     because = f"{declared.position} says renamedFrom: {former.name}"
-    return Change(
-        declared.address, Action.RENAME, because, declared.position, differences(before, declared), former=former
-    )
+    fields = differences(before, declared)
+    identity = safety.new_identity(declared, before)
+    if identity:
+        return Change(declared.address, Action.REPLACE, identity, declared.position, fields, former=former)
+    return Change(declared.address, Action.RENAME, because, declared.position, fields, former=former)
 
 
 def _update(declared: Declared, before: LiveObject) -> Change:
@@ -111,14 +120,15 @@ def _removals(desired: DesiredState, live: LiveState, renamed: Mapping[Address, 
         yield Change(
             address,
             Action.REMOVE,
-            f"{gone.position.file} no longer declares it at {_short(desired.revision)}",
+            f"{gone.position.file} no longer declares it{_at(desired.revision)}",
             gone.position,
             differences(gone, None),
         )
 
 
-def _short(revision: str) -> str:
-    return revision if revision.startswith("tree:") else revision[:7]
+def _at(revision: str) -> str:
+    """Name a commit shortly; a working tree goes without saying."""
+    return "" if not revision or revision.startswith("tree:") else f" at {revision[:7]}"
 
 
 def _order(change: Change) -> tuple[bool, int, str]:
@@ -127,34 +137,26 @@ def _order(change: Change) -> tuple[bool, int, str]:
     return (removal, -rank if removal else rank, change.address.name)
 
 
-def _selected(changes: list[Change], desired: DesiredState, options: Options) -> list[Change]:
+def _selected(
+    changes: list[Change], wishes: list[Wish], desired: DesiredState, live: LiveState, options: Options
+) -> tuple[list[Change], list[Wish]]:
     """Keep what `--target` names with all that it needs, and leave out what `--exclude` names with all that needs it."""
-    if options.targets:
-        wanted = safety.closure(options.targets, lambda address: _needs(address, desired))
-        changes = [change for change in changes if change.address in wanted]
-    if options.excludes:
-        users = _users(desired)
-        unwanted = safety.closure(options.excludes, lambda address: users.get(address, ()))
-        changes = [change for change in changes if change.address not in unwanted]
-    return changes
+    if not (options.targets or options.excludes):
+        return changes, wishes
+    dependencies = Dependencies(changes, desired, live)
+    wanted = dependencies.with_needs(options.targets)
+    unwanted = dependencies.with_users(options.excludes)
+
+    def chosen(address: Address) -> bool:
+        return (address in wanted or not options.targets) and address not in unwanted
+
+    return (
+        [change for change in changes if chosen(change.address)],
+        [wish for wish in wishes if chosen(Address("Deployment", wish.deployment))],
+    )
 
 
-def _needs(address: Address, desired: DesiredState) -> Iterable[Address]:
-    declared = desired.objects.get(address)
-    return [reference.target for reference in declared.references] if declared else []
-
-
-def _users(desired: DesiredState) -> dict[Address, list[Address]]:
-    users: dict[Address, list[Address]] = {}
-    for address, declared in desired.objects.items():
-        for reference in declared.references:
-            users.setdefault(reference.target, []).append(address)
-    return users
-
-
-def _runs(desired: DesiredState, live: LiveState, declared: list[deployments.Wish], options: Options) -> list[Run]:
-    excluded = {address.name for address in options.excludes if address.kind == "Deployment"}
-    wishes = [wish for wish in declared if wish.deployment not in excluded]
+def _runs(desired: DesiredState, live: LiveState, wishes: list[Wish], options: Options) -> list[Run]:
     found = list(deployments.runs(wishes, live, retry_failed=options.retry_failed))
     if not found:
         return []
@@ -181,7 +183,7 @@ def _new_state(new_state: bool, runs: list[Run]) -> Iterable[str]:
         )
 
 
-def _facts(declared: list[deployments.Wish], live: LiveState) -> Iterable[LiveFact]:
+def _facts(declared: list[Wish], live: LiveState) -> Iterable[LiveFact]:
     for task in deployments.unfinished(declared, live):
         waits = " and waits for a person" if task.state is TaskState.AWAITING_INTERVENTION else ""
         yield LiveFact(f"{task.deployment} is {task.state}{waits} at release {task.release} (task {task.id})")

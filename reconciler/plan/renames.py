@@ -10,14 +10,20 @@ from reconciler.plan.changes import Action, Change
 
 
 def declared(desired: DesiredState, live: LiveState) -> Mapping[Address, Address]:
-    """Map new addresses to former ones: where `renamedFrom` names a live object that is no longer declared."""
-    found = {}
-    for address, item in desired.objects.items():
+    """Map new addresses to former ones: where `renamedFrom` names a live object that is no longer declared.
+
+    Of several that claim one former object the first by name has it; an identity cannot be shared.
+    """
+    found: dict[Address, Address] = {}
+    taken: set[Address] = set()
+    for address in sorted(desired.objects):
+        item = desired.objects[address]
         if item.renamed_from is None or address in live.objects:
             continue
         former = Address(address.kind, item.renamed_from)
-        if former in live.objects and former not in desired.objects:
+        if former in live.objects and former not in desired.objects and former not in taken:
             found[address] = former
+            taken.add(former)
     return found
 
 

@@ -2,34 +2,22 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
 
 from reconciler.model.desired import Declared, DesiredState
 from reconciler.model.live import LiveObject, LiveState
+from reconciler.model.order import IMPLICIT
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.text import Removals
 from reconciler.plan.changes import Action, Change, Run
+from reconciler.plan.dependencies import Dependencies
 
 BUDGETED = ("Worker", "WorkerPool", "DeploymentTarget", "Account")
 """Kinds whose removals are counted: a mistake in them stops other people's work."""
-
-Neighbours = Callable[[Address], Iterable[Address]]
-
-
-def closure(start: Iterable[Address], neighbours: Neighbours) -> set[Address]:
-    """Return every address that is reached from `start`."""
-    found: set[Address] = set()
-    waiting = list(start)
-    while waiting:
-        address = waiting.pop()
-        if address not in found:
-            found.add(address)
-            waiting.extend(neighbours(address))
-    return found
 
 
 def new_identity(declared: Declared, before: LiveObject) -> str:
@@ -77,7 +65,7 @@ def guard(
                 )
             elif change.address in last_of:
                 refusal = (
-                    f"it is the last worker of the pool {last_of[change.address]}; "
+                    f"it would leave the pool {last_of[change.address]} without a worker; "
                     f"if that is meant, apply with --max-removals {removed[kind]}"
                 )
         guarded.append(replace(change, refusal=refusal) if refusal else change)
@@ -85,10 +73,10 @@ def guard(
 
 
 def _protection(change: Change, live: LiveState) -> str:
-    before = live.objects.get(change.address)
+    before = live.objects.get(change.former or change.address)
     if before is None or not before.protected or change.action not in {Action.REMOVE, Action.REPLACE}:
         return ""
-    return "it is protected; apply it once with metadata.protect: false, and remove it afterwards"
+    return f"it is protected; apply it once with metadata.protect: false, and {change.action} it afterwards"
 
 
 def _last_workers(changes: list[Change], desired: DesiredState, live: LiveState) -> dict[Address, str]:
@@ -107,21 +95,20 @@ def _last_workers(changes: list[Change], desired: DesiredState, live: LiveState)
     found = {}
     for address in leaving:
         for pool in json.loads(live.objects[address].spec)["pools"]:
-            if not staying[pool] and Address("WorkerPool", pool) in desired.objects:
+            address_of_pool = Address("WorkerPool", pool)
+            if not staying[pool] and (address_of_pool in desired.objects or address_of_pool in IMPLICIT):
                 found[address] = pool
     return found
 
 
-def isolate(changes: Sequence[Change], runs: Sequence[Run], desired: DesiredState) -> tuple[list[Change], list[Run]]:
+def isolate(
+    changes: Sequence[Change], runs: Sequence[Run], desired: DesiredState, live: LiveState
+) -> tuple[list[Change], list[Run]]:
     """Mark everything that depends on a refused change as refused too, so that the rest can be carried out."""
-    refused = {change.address for change in changes if change.refusal}
+    refused = [change.address for change in changes if change.refusal]
     if not refused:
         return list(changes), list(runs)
-    users: dict[Address, list[Address]] = {}
-    for address, declared in desired.objects.items():
-        for reference in declared.references:
-            users.setdefault(reference.target, []).append(address)
-    held = closure(refused, lambda address: users.get(address, ()))
+    held = Dependencies(changes, desired, live).with_users(refused)
     why = "it depends on a change that is refused"
     marked = [
         replace(change, refusal=why) if change.address in held and not change.refusal else change for change in changes

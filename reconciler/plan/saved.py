@@ -60,7 +60,7 @@ def read(text: str, name: str) -> SavedPlan:
             f"{name} was written by another version of reconcile", "make a new one with: reconcile plan --out FILE"
         )
     integrity = content.pop("integrity", "")
-    if integrity != digest_of(canonical_json(content)):
+    if not _is_whole(content, integrity):
         raise UsageMistake(
             f"{name} is damaged: it does not match its own checksum", "make a new one with: reconcile plan --out FILE"
         )
@@ -75,11 +75,18 @@ def read(text: str, name: str) -> SavedPlan:
     )
 
 
+def _is_whole(content: dict[str, JsonValue], integrity: JsonValue) -> bool:
+    try:
+        return integrity == digest_of(canonical_json(content))
+    except UnicodeEncodeError:  # half a surrogate pair, which no plan holds
+        return False
+
+
 def moved(saved: SavedPlan, plan: Plan) -> list[str]:
     """Say per object what differs between the saved plan and the plan of now."""
-    then = {json.loads(line)[0]: line for line in saved.lines}
-    now = {str(line[0]): canonical_json(line) for line in plan_lines(plan) if isinstance(line, list)}
-    sentences = []
+    then = {_name(json.loads(line)): line for line in saved.lines}
+    now = {_name(line): canonical_json(line) for line in plan_lines(plan)}
+    sentences = [] if saved.space == plan.space else [f'the saved plan is one of the space "{saved.space}"']
     for name in sorted(then.keys() | now.keys()):
         if name not in now:
             sentences.append(f"{name}: the saved plan changes it, and nothing is to be done for it any more")
@@ -88,3 +95,9 @@ def moved(saved: SavedPlan, plan: Plan) -> list[str]:
         elif then[name] != now[name]:
             sentences.append(f"{name}: what would change is not what the saved plan shows")
     return sentences
+
+
+def _name(line: JsonValue) -> str:
+    """Name a line; a deployment can have two, for the object and for its run, and only an object's holds fields."""
+    assert isinstance(line, list)
+    return str(line[0]) if isinstance(line[-1], list) else f"the run of {line[0]}"

@@ -83,6 +83,8 @@ _WILL = {
 
 def headline(change: Change) -> str:
     """Say what will happen to the object."""
+    if change.action is Action.REPLACE and change.former is not None:
+        return f"{change.former} will be replaced by {change.address}"
     if change.action is Action.RENAME:
         return f"{change.former} will be renamed to {change.address}"
     if change.address.kind in {"Worker", "DeploymentTarget"}:
@@ -165,6 +167,8 @@ def run_lines(run: Run) -> Iterator[str]:
 
 
 def _remarks(plan: Plan) -> Iterator[str]:
+    if not plan.complete:
+        yield "Warning: objects with errors are left out with all that needs them, and nothing is removed"
     for warning in plan.warnings:
         yield f"Warning: {warning}"
     for note in plan.notes:

@@ -21,7 +21,7 @@ def judge(final: Final, timeout: float | None = None) -> Outcome:
     outcome = _of_ending(final.ending, timeout)
     if final.message and outcome.state is StepState.FAILED:
         return Outcome(outcome.state, f"{final.message} ({outcome.reason})")
-    if final.message.startswith("output-lost"):
+    if outcome.state is StepState.SUCCEEDED and final.message.startswith("output-lost"):
         return Outcome(StepState.FAILED, final.message)
     return outcome
 

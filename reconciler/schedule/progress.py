@@ -86,16 +86,16 @@ def _moves_of(
     for index, step in wave:
         match runs[index].state:
             case StepState.WAITING:
-                moves.append(Start(index))
+                move: Move = Start(index)
             case StepState.PENDING:
                 move = _judge(index, step, earlier, evaluate)
-                if isinstance(move, Start):
-                    if running >= parallel_max:
-                        continue
-                    running += 1
-                moves.append(move)
             case _:
                 continue
+        if isinstance(move, Start):
+            if running >= parallel_max:
+                continue
+            running += 1
+        moves.append(move)
     return moves
 
 
@@ -104,9 +104,10 @@ def _judge(index: int, step: Step, earlier: Sequence[StepRun], evaluate: Evaluat
     if step.condition == "always":
         return Start(index)
     if step.condition == "success":
-        if failed is None:
+        broken = failed or next((run for run in earlier if run.state is StepState.CANCELLED), None)
+        if broken is None:
             return Start(index)
-        return Settle(index, StepState.SKIPPED, f'"{failed.name}" {failed.state} before it')
+        return Settle(index, StepState.SKIPPED, f'"{broken.name}" {_became(broken.state)} before it')
     if step.condition == "failure":
         if failed is not None:
             return Start(index)
@@ -132,7 +133,12 @@ def _wind_down(runs: Sequence[StepRun]) -> list[Move]:
 def _ending(runs: Sequence[StepRun]) -> End:
     failed = [run for run in runs if run.state in {StepState.FAILED, StepState.LOST}]
     if failed:
-        return End(TaskState.FAILED, f'"{failed[0].name}" {failed[0].state}: {failed[0].reason}')
+        reason = f": {failed[0].reason}" if failed[0].reason else ""
+        return End(TaskState.FAILED, f'"{failed[0].name}" {_became(failed[0].state)}{reason}')
     if any(run.state is StepState.CANCELLED for run in runs):
         return End(TaskState.CANCELLED, "cancelled")
     return End(TaskState.SUCCEEDED, "")
+
+
+def _became(state: StepState) -> str:
+    return "failed" if state is StepState.FAILED else f"was {state}"

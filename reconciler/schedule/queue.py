@@ -68,7 +68,9 @@ def _tag(task: TaskId, slot: Slot, tags: Mapping[TaskId, str]) -> str:
 def moves(task: Task, unfinished: Mapping[TaskId, Task], waiting: Mapping[TaskId, Waits], *, people: bool) -> bool:
     """Can the task go on by itself? `people` says whether persons who are asked count as an answer."""
     seen: set[TaskId] = set()
-    while task.state is TaskState.QUEUED and task.id not in seen:
+    while task.state is TaskState.QUEUED:
+        if task.id in seen:
+            return False  # tasks of different commits may wait for each other, round in a circle
         seen.add(task.id)
         waits = waiting.get(task.id)
         if waits is None or (waits.on is None and not waits.hopeless):

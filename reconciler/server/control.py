@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reconciler.model.errors import Conflict, ReconcilerError, UsageMistake
 from reconciler.server.decisions import Decision, carry_out_decision, decision_from, decision_to
+from reconciler.server.looking import looking
 from reconciler.server.place import Place
 from reconciler.store.directory import EngineLock
 from reconciler.store.writer import Store
@@ -68,14 +69,15 @@ class ControlSocket:
         return {"message": message}
 
 
-def decide(place: Place, decision: Decision) -> str:
+def decide(place: Place, decision: Decision, *, answer_within: float = ANSWER_WITHIN) -> str:
     """Have a decision written, by the live engine or here; returns the sentence for the person who decided.
 
     Raises UsageMistake where there is nothing to decide, Conflict where neither way is open.
     """
-    if not place.files.root.is_dir():
-        raise UsageMistake(f"there is no state in {place.files.root}", "apply something first: reconcile apply")
-    answer = _ask_engine(place.files.socket, decision)
+    with looking(place):
+        pass  # there is a state, and it can be read
+    place.files.create()
+    answer = _ask_engine(place.files.socket, decision, answer_within)
     if answer is None:
         with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
             return store.write_now(lambda tx: carry_out_decision(tx, decision))
@@ -85,19 +87,29 @@ def decide(place: Place, decision: Decision) -> str:
     return str(answer["message"])
 
 
-def _ask_engine(path: Path, decision: Decision) -> Mapping[str, object] | None:
-    """Send a decision to the live engine; None where none listens."""
+def _ask_engine(path: Path, decision: Decision, within: float) -> Mapping[str, object] | None:
+    """Send a decision to the live engine and wait for its answer so many seconds; None where none listens."""
+    request = json.dumps(decision_to(decision)).encode() + b"\n"
+    if len(request) > LINE_BYTES_MAX:
+        raise UsageMistake(f"the notes are longer than {LINE_BYTES_MAX // 1024} KiB", "shorten them")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(ANSWER_WITHIN)
+    connection.settimeout(within)
     with connection, _short_path(path) as short:
         try:
             connection.connect(short)
+            connection.sendall(request)
+            with connection.makefile("rb") as answers:
+                line = answers.readline(LINE_BYTES_MAX)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        connection.sendall(json.dumps(decision_to(decision)).encode() + b"\n")
-        with connection.makefile("rb") as answers:
-            line = answers.readline(LINE_BYTES_MAX)
-    if not line:
+        except TimeoutError:
+            raise Conflict(
+                f"the engine did not answer within {within:g} s, and may still do what was asked",
+                "look at it with: reconcile status",
+            ) from None
+        except ConnectionError:
+            line = b""
+    if not line.endswith(b"\n"):
         raise Conflict("the engine stopped before it answered", "run the command again")
     answer: Mapping[str, object] = json.loads(line)
     return answer

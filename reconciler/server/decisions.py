@@ -104,6 +104,7 @@ def _retry(tx: Transaction, task: Task) -> str:
         release=task.release,
         digest=task.digest,
         pin=task.pin,
+        process=task.process,
         revision=task.revision,
         at=time.time(),
         priority=task.priority,

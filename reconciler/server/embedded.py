@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +22,8 @@ from reconciler.plan.planner import Options
 from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
 from reconciler.server.planning import Planned, binding_of, files_of, plan_space
-from reconciler.store import leases, objects, plans
+from reconciler.store import leases, objects, plans, tasks
+from reconciler.store.database import Transaction
 from reconciler.store.dialects import is_address
 
 LEASE_TTL = 15.0
@@ -73,6 +74,17 @@ class Progress(Watcher, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """How an apply ended: what of the plan was refused, and where the declared deployments stand now."""
+
+    invalid: bool = False
+    refused: bool = False
+    failed: bool = False
+    timed_out: bool = False
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """One `apply` on the embedded engine."""
 
@@ -85,8 +97,8 @@ class Embedded:
     adopt: bool
     people: bool
 
-    async def apply(self) -> int:
-        """Plan, ask, carry out, run to the end; returns the exit code."""
+    async def apply(self) -> Ending:
+        """Plan, ask, carry out, run to the end; returns how it ended."""
         async with open_engine(self.place) as engine:
             live = await engine.store.read(objects.live_state)
             loaded = self.load(files_of(live))
@@ -95,15 +107,18 @@ class Embedded:
             self.approval.show(planned)
             finding = self._finding(planned)
             self._refuse(planned.plan)
-            queued: tuple[TaskId, ...] = ()
-            if not planned.plan.empty:
-                if not self.approval.approves(planned):
-                    self.progress.say("Nothing was changed.")
-                    return 0
-                queued = (await self._carry_out(engine, loaded, planned, adopt=finding is Finding.ADOPT)).tasks
-            wanted = {*queued, *planned.plan.pending} if finding is not Finding.ADOPT else set(planned.plan.pending)
-            waits = await self._run(engine, wanted) if wanted else False
-            return await self._exit_code(engine, planned, waits=waits)
+            if not planned.plan.empty and not self.approval.approves(planned):
+                self.progress.say("Nothing was changed.")
+                return Ending()
+            interrupted = asyncio.Event()
+            with _on_signals(interrupted):
+                wanted = {*planned.plan.pending, *await engine.store.read(_begun)}
+                if not planned.plan.empty:
+                    adopt = finding is Finding.ADOPT
+                    applied = await self._carry_out(engine, loaded, planned, adopt=adopt)
+                    wanted |= set() if adopt else {*applied.tasks}
+                waits = await self._run(engine, wanted, interrupted) if wanted else False
+            return await self._ending(engine, planned, waits=waits)
 
     async def _check_saved(self, engine: Engine, plan: Plan) -> None:
         name = self.approval.saved_digest()
@@ -158,55 +173,69 @@ class Embedded:
         self.progress.say(f"Apply complete! {changes}{tail}")
         return applied
 
-    async def _run(self, engine: Engine, wanted: set[TaskId]) -> bool:
+    async def _run(self, engine: Engine, wanted: set[TaskId], interrupted: asyncio.Event) -> bool:
         """Run tasks to their ends; True where one waits for a person whom nobody here can ask."""
+        if interrupted.is_set():
+            raise _interrupted()
         try:
             async with engine.running(self.progress) as running:
-                return not await self._settled(running, wanted)
+                return not await self._settled(running, wanted, interrupted)
         finally:
             self.progress.finish()
 
-    async def _settled(self, running: Running, wanted: set[TaskId]) -> bool:
+    async def _settled(self, running: Running, wanted: set[TaskId], interrupted: asyncio.Event) -> bool:
         """Wait for the tasks; raises Interrupted at the first signal, and what the engine fails with."""
-        interrupted = asyncio.Event()
-        with _on_signals(interrupted):
-            settling = asyncio.create_task(running.dispatcher.settled(wanted, people=self.people))
-            others = [asyncio.create_task(interrupted.wait()), asyncio.create_task(running.failure())]
-            await asyncio.wait({settling, *others}, return_when=asyncio.FIRST_COMPLETED)
-            stopping, failing = others
-            if settling.done():
-                stopping.cancel()
-                failing.cancel()
-                return settling.result()
-            settling.cancel()
-            if failing.done():
-                failing.result()
+        settling = asyncio.create_task(running.dispatcher.settled(wanted, people=self.people))
+        others = [asyncio.create_task(interrupted.wait()), asyncio.create_task(running.failure())]
+        await asyncio.wait({settling, *others}, return_when=asyncio.FIRST_COMPLETED)
+        stopping, failing = others
+        stopping.cancel()
+        if settling.done():
             failing.cancel()
+            return settling.result()
+        settling.cancel()
+        if failing.done():
+            failing.result()
+        failing.cancel()
         running.dispatcher.stop_starting()
-        raise Interrupted(
-            "interrupted; steps that run go on under their supervisors, and nothing new starts",
-            "follow them to the end with: reconcile apply",
-        )
+        raise _interrupted()
 
-    async def _exit_code(self, engine: Engine, planned: Planned, *, waits: bool) -> int:
+    async def _ending(self, engine: Engine, planned: Planned, *, waits: bool) -> Ending:
         live = await engine.store.read(objects.live_state)
-        failed = list(deployments.failed_slots(list(deployments.wishes(planned.desired)), live))
-        for sentence in failed:
+        wishes = list(deployments.wishes(planned.desired))
+        for sentence in deployments.failed_slots(wishes, live):
             self.progress.say(f"Failed: {sentence}")
-        if planned.plan.refused:
-            return 5
-        if failed or _blocked(planned, live):
-            return 6
         if waits:
             self.progress.say("A task waits for a person; see: reconcile status")
-            return 7
-        return 0
+        states = set(_states(wishes, live))
+        stuck = TaskState.QUEUED in states and not waits
+        return Ending(
+            invalid=not planned.plan.complete,
+            refused=planned.plan.refused,
+            failed=bool(states & (deployments.UNSUCCESSFUL - {TaskState.TIMED_OUT})) or stuck,
+            timed_out=TaskState.TIMED_OUT in states,
+            waits=waits,
+        )
 
 
-def _blocked(planned: Planned, live: LiveState) -> bool:
-    """Say whether a declared slot waits for another one that did not succeed."""
-    tasks = list(deployments.unfinished(list(deployments.wishes(planned.desired)), live))
-    return any(task.state is TaskState.QUEUED for task in tasks)
+def _states(wishes: Iterable[deployments.Wish], live: LiveState) -> Iterator[TaskState]:
+    """Yield the state of each declared slot at its present digest; queued at the end, it waits for one that failed."""
+    for wish in wishes:
+        task = live.last_tasks.get(wish.slot)
+        if task is not None and (task.digest == wish.digest or task.state is TaskState.QUEUED):
+            yield task.state
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted(
+        "interrupted; steps that run go on under their supervisors, and nothing new starts",
+        "follow them to the end with: reconcile apply",
+    )
+
+
+def _begun(tx: Transaction) -> set[TaskId]:
+    """Return the tasks that have begun and not ended: each runs to its end, even if its deployment left Git since."""
+    return {task.id for task in tasks.unfinished(tx) if task.state is not TaskState.QUEUED}
 
 
 @asynccontextmanager

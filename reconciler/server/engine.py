@@ -56,8 +56,8 @@ class Engine:
 async def open_engine(place: Place) -> AsyncIterator[Engine]:
     """Become the one engine of a data directory; raises Conflict while another is, StateUnreadable where it is broken."""
     place.files.create()
-    ignore_in_git(place.files)
     with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
+        ignore_in_git(place.files)
         given = os.environ.get(KEY_FILE)
         path = Path(given) if given else place.files.key
         found = await store.write(lambda tx: sealer(tx, path, given=bool(given)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task
 from reconciler.model.space import SpaceSpec
 from reconciler.plan.deployments import Wish, wishes_of
+from reconciler.plan.processes import process_digest
 from reconciler.schedule.fleet import BUILTIN, fleet_of
 from reconciler.store import objects, results, tasks
 from reconciler.store.database import Transaction
@@ -29,6 +30,7 @@ class SlotRow:
     wish: Wish | None
     task: Task | None
     steps: tuple[StepRun, ...] = ()
+    process_moved: bool = False
 
     @property
     def condition(self) -> str:
@@ -39,7 +41,8 @@ class SlotRow:
             return f"{self.task.state}, not declared any more"
         if self.wish.digest != self.task.digest:
             return f"{self.task.state}, edited since"
-        return "adopted" if self.task.adopted else str(self.task.state)
+        state = "adopted" if self.task.adopted else str(self.task.state)
+        return f"{state}, process changed since" if self.process_moved else state
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +103,6 @@ def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
         wish, task = declared.get(slot), live.last_tasks.get(slot)
         name = wish.deployment if wish else task.deployment if task else ""
         steps = tuple(tasks.steps(tx, task.id)) if task is not None and not task.state.ended else ()
-        rows.append(SlotRow(slot, name, wish, task, steps))
+        moved = bool(task and task.process) and task.process != process_digest(live.objects, slot.project)
+        rows.append(SlotRow(slot, name, wish, task, steps, process_moved=moved))
     return rows

@@ -1,6 +1,5 @@
 """Where a command works: the space's root, the state and its files."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +27,7 @@ class Place:
 
 def place_of(directory: str | None, data: str | None, files: str | None) -> Place:
     """Resolve `-C`, `--data` and `--files`; raises UsageMistake where they make no sense together."""
-    root = Path(directory).resolve() if directory else root_above(Path.cwd())
-    if not root.is_dir():
-        raise UsageMistake(f"there is no directory {root}", "name the repository with -C DIR")
+    root = _root(directory)
     if data is not None and is_address(data):
         _refuse_password(data)
         if files is None:
@@ -42,6 +39,16 @@ def place_of(directory: str | None, data: str | None, files: str | None) -> Plac
     return Place(root, str(where), DataDirectory(where))
 
 
+def _root(directory: str | None) -> Path:
+    try:
+        root = Path(directory).resolve() if directory else root_above(Path.cwd())
+    except FileNotFoundError as error:
+        raise UsageMistake("the current directory does not exist any more", "change to another one") from error
+    if not root.is_dir():
+        raise UsageMistake(f"there is no directory {root}", "name the repository with -C DIR")
+    return root
+
+
 def root_above(start: Path) -> Path:
     """Return the space that `start` lies in: the nearest reconcile.yaml above, else the repository, else `start`."""
     for folder in (start, *start.parents):
@@ -50,6 +57,22 @@ def root_above(start: Path) -> Path:
         if (folder / ".git").exists():
             return folder
     return start
+
+
+def folder_in_repository(root: Path) -> str:
+    """Return the way from the repository to a space in it, `a/b`; empty at its root and outside Git."""
+    repository = _repository(root)
+    return "" if repository in {None, root} else root.relative_to(repository or root).as_posix()
+
+
+def is_shallow(root: Path) -> bool:
+    """Say whether the repository is a shallow clone, as CI makes them: its history begins at an arbitrary commit."""
+    repository = _repository(root)
+    return repository is not None and (repository / ".git" / "shallow").is_file()
+
+
+def _repository(root: Path) -> Path | None:
+    return next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
 
 
 def _refuse_password(address: str) -> None:
@@ -64,7 +87,8 @@ def _refuse_password(address: str) -> None:
 
 def ignore_in_git(files: DataDirectory) -> None:
     """Make the data directory ignore itself, so that no state is ever committed."""
-    marker = files.root / ".gitignore"
+    marker, prepared = files.root / ".gitignore", files.root / ".gitignore.new"
     if not marker.exists():
-        marker.write_text("*\n")
-        os.chmod(marker, 0o600)
+        prepared.write_text("*\n")
+        prepared.chmod(0o600)
+        prepared.replace(marker)  # whole or not there: after a kill in between the state would not be ignored

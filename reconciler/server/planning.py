@@ -9,6 +9,7 @@ from reconciler.model.errors import Conflict
 from reconciler.model.live import Binding, LiveState
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options, plan
+from reconciler.server.place import folder_in_repository, is_shallow
 from reconciler.store import objects
 from reconciler.store.readers import open_for_reading
 
@@ -48,9 +49,15 @@ def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
 
 
 def binding_of(loaded: Loaded) -> Binding:
-    """Return what a state is bound to: the space, the repository's first commit, and the folder in it."""
+    """Return what a state is bound to: the space, the repository's first commit with the folder in it, and the path.
+
+    A shallow clone does not know the first commit, so there the path alone tells.
+    """
     assert loaded.desired is not None
-    return Binding(loaded.desired.name, loaded.tree.first_commit, str(loaded.tree.root))
+    root = loaded.tree.root
+    first = "" if is_shallow(root) else loaded.tree.first_commit
+    folder = folder_in_repository(root)
+    return Binding(loaded.desired.name, f"{first}:{folder}" if first and folder else first, str(root))
 
 
 def _check_binding(bound: Binding, ours: Binding) -> None:

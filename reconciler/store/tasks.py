@@ -9,7 +9,7 @@ from reconciler.store.counters import next_number
 from reconciler.store.database import Row, Transaction
 
 _SELECT = (
-    "SELECT tasks.id, deployment, tasks.project, tasks.environment, tasks.tenant, release, digest, pin, revision, state,"
+    "SELECT tasks.id, deployment, tasks.project, tasks.environment, tasks.tenant, release, digest, pin, process, revision, state,"
     " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at FROM tasks "
 )
 _SELECT_STEPS = (
@@ -41,6 +41,7 @@ def queue(
     pin: str,
     revision: str,
     at: float,
+    process: str = "",
     priority: int = 0,
     reason: str = "",
     adopted: bool = False,
@@ -54,10 +55,10 @@ def queue(
     place = (slot.project, slot.environment, slot.tenant or "")
     ended_at = at if adopted else None
     tx.execute(
-        "INSERT INTO tasks (id, deployment, project, environment, tenant, release, digest, pin, revision, state,"
+        "INSERT INTO tasks (id, deployment, project, environment, tenant, release, digest, pin, process, revision, state,"
         " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, NULL, ?)",
-        *(number, deployment, *place, release, digest, pin, revision, state.value),
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, NULL, ?)",
+        *(number, deployment, *place, release, digest, pin, process, revision, state.value),
         *(priority, reason, int(adopted), at, ended_at),
     )
     tx.execute(
@@ -175,7 +176,7 @@ def set_step(tx: Transaction, number: TaskId, index: int, state: StepState, *, r
 
 
 def _task(row: Row) -> Task:
-    number, deployment, project, environment, tenant, release, digest, pin_digest, revision, state, *rest = row
+    number, deployment, project, environment, tenant, release, digest, pin_digest, process, revision, state, *rest = row
     priority, reason, cancel_by, adopted, queued_at, started_at, finished_at = rest
     return Task(
         id=TaskId(number),
@@ -184,6 +185,7 @@ def _task(row: Row) -> Task:
         release=release,
         digest=digest,
         pin=pin_digest,
+        process=process,
         revision=revision,
         state=TaskState(state),
         priority=priority,

@@ -1,6 +1,8 @@
 """A space as a whole: which files it reads, what they add up to, and what a cache may change: nothing."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,11 @@ def test_a_glob_matches_as_people_expect(glob: str, path: str, matches: bool) ->
     assert bool(matcher([glob], []).match(path)) is matches
     assert not matcher([glob], [glob]).match(path)
     assert not matcher([], []).match(path)
+
+
+def test_a_warm_start_imports_neither_the_parser_nor_the_models_of_kinds() -> None:
+    program = "import sys, reconciler.declare.load; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not {name for name in loaded if "ruamel" in name}
+    assert not {"reconciler.model.work", "reconciler.model.organisation", "reconciler.declare.documents"} & loaded

@@ -56,6 +56,7 @@ CREATE TABLE tasks (
     release {text} NOT NULL,
     digest {text} NOT NULL,
     pin {text} NOT NULL REFERENCES pins (digest),
+    process {text} NOT NULL,
     revision {text} NOT NULL,
     state {text} NOT NULL,
     priority {integer} NOT NULL,

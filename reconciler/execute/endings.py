@@ -1,0 +1,38 @@
+"""How attempts end that no worker ran to an end, and what any end means for the step."""
+
+import hashlib
+
+from reconciler.model.live import StepState
+from reconciler.model.work import Step
+from reconciler.protocol.tickets import Digest, Ending, Final, Lost, NotStarted, TicketId
+from reconciler.schedule.outcomes import Outcome, judge
+
+NO_LOG = Digest(hashlib.sha256(b"").hexdigest())
+
+
+def gone(ticket: TicketId, worker: str) -> Final:
+    """Return the ending of an attempt that had started and that its worker no longer has."""
+    return _without_log(ticket, Lost(f"the worker {worker} no longer knows the attempt; its effects are unknown"))
+
+
+def refused(ticket: TicketId, reason: str, *, offered_before: bool) -> Final:
+    """Return the ending of an attempt that a worker declines.
+
+    One that another engine had offered may have run and been forgotten, as after a restore: it is lost, never repeated.
+    """
+    if offered_before:
+        return _without_log(ticket, Lost(f"the worker refused it when it was offered again: {reason}"))
+    return _without_log(ticket, NotStarted(f"the worker refused it: {reason}"))
+
+
+def verdict(final: Final, step: Step, *, cancelling: bool, withdrawn: str) -> Outcome:
+    """Say what a final means for its step; `withdrawn` is why we wanted it not to start, or empty."""
+    if not isinstance(final.ending, NotStarted):
+        return judge(final, step.timeout.seconds if step.timeout else None)
+    if cancelling:
+        return Outcome(StepState.CANCELLED, "cancelled before it started")
+    return Outcome(StepState.FAILED, withdrawn or final.ending.reason)
+
+
+def _without_log(ticket: TicketId, ending: Ending) -> Final:
+    return Final(ticket, ending, 0, NO_LOG)
