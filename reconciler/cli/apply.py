@@ -1,10 +1,11 @@
 """`reconcile apply`: carry a plan out and run what is declared."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
+from pydantic import JsonValue
 
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
@@ -13,11 +14,15 @@ from reconciler.cli.output import on_terminal, wants_colour
 from reconciler.cli.plan import options_of, show_plan
 from reconciler.cli.progress import progress_for
 from reconciler.model.errors import Conflict, Interrupted, UsageMistake
-from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options
 from reconciler.plan.saved import SavedPlan, moved, read
 from reconciler.server.embedded import Approval, Embedded, Ending, Finding
 from reconciler.server.planning import Planned
+
+WITH_PLANFILE = (
+    "a saved plan holds what it was made with; --rev, --target, --exclude, --max-removals and --retry-failed do not go "
+    "with it"
+)
 
 
 @click.command("apply")
@@ -55,12 +60,13 @@ def command(
     if new_state and adopt:
         raise UsageMistake("--new-state and --adopt exclude each other")
     where = place(directory, data, files)
-    saved = read(Path(planfile).read_text(), planfile) if planfile else None
+    options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
+    saved = _saved(planfile)
     if saved is not None:
-        options, rev = _saved_options(saved, rev)
-    else:
-        options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
-    if saved is None and not auto_approve and not on_terminal():
+        if rev or options != Options():
+            raise UsageMistake(WITH_PLANFILE, "make another one with them: reconcile plan --out FILE")
+        options, rev = _saved_options(saved)
+    elif not auto_approve and not on_terminal():
         raise UsageMistake(
             "there is no terminal to ask on", "add --auto-approve, or apply a saved plan: reconcile apply PLANFILE"
         )
@@ -76,9 +82,13 @@ def command(
         adopt=adopt,
         people=on_terminal(),
     )
+    return combined(_codes(_to_the_end(embedded)))
+
+
+def _to_the_end(embedded: Embedded) -> Ending:
     try:
-        return combined(_codes(asyncio.run(embedded.apply())))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+        return asyncio.run(embedded.apply())
+    except KeyboardInterrupt:
         raise Interrupted("interrupted", "go on with: reconcile apply") from None
     except BrokenPipeError:
         raise Interrupted("nobody reads the output any more", "go on with: reconcile apply") from None
@@ -98,10 +108,12 @@ def _codes(ending: Ending) -> Iterator[ExitCode]:
         yield ExitCode.WAITING
 
 
-def _saved_options(saved: SavedPlan, rev: str | None) -> tuple[Options, str | None]:
+def _saved(planfile: str | None) -> SavedPlan | None:
+    return read(Path(planfile).read_text(errors="replace"), planfile) if planfile else None
+
+
+def _saved_options(saved: SavedPlan) -> tuple[Options, str | None]:
     """Return the options that a plan was saved with and the revision to read again."""
-    if rev is not None:
-        raise UsageMistake("a saved plan names its own revision; leave --rev out")
     chosen = saved.options
     targets, excludes = chosen.get("targets"), chosen.get("excludes")
     options = options_of(
@@ -111,6 +123,16 @@ def _saved_options(saved: SavedPlan, rev: str | None) -> tuple[Options, str | No
         retry_failed=bool(chosen.get("retryFailed")),
     )
     return options, None if saved.revision.startswith("tree:") else saved.revision
+
+
+def _rewritten(then: JsonValue, now: Mapping[str, str]) -> list[str]:
+    """Say of each script file that its content is another one than the saved plan was made with."""
+    before = then if isinstance(then, dict) else {}
+    return [
+        f"{file}: the script is not what it was when the plan was saved"
+        for file, digest in now.items()
+        if before.get(file, digest) != digest
+    ]
 
 
 class _Asking(Approval):
@@ -128,10 +150,13 @@ class _Asking(Approval):
     def saved_digest(self) -> str | None:
         return f"{self._saved.serial}:{self._saved.digest}" if self._saved else None
 
-    def check(self, plan: Plan) -> None:
-        if self._saved is None or self._saved.digest == plan.digest:
+    def check(self, planned: Planned, scripts: Mapping[str, str]) -> None:
+        if self._saved is None:
             return
-        sentences = moved(self._saved, plan) or ["the working tree is not the one that was planned"]
+        sentences = moved(self._saved, planned.plan) if self._saved.digest != planned.plan.digest else []
+        sentences += _rewritten(self._saved.options.get("scripts"), scripts)
+        if not sentences:
+            return
         raise Conflict(
             "the saved plan is stale:\n" + "\n".join(f"  {sentence}" for sentence in sentences),
             "make a new one with: reconcile plan --out FILE",

@@ -1,6 +1,6 @@
 """`reconcile plan`: show what would change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -9,12 +9,12 @@ from pydantic import JsonValue
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
 from reconciler.cli.options import coloured, located, place, selecting
-from reconciler.cli.output import json_lines, plan_text, wants_colour
+from reconciler.cli.output import json_lines, note, plan_text, wants_colour
 from reconciler.model.errors import UsageMistake
 from reconciler.model.spec import Address
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options
-from reconciler.server.planning import files_of, plan_space, read_live
+from reconciler.server.planning import files_of, plan_space, read_live, scripts_of
 
 
 @click.command("plan")
@@ -46,11 +46,11 @@ def command(
     live = read_live(where.data)
     options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
     loaded = load_space(where, rev=rev, live_paths=files_of(live), space=space)
-    planned = plan_space(loaded, live, options).plan
-    show_plan(planned, form, colour=wants_colour(color))
+    planned = plan_space(loaded, live, options)
+    show_plan(planned.plan, form, colour=wants_colour(color))
     if out is not None:
-        _save(planned, options, Path(out), form)
-    return combined(_codes(planned, detailed=detailed_exitcode))
+        _save(planned.plan, options, scripts_of(planned, loaded.tree.read), Path(out))
+    return combined(_codes(planned.plan, detailed=detailed_exitcode))
 
 
 def _codes(planned: Plan, *, detailed: bool) -> Iterator[ExitCode]:
@@ -101,7 +101,7 @@ def show_plan(planned: Plan, form: str, *, colour: bool) -> None:
         click.echo(plan_text(render_text(planned), colour=colour), nl=False)
 
 
-def _save(planned: Plan, options: Options, out: Path, form: str) -> None:
+def _save(planned: Plan, options: Options, scripts: Mapping[str, str], out: Path) -> None:
     from reconciler.plan.saved import write
     from reconciler.plan.text import render
 
@@ -110,7 +110,7 @@ def _save(planned: Plan, options: Options, out: Path, form: str) -> None:
         "excludes": [str(address) for address in options.excludes],
         "maxRemovals": options.removals_max,
         "retryFailed": options.retry_failed,
+        "scripts": dict(scripts),
     }
     out.write_text(write(planned, chosen, render(planned)))
-    if form == "text":
-        click.echo(f"\nSaved to {out}. Apply it with: reconcile apply {out}")
+    note(f"\nSaved to {out}. Apply it with: reconcile apply {out}")

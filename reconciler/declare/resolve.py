@@ -65,8 +65,10 @@ def _dangling(space: Space) -> Iterator[Diagnostic]:
     for declared in space.objects.values():
         for reference in declared.references:
             if reference.target not in space.objects and reference.target not in IMPLICIT:
-                names = known.setdefault(reference.target.kind, space.names(reference.target.kind))
-                yield _unknown(space, declared, reference, names)
+                kind = reference.target.kind
+                if kind not in known:
+                    known[kind] = space.names(kind)
+                yield _unknown(space, declared, reference, known[kind])
 
 
 def _unknown(space: Space, declared: Declared, reference: Reference, names: set[str]) -> Diagnostic:

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import LiveState
 from reconciler.model.space import SpaceSpec
 from reconciler.plan.changes import Action, Change
 from reconciler.schedule.fleet import Fleet, fleet_of
+
+if TYPE_CHECKING:
+    from reconciler.model.work import Step
 
 FLEET_KINDS = frozenset({"Space", "Worker", "WorkerPool"})
 
@@ -58,30 +63,40 @@ def _pools_below(before: Fleet, after: Fleet) -> Iterator[str]:
             yield f"the pool {name} has {len(pool.workers)} of at least {pool.workers_min} workers"
 
 
+class _Home(Enum):
+    """Who runs the steps of the default pool."""
+
+    SERVER = "the server's own machine"
+    WORKERS = "the pool's workers"
+    NOBODY = "nobody, for the built-in worker is disabled"
+
+
+def _home(fleet: Fleet) -> _Home:
+    if not fleet.runs_builtin(fleet.default_pool):
+        return _Home.WORKERS
+    return _Home.SERVER if fleet.builtin_enabled else _Home.NOBODY
+
+
 def _server_steps(before: Fleet, after: Fleet, desired: DesiredState, live: LiveState) -> Iterator[str]:
     """Say when steps move on or off the server's own machine, or can run nowhere."""
-    if _on_server(before) == _on_server(after) or not live.objects:
+    was, will_be = _home(before), _home(after)
+    if was is will_be or not live.objects:
         return
     steps, projects = _default_pool_steps(desired, after)
     if not steps:
         return
     count = f"{steps} step{'s' if steps != 1 else ''} of {projects} project{'s' if projects != 1 else ''}"
-    one = steps == 1
-    match _on_server(after):
-        case None:
-            effect = f"{'stops' if one else 'stop'} running on the server"
-        case True:
-            effect = f"{'runs' if one else 'run'} on the server from then on"
-        case False:
+    ending = "s" if steps == 1 else ""
+    match was, will_be:
+        case _, _Home.SERVER:
+            effect = f"run{ending} on the server from then on"
+        case _, _Home.NOBODY:
             effect = "can run nowhere, since the space disables the built-in worker"
-    if _on_server(before) is False and _on_server(after) is None:
-        effect = f"{'waits' if one else 'wait'} for its workers from then on"
+        case _Home.SERVER, _:
+            effect = f"stop{ending} running on the server"
+        case _:
+            effect = "can run again"
     yield f"{_cause(before, after)}: {count} {effect}"
-
-
-def _on_server(fleet: Fleet) -> bool | None:
-    """Does the server's own machine run the default pool's steps, or refuse them (False)? None: others run them."""
-    return fleet.builtin_enabled if fleet.runs_builtin(fleet.default_pool) else None
 
 
 def _cause(before: Fleet, after: Fleet) -> str:
@@ -101,7 +116,7 @@ def _default_pool_steps(desired: DesiredState, fleet: Fleet) -> tuple[int, int]:
     from reconciler.model.work import ProjectSpec
     from reconciler.schedule.placement import PoolChoice, choose_pool, location_of
 
-    def runs_there(step: Step) -> bool:
+    def runs_there(step: "Step") -> bool:
         location = location_of(step, locations)
         if step.disabled or step.action[0] == "manual" or location.run_on == "targets":
             return False

@@ -37,7 +37,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
     changes.sort(key=_order)
     declared = list(deployments.wishes(desired))
     changes, wanted = _selected(changes, declared, desired, live, options)
-    applied = _settings(live)
+    applied = _settings(desired, live)
     changes = safety.guard(changes, desired, live, applied, options.removals_max)
     runs = _runs(desired, live, wanted, options)
     if applied.apply == "isolated":
@@ -63,11 +63,14 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
         pending=tuple(task.id for task in deployments.unfinished(declared, live)),
         new_state=new_state,
         isolated=applied.apply == "isolated",
+        complete=desired.complete,
     )
 
 
-def _settings(live: LiveState) -> SpaceSpec:
-    """Return the space's settings last applied: a commit is judged by those."""
+def _settings(desired: DesiredState, live: LiveState) -> SpaceSpec:
+    """Return the space's settings last applied: a commit is judged by those, but for the first one by its own."""
+    if not live.objects:
+        return desired.space
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     return SpaceSpec.parse(space.spec) if space else SpaceSpec()
 

@@ -1,6 +1,5 @@
 """What an attempt's ending means for its step: the state, the sentence, and whether it may be tried again."""
 
-import signal
 from dataclasses import dataclass
 
 from reconciler.model.live import StepState
@@ -32,7 +31,9 @@ def _of_ending(ending: Ending, timeout: float | None) -> Outcome:
             return Outcome(StepState.SUCCEEDED, "")
         return Outcome(StepState.FAILED, f"exit code {ending.code}")
     if isinstance(ending, Signalled):
-        return Outcome(StepState.FAILED, f"ended by {_signal_name(ending.signal)}, which was not ours")
+        return Outcome(
+            StepState.FAILED, f"ended by {SIGNALS.get(ending.signal, f'signal {ending.signal}')}, which was not ours"
+        )
     if isinstance(ending, TimedOut):
         after = f" after {timeout:g} s" if timeout is not None else ""
         return Outcome(StepState.FAILED, f"timed out{after}; the whole process tree was killed")
@@ -44,11 +45,17 @@ def _of_ending(ending: Ending, timeout: float | None) -> Outcome:
     return Outcome(StepState.LOST, ending.reason)
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    15: "SIGTERM",
+}
+"""The signals that end scripts, as Linux numbers them."""
 
 
 def tried_again(outcome: Outcome, retry: Retry, number: int) -> float | None:

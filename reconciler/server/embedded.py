@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +21,7 @@ from reconciler.plan.changes import Change, Plan, Run
 from reconciler.plan.planner import Options
 from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
-from reconciler.server.planning import Planned, binding_of, files_of, plan_space
+from reconciler.server.planning import Planned, binding_of, files_of, plan_space, scripts_of
 from reconciler.store import leases, objects, plans, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.dialects import is_address
@@ -50,8 +50,8 @@ class Approval(Protocol):
     def saved_digest(self) -> str | None:
         """Return under which name a saved plan is applied once; None without one."""
 
-    def check(self, plan: Plan) -> None:
-        """Raise Conflict where a saved plan no longer holds."""
+    def check(self, planned: Planned, scripts: Mapping[str, str]) -> None:
+        """Raise Conflict where a saved plan no longer holds; `scripts` are the SHA-256s of the files that it runs."""
 
     def approves(self, planned: Planned) -> bool:
         """Ask whether to carry the plan out."""
@@ -103,31 +103,37 @@ class Embedded:
             live = await engine.store.read(objects.live_state)
             loaded = self.load(files_of(live))
             planned = plan_space(loaded, live, self.options)
-            await self._check_saved(engine, planned.plan)
+            await self._check_saved(engine, loaded, planned)
             self.approval.show(planned)
             finding = self._finding(planned)
             self._refuse(planned.plan)
             if not planned.plan.empty and not self.approval.approves(planned):
                 self.progress.say("Nothing was changed.")
                 return Ending()
-            interrupted = asyncio.Event()
-            with _on_signals(interrupted):
-                wanted = {*planned.plan.pending, *await engine.store.read(_begun)}
-                if not planned.plan.empty:
-                    adopt = finding is Finding.ADOPT
-                    applied = await self._carry_out(engine, loaded, planned, adopt=adopt)
-                    wanted |= set() if adopt else {*applied.tasks}
-                waits = await self._run(engine, wanted, interrupted) if wanted else False
+            waits = await self._act(engine, loaded, planned, adopt=finding is Finding.ADOPT)
             return await self._ending(engine, planned, waits=waits)
 
-    async def _check_saved(self, engine: Engine, plan: Plan) -> None:
+    async def _act(self, engine: Engine, loaded: Loaded, planned: Planned, *, adopt: bool) -> bool:
+        """Carry the plan out and run it to the end under the apply lease; True where a task waits for a person."""
+        interrupted = asyncio.Event()
+        with _on_signals(interrupted):
+            wanted = {*planned.plan.pending, *await engine.store.read(_begun)}
+            if planned.plan.empty and not wanted:
+                return False
+            async with _apply_lease(engine) as token:
+                if not planned.plan.empty:
+                    applied = await self._carry_out(engine, loaded, planned, token, adopt=adopt)
+                    wanted |= set() if adopt else {*applied.tasks}
+                return await self._run(engine, wanted, interrupted) if wanted else False
+
+    async def _check_saved(self, engine: Engine, loaded: Loaded, planned: Planned) -> None:
         name = self.approval.saved_digest()
         if name is None:
             return
         applied = await engine.store.read(lambda tx: plans.applied(tx, name))
         if applied is not None:
             raise Conflict("the saved plan was applied already", "make a new one with: reconcile plan --out FILE")
-        self.approval.check(plan)
+        self.approval.check(planned, scripts_of(planned, loaded.tree.read))
 
     def _finding(self, planned: Planned) -> Finding:
         if self.adopt:
@@ -154,19 +160,20 @@ class Embedded:
             "each one says why above",
         )
 
-    async def _carry_out(self, engine: Engine, loaded: Loaded, planned: Planned, *, adopt: bool) -> Applied:
-        async with _apply_lease(engine) as token:
-            actor = f"{getuser()}@{socket.gethostname()}"
-            applied = await carry_out(
-                planned.plan,
-                planned.desired,
-                engine.store,
-                Authority(actor, token, binding_of(loaded), adopt=adopt),
-                root=self.place.root,
-                read=loaded.tree.read,
-                blobs=self.place.files.blobs,
-                progress=self.progress.changed,
-            )
+    async def _carry_out(self, engine: Engine, loaded: Loaded, planned: Planned, token: int, *, adopt: bool) -> Applied:
+        actor = f"{getuser()}@{socket.gethostname()}"
+        applied = await carry_out(
+            planned.plan,
+            planned.desired,
+            engine.store,
+            Authority(actor, token, binding_of(loaded), adopt=adopt),
+            root=self.place.root,
+            read=loaded.tree.read,
+            blobs=self.place.files.blobs,
+            progress=self.progress.changed,
+        )
+        if name := self.approval.saved_digest():
+            await engine.store.write(lambda tx: plans.mark_applied(tx, name, planned.plan.revision, time.time()))
         runs = len(applied.tasks)
         tail = f" {runs} deployment{'s' if runs != 1 else ''} {'adopted' if adopt else 'queued'}." if runs else ""
         changes = f"{applied.changes} change{'s' if applied.changes != 1 else ''} carried out."
@@ -240,12 +247,16 @@ def _begun(tx: Transaction) -> set[TaskId]:
 
 @asynccontextmanager
 async def _apply_lease(engine: Engine) -> AsyncIterator[int]:
-    """Hold the apply lease with a heartbeat; whoever holds the engine's lock knows that a former holder is dead."""
-    takeover = not is_address(engine.place.data)
-    holder = f"{getuser()}@{socket.gethostname()}"
-    token = await engine.store.write(
-        lambda tx: leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=takeover)
-    )
+    """Hold the apply lease with a heartbeat; who has the lock of the files knows that a former holder there is dead."""
+    holder = f"{getuser()}@{socket.gethostname()}, files in {engine.place.files.root},"
+
+    def acquire(tx: Transaction) -> int | leases.HeldBy:
+        taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time())
+        if isinstance(taken, leases.HeldBy) and (taken.holder == holder or not is_address(engine.place.data)):
+            return leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=True)
+        return taken
+
+    token = await engine.store.write(acquire)
     if isinstance(token, leases.HeldBy):
         raise Conflict(f"{token.holder} is applying", "wait until it has finished, then run it again")
     beating = asyncio.create_task(_beat(engine, token))

@@ -1,12 +1,16 @@
 """Plan a space against its live state, as `plan` and `apply` both do."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from reconciler.declare.load import Loaded
 from reconciler.model.desired import DesiredState
 from reconciler.model.errors import Conflict
 from reconciler.model.live import Binding, LiveState
+from reconciler.model.spec import Address
+from reconciler.model.work import ProjectSpec, StepTemplateSpec
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options, plan
 from reconciler.server.place import folder_in_repository, is_shallow
@@ -46,6 +50,22 @@ def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
     if live.binding is not None:
         _check_binding(live.binding, binding_of(loaded))
     return Planned(plan(loaded.desired, live, options), loaded.desired, live)
+
+
+def scripts_of(planned: Planned, read: Callable[[str], bytes]) -> dict[str, str]:
+    """Return the SHA-256 of each script file that the runs of a plan would pin; no change of a plan shows those."""
+    files = {file for run in planned.plan.runs for file in _script_files(planned.desired, run.slot.project)}
+    return {file: sha256(read(file)).hexdigest() for file in sorted(files)}
+
+
+def _script_files(desired: DesiredState, project: str) -> Iterator[str]:
+    for step in ProjectSpec.parse(desired.objects[Address("Project", project)].spec).process:
+        key, inputs = step.action
+        if key == "template" and isinstance(inputs, dict):
+            template = desired.objects[Address("StepTemplate", str(inputs["name"]))]
+            key, inputs = StepTemplateSpec.parse(template.spec).action.action
+        if key == "script" and isinstance(inputs, dict) and "file" in inputs:
+            yield str(inputs["file"])
 
 
 def binding_of(loaded: Loaded) -> Binding:

@@ -4,7 +4,9 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rewrite", action="store_true", help="Write the outputs in tests/scenarios again, to be read in the diff.")
+    parser.addoption(
+        "--rewrite", action="store_true", help="Write the outputs in tests/scenarios again, to be read in the diff."
+    )
 
 
 @pytest.fixture

@@ -56,4 +56,6 @@ def _told(moves: Collection[Move], runs: list[StepRun]) -> Iterator[str]:
 
 
 def _words(state: TaskState) -> str:
-    return "succeeded" if state is TaskState.SUCCEEDED else f"has {state}" if state is TaskState.FAILED else f"is {state}"
+    return (
+        "succeeded" if state is TaskState.SUCCEEDED else f"has {state}" if state is TaskState.FAILED else f"is {state}"
+    )

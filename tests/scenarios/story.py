@@ -127,7 +127,9 @@ class Story:
                 yield f"{step.name}: nowhere; a person answers"
                 continue
             choice = choose_pool(
-                location_of(step, locations), fleet, lambda name, here=here: pool_in_context(name, spec, desired.objects, here)
+                location_of(step, locations),
+                fleet,
+                lambda name, here=here: pool_in_context(name, spec, desired.objects, here),
             )
             found = choice if isinstance(choice, Nowhere) else place(step, choice, fleet, environment)
             if isinstance(found, Nowhere):
