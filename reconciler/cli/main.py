@@ -1,5 +1,6 @@
 """The command `reconcile`: finds the subcommand, and turns every end into a sentence and an exit code."""
 
+import errno
 import io
 import os
 import sys
@@ -30,6 +31,13 @@ COMMANDS: Mapping[str, str] = {
     "artifacts": "List what a task left, or fetch it.",
 }
 """Every command with its line in `reconcile --help`; a module is imported when its command is used."""
+
+
+COMPLETION = "_RECONCILE_COMPLETE"
+"""Set by a shell that completes words; click answers it."""
+
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a write can fail with that names no file."""
 
 
 class _Commands(click.Group):
@@ -73,7 +81,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code; everything that can go wrong ends in a sentence on stderr."""
-    if not arguments:
+    if not arguments and COMPLETION not in os.environ:
         return _without_command()
     try:
         # Colour is decided by us, so click has nothing to strip.
@@ -86,8 +94,8 @@ def run(arguments: list[str]) -> int:
         return ExitCode.ERROR
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):
+    except SystemExit:  # click ends by itself for a shell that completes words, and where a pipe was closed
+        if COMPLETION in os.environ:
             raise
         return _nobody_reads()
     except BrokenPipeError:
@@ -98,13 +106,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _without_command() -> int:
-    with click.Context(reconcile, info_name="reconcile") as context:
+    with click.Context(reconcile, info_name="reconcile", **reconcile.context_settings) as context:
         click.echo(reconcile.get_help(context), err=True)
     return ExitCode.ERROR
 
 
 def _nobody_reads() -> int:
-    """End quietly, as a command that only reads does when `| head` has seen enough; click ends it with SystemExit."""
+    """End quietly, as a command that only reads does when `| head` has seen enough."""
     _discard(sys.stdout)
     _discard(sys.stderr)
     return ExitCode.FINE
@@ -119,8 +127,9 @@ def _told(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         _say(f"{error.filename}: {error.strerror}", "")
         return ExitCode.ERROR
-    if fault := _output_fault():
-        _say(f"standard output cannot be written: {fault}", "")
+    if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+        _discard(sys.stdout)
+        _say(f"the output cannot be written: {error.strerror}", "make room for it, or write it to another disk")
         return ExitCode.ERROR
     import traceback
 
@@ -143,16 +152,8 @@ def _usage_hint(error: click.ClickException) -> str:
     return f"see: {context.command_path} --help" if context is not None else ""
 
 
-def _output_fault() -> str:
-    """Say why stdout takes nothing, such as a full disk; what it still held is given up. Empty where it does."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        _discard(sys.stdout)
-        return error.strerror or str(error)
-    return ""
-
-
 def _discard(stream: TextIO) -> None:
     """Point a stream at nothing, so that the interpreter does not complain about it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, stream.fileno())
+    os.close(nothing)

@@ -84,7 +84,7 @@ class Space:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "RECONCILE_"))}
         own = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(home), "NO_COLOR": "1", "GIT_CONFIG_NOSYSTEM": "1"}
         space = cls(home, inherited | own | environment)
-        space.write("space", {"kind": "Space", "metadata": {"name": "test"}, "spec": {}})
+        space.write("reconcile", {"kind": "Space", "metadata": {"name": "test"}, "spec": {}})
         space.write("environment", {"kind": "Environment", "metadata": {"name": "production"}, "spec": {}})
         return space
 

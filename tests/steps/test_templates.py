@@ -5,7 +5,7 @@ import traceback
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reconciler.steps.errors import TemplateError
@@ -93,7 +93,8 @@ def test_what_shells_and_other_templates_write_passes_unchanged(text: str) -> No
 
 @given(st.lists(st.sampled_from(["${#a[@]}", "{{", "}}", "{%", "%}", "{#", "#}", "$", "{", "\n", "\\", "'", '"', "ä"])))
 def test_braces_without_a_dollar_are_never_read(pieces: list[str]) -> None:
-    text = "".join(pieces).replace("${{", "")
+    text = "".join(pieces)
+    assume("${{" not in text)
     assert render(text, Scope.of({}), sensitive_allowed=False) == Rendered(text)
 
 
