@@ -3,6 +3,8 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3.11
+SEED ?= 0
+N ?= 50
 .DEFAULT_GOAL := check
 .PHONY: help demo check test fix schemas bench sim chaos lock clean
 
@@ -40,6 +42,9 @@ test: $(VENV)/ready ## everything; installs the parts it needs
 
 bench: $(VENV)/ready ## figures as ratios against peers, in one run
 	$(BIN)/python benchmarks/run.py
+
+sim: $(VENV)/ready ## engines that die at every write, on N seeds from SEED on
+	@for seed in $$(seq $(SEED) 10 $$(($(SEED) + $(N) - 1))); do echo "seeds from $$seed"; $(BIN)/python -m pytest -q tests/simulation --seed=$$seed || exit 1; done
 
 chaos: $(VENV)/ready ## full counts of kill -9 against real processes
 	$(BIN)/python -m pytest -q tests/chaos --kills=200

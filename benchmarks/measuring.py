@@ -11,6 +11,7 @@ from pathlib import Path
 
 LOOK_EVERY = 0.02  # seconds between looks at the memory of a tree: some fifty in the shortest run
 OUTPUT_SHOWN = 2_000  # characters of a failing command's output
+SLOWING = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONDEVMODE", "PYTHONTRACEMALLOC"}
 GENERATIONS = ("apply", "agent", "nursery", "shim")  # who starts whom, from a command down to the script
 
 
@@ -59,8 +60,13 @@ def watched(*arguments: str | Path, environment: Mapping[str, str] | None = None
 
 
 def in_turn(runs: int, things: Mapping[str, Callable[[], float]]) -> dict[str, tuple[float, ...]]:
-    """Measure each thing `runs` times, A B A B, so that what else the machine does meets all alike."""
+    """Measure each thing `runs` times, A B A B, so that what else the machine does meets all alike.
+
+    A round before them is not counted: it fills the caches of bytecode and disk.
+    """
     found: dict[str, list[float]] = {name: [] for name in things}
+    for measure in things.values():
+        measure()
     for _ in range(runs):
         for name, measure in things.items():
             found[name].append(measure())
@@ -70,15 +76,23 @@ def in_turn(runs: int, things: Mapping[str, Callable[[], float]]) -> dict[str, t
 def _started(
     arguments: Sequence[str | Path], cwd: Path | None, environment: Mapping[str, str] | None, output: int
 ) -> "subprocess.Popen[bytes]":
-    everything = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "RECONCILE_"))}
     return subprocess.Popen(
         arguments,
         cwd=cwd,
-        env=everything | dict(environment or {}),
+        env=_surroundings() | dict(environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
     )
+
+
+def _surroundings() -> dict[str, str]:
+    """Return our environment without what changes a measured program: settings for Git, for us, for slow Pythons."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in SLOWING and not name.startswith(("GIT_", "RECONCILE_"))
+    }
 
 
 def _check(process: "subprocess.Popen[bytes]", arguments: Sequence[str | Path], output: int) -> None:
@@ -88,7 +102,10 @@ def _check(process: "subprocess.Popen[bytes]", arguments: Sequence[str | Path], 
 
 
 def _tree(pid: int, depth: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield a process and those it started, each with its generation; what has ended meanwhile is left out."""
+    """Yield a process and those it started, each with its generation; what has ended meanwhile is left out.
+
+    Of a command's own children only the agent counts: a fork on its way to another program still looks as large as the command.
+    """
     yield depth, pid
     if depth + 1 == len(GENERATIONS):
         return
@@ -96,9 +113,14 @@ def _tree(pid: int, depth: int = 0) -> Iterator[tuple[int, int]]:
         threads = os.listdir(f"/proc/{pid}/task")
         for thread in threads:
             for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
-                yield from _tree(int(child), depth + 1)
+                if depth or _is_agent(int(child)):
+                    yield from _tree(int(child), depth + 1)
     except (FileNotFoundError, ProcessLookupError):
         return
+
+
+def _is_agent(pid: int) -> bool:
+    return b"reconciler.agent" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _peak(pid: int) -> int:

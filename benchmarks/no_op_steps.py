@@ -16,7 +16,7 @@ from benchmarks.figures import Absent, AtMost, Figure, Line, Ratio, Unit
 from benchmarks.measuring import timed
 from benchmarks.spaces import write_process
 
-STEPS = 100
+STEPS = 300
 ROUNDS = 3
 SYNCS = 100
 SHELLS = ("sh", "bash")
@@ -29,7 +29,6 @@ PLAY = """\
   tasks:
 """
 ANSIBLE = {
-    "ANSIBLE_CONFIG": "/dev/null",
     "ANSIBLE_LOCALHOST_WARNING": "False",
     "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
     "LC_ALL": "C.UTF-8",
@@ -86,7 +85,9 @@ def _deployed(space: Path, shell: str, steps: int) -> list[tuple[float, float]]:
 async def _spawned(count: int) -> list[float]:
     """Start `sh -c :` so often, and return the seconds from each start to its collected end."""
     if sys.version_info < (3, 12):  # later versions choose it by themselves
-        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
     found = []
     for _ in range(count):
         start = time.perf_counter()
@@ -114,7 +115,12 @@ def _task(folder: Path, programs: Path, task: str) -> float:
 
 
 def _play(folder: Path, programs: Path, task: str, count: int) -> float:
-    play = folder / "play.yml"
+    play, settings = folder / "play.yml", folder / "ansible.cfg"
     play.write_text(PLAY + f"    - {task}\n" * count)
-    surroundings = ANSIBLE | {"ANSIBLE_HOME": str(folder / "ansible"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    settings.touch()
+    surroundings = ANSIBLE | {
+        "ANSIBLE_CONFIG": str(settings),
+        "ANSIBLE_HOME": str(folder / "ansible"),
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    }
     return timed(programs / "ansible-playbook", "-i", "localhost,", str(play), environment=surroundings).seconds

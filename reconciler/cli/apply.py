@@ -1,7 +1,9 @@
 """`reconcile apply`: carry a plan out and run what is declared."""
 
 import asyncio
+import signal
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -135,6 +137,16 @@ def _rewritten(then: JsonValue, now: Mapping[str, str]) -> list[str]:
     ]
 
 
+@contextmanager
+def _leavable() -> Iterator[None]:
+    """Let Ctrl-C end a question at once; the event loop would keep it until there is an answer."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class _Asking(Approval):
     """Shows the plan and asks the person, unless a saved plan or --auto-approve has answered."""
 
@@ -166,14 +178,16 @@ class _Asking(Approval):
         if self._auto or self._saved is not None:
             return True
         click.echo()
-        return click.confirm("Apply these changes?", default=False)
+        with _leavable():
+            return click.confirm("Apply these changes?", default=False)
 
     def decides_new_state(self, planned: Planned) -> Finding:
         if self._auto or self._saved is not None or not on_terminal():
             return Finding.UNDECIDED
-        answer = click.prompt(
-            "Nothing was ever deployed here. Run the declared deployments, or adopt them as done?",
-            type=click.Choice(["run", "adopt", "stop"]),
-            default="stop",
-        )
+        with _leavable():
+            answer = click.prompt(
+                "Nothing was ever deployed here. Run the declared deployments, or adopt them as done?",
+                type=click.Choice(["run", "adopt", "stop"]),
+                default="stop",
+            )
         return {"run": Finding.RUN, "adopt": Finding.ADOPT, "stop": Finding.UNDECIDED}[answer]

@@ -9,8 +9,10 @@ from pydantic_core import ErrorDetails
 
 from reconciler.declare.core_schema import plain, value_of
 from reconciler.declare.cron import cron_fault, timezone_fault
-from reconciler.declare.explain import Explainer
+from reconciler.declare.explain import Explainer, known_keys
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, Source
+from reconciler.declare.outline import Faults, outline
+from reconciler.declare.partial import is_stand_in
 from reconciler.declare.shapes import Path, bare, fields, follow, parts, reaches
 from reconciler.declare.uses import uses
 from reconciler.model.diagnostics import Diagnostic
@@ -30,12 +32,17 @@ class Actions(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A node as its model: `spec` is None where there are problems; `data` is what the model was given."""
+    """A node as its model: `spec` is None where there are problems; then `outline` is what is certain, but for `gaps`.
+
+    `data` is what the model was given.
+    """
 
     spec: Spec | None
     data: Any
     references: tuple[Reference, ...]
-    problems: tuple[Diagnostic, ...]
+    problems: tuple[Diagnostic, ...] = ()
+    gaps: frozenset[Path] = frozenset()
+    outline: Spec | None = None
 
 
 class Binder:
@@ -43,6 +50,7 @@ class Binder:
 
     def __init__(self, source: Source, actions: Callable[[], Actions]) -> None:
         self.explainer = Explainer(source)
+        self._file = source.file
         self._find_actions = actions
 
     @cached_property
@@ -51,31 +59,50 @@ class Binder:
 
     def bind(self, model: type[Spec], node: Node, key: ScalarNode | None) -> Bound:
         """Return `node` as a `model`; `key` is what the node stands under, for faults of the whole."""
+        inside = self._inside(model, node)
+        spec, data, errors = _validated(model, node, inside.data)
+        if spec is not None and not inside.problems:
+            return Bound(spec, data, (*uses(spec), *inside.references))
+        faults = self._faults(model, node, errors)
+        drawn = outline(model, data, faults, f"{self._file} {node.start}")
+        told = [error for error in _told_once(errors) if not _is_meant(error, model, node, faults)]
+        problems = [self.explainer.explain(error, model, node, key) for error in (*told, *drawn.broken)]
+        found = [use for use in uses(drawn.spec) if not (is_stand_in(use.target.name) or use.path in faults.wrong)]
+        return Bound(
+            None,
+            data,
+            (*found, *inside.references),
+            (*inside.problems, *problems),
+            drawn.gaps | inside.gaps,
+            drawn.spec,
+        )
+
+    def _inside(self, model: type[Spec], node: Node) -> Bound:
+        """Check the parts of a node that its model alone does not understand, and put what they come to in its data."""
         data = plain(node)
         problems: list[Diagnostic] = []
         found: list[Reference] = []
-        if reaches(model, CHECKED):
-            for path, part, kind in parts(model, node, CHECKED):
-                if issubclass(kind, Acting) and isinstance(part, MappingNode):
-                    action = self._action(part, kind)
-                    problems += action.problems
-                    found += [Reference((*path, *use.path), use.target) for use in action.references]
-                    data = _replaced(data, path, action.data)
-                elif isinstance(part, MappingNode):
-                    problems += self._schedule(part)
-        spec, data, errors = _validated(model, node, data)
-        problems += [self.explainer.explain(error, model, node, key) for error in _told_once(errors)]
-        if spec is None or problems:
-            return Bound(None, data, (), tuple(problems))
-        return Bound(spec, data, (*uses(spec), *found), ())
+        gaps: set[Path] = set()
+        places = parts(model, node, CHECKED) if reaches(model, CHECKED) else ()
+        for path, part, kind in places:
+            if issubclass(kind, Acting) and isinstance(part, MappingNode):
+                action = self._action(part, kind)
+                problems += action.problems
+                found += [Reference((*path, *use.path), use.target) for use in action.references]
+                gaps |= {(*path, *gap) for gap in action.gaps}
+                data = _replaced(data, path, action.data)
+            elif isinstance(part, MappingNode):
+                problems += self._schedule(part)
+        return Bound(None, data, tuple(found), tuple(problems), frozenset(gaps))
 
     def _action(self, step: MappingNode, model: type[Spec]) -> Bound:
-        """Check that a step has one action, and bind its inputs; `data` is the whole step's."""
-        data = plain(step)
+        """Check that a step has one action, and bind its inputs; `data` is the whole step's, without strange keys."""
         known = fields(model)
         given = [name for name in step.entries if name not in known]
         actions = [name for name in given if name in self._actions.inputs]
+        data = {name: value for name, value in plain(step).items() if name in known or name in actions}
         problems = [self._not_an_action(step, name, known) for name in given if name not in actions]
+        gaps: set[Path] = {(meant,) for name in given if name not in actions if (meant := self._meant(name, known))}
         if len(actions) > 1:
             problems.append(self._two_actions(step, actions))
         elif not given:
@@ -85,10 +112,30 @@ class Binder:
             key, value = step.entries[name]
             inputs = self.bind(self._actions.inputs[name], value, key)
             problems += inputs.problems
-            dumped = inputs.spec and inputs.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-            data[name] = inputs.data if dumped is None else dumped
+            gaps |= {(name, *gap) for gap in inputs.gaps}
+            data[name] = _dumped(inputs)
             found += [Reference((name, *use.path), use.target) for use in inputs.references]
-        return Bound(None, data, tuple(found), tuple(problems))
+        return Bound(None, data, tuple(found), tuple(problems), frozenset(gaps))
+
+    def _meant(self, name: str, known: Mapping[str, Any]) -> str | None:
+        return None if name in self._actions.future else self.explainer.meant(name, [*known, *self._actions.inputs])
+
+    def _faults(self, model: type[Spec], node: Node, errors: list[ErrorDetails]) -> Faults:
+        """Return where the errors of validation stand in the document."""
+        wrong: set[Path] = set()
+        unknown: set[Path] = set()
+        meant: set[Path] = set()
+        for error in errors:
+            path, _, _, rest = follow(model, node, error["loc"])
+            if error["type"] == "extra_forbidden":
+                unknown.add(path)
+                parent, annotation = follow(model, node, error["loc"][:-1])[1:3]
+                name = self.explainer.meant(str(path[-1]), known_keys(annotation))
+                if name is not None and isinstance(parent, MappingNode) and name not in parent.entries:
+                    meant.add((*path[:-1], name))
+            else:
+                wrong.add((*path, *rest[:1]))
+        return Faults(frozenset(wrong), frozenset(unknown), frozenset(meant))
 
     def _not_an_action(self, step: MappingNode, name: str, known: Mapping[str, Any]) -> Diagnostic:
         if name in self._actions.future:
@@ -129,6 +176,21 @@ def _validated(model: type[Spec], node: Node, data: Any) -> tuple[Spec | None, A
         for path, text in texts:
             data = _replaced(data, path, text)
     return None, data, errors
+
+
+def _dumped(inputs: Bound) -> Any:
+    """Return the inputs of an action as JSON; of faulty ones what is certain."""
+    found = inputs.spec or inputs.outline
+    assert found is not None
+    return found.model_dump(mode="json", by_alias=True, exclude_defaults=True, warnings="none")
+
+
+def _is_meant(error: ErrorDetails, model: type[Spec], node: Node, faults: Faults) -> bool:
+    """Say whether a key that is missing stands there with a slip, which is told already."""
+    if error["type"] != "missing":
+        return False
+    path, _, _, rest = follow(model, node, error["loc"])
+    return (*path, *rest[:1]) in faults.meant
 
 
 def _told_once(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -1,6 +1,6 @@
 """The bytes of a file to declared objects, with every fault at its place; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -8,11 +8,14 @@ from typing import NamedTuple
 from reconciler.declare.bind import Actions, Binder, Bound
 from reconciler.declare.explain import at
 from reconciler.declare.globs import SPACE_FILE
-from reconciler.declare.headers import GROUP, holds_our_version, judge, may_be_ours
-from reconciler.declare.nodes import MappingNode, Node, ScalarNode, Source
+from reconciler.declare.headers import GROUP, holds_our_version, judge, kinds_in, may_be_ours
+from reconciler.declare.near import closest
+from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
+from reconciler.declare.outline import stand_in
+from reconciler.declare.partial import Hidden, Partial, is_stand_in
 from reconciler.declare.shapes import Path, child_of
 from reconciler.declare.uses import uses
-from reconciler.declare.worker_sets import expand
+from reconciler.declare.worker_sets import expand, worker_gaps
 from reconciler.declare.yaml import DOCUMENTS_MAX, Chunk, Composed, Composer, chunks
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
@@ -21,7 +24,9 @@ from reconciler.model.kinds import KINDS
 from reconciler.model.spec import Address, Metadata, Position, Reference, Spec, canonical_json, digest_of
 
 BYTES_MAX = 4 * 2**20  # of a file: 10,000 workers; read in a second
+NOTHING = Hidden()
 _TOP_KEYS = ("apiVersion", "kind", "metadata", "spec")
+_ANY_KIND = frozenset(KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,10 @@ class ParsedFile:
     declared: tuple[Declared, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     foreign: int = 0
-    broken: frozenset[Address] = frozenset()
-    """What was meant to be declared by documents that hold errors."""
-    hidden: bool = False
-    """True where errors leave open what else the file means to declare."""
+    partial: tuple[Partial, ...] = ()
+    """What is certain of the documents that hold errors."""
+    hidden: Hidden = NOTHING
+    """What else the file may mean to declare."""
 
 
 def parse_file(path: str, data: bytes, *, known_to_live: bool = False) -> ParsedFile:
@@ -46,7 +51,7 @@ def parse_file(path: str, data: bytes, *, known_to_live: bool = False) -> Parsed
     source, fault = _decoded(path, data)
     if fault is not None:
         ours = known_to_live or may_be_ours(source.text) or GROUP.encode() in data
-        return ParsedFile(diagnostics=(fault,), hidden=True) if ours else ParsedFile(foreign=1)
+        return ParsedFile(diagnostics=(fault,), hidden=Hidden(_ANY_KIND)) if ours else ParsedFile(foreign=1)
     return _File(source, known_to_live).parse()
 
 
@@ -88,8 +93,8 @@ class _File:
         self._declared: list[Declared] = []
         self._problems: list[Diagnostic] = []
         self._foreign = 0
-        self._broken: set[Address] = set()
-        self._hidden = False
+        self._partial: list[Partial] = []
+        self._hidden = NOTHING
 
     def parse(self) -> ParsedFile:
         for index, (chunk, composed) in enumerate(_composed(self._source)):
@@ -101,84 +106,100 @@ class _File:
             else:
                 self._document(index, chunk, composed.root, composed.problems)
         problems = sorted(self._problems, key=lambda problem: problem.sort_key)
-        return ParsedFile(tuple(self._declared), tuple(problems), self._foreign, frozenset(self._broken), self._hidden)
+        return ParsedFile(tuple(self._declared), tuple(problems), self._foreign, tuple(self._partial), self._hidden)
 
     def _too_many_documents(self, chunk: Chunk) -> None:
         if self._known_to_live or GROUP in self._source.text:
             message = f"the file holds more than {DOCUMENTS_MAX:,} documents"
             span = self._source.span(chunk.start, chunk.start + 3)
             self._problems.append(Diagnostic(span, Severity.ERROR, "too-many-documents", message, "split the file"))
+            self._hidden |= Hidden(_ANY_KIND)
 
     def _unreadable(self, chunk: Chunk, composed: Composed) -> None:
         text = self._source.text[chunk.start : chunk.end]
         if may_be_ours(text) or (self._known_to_live and "apiVersion:" not in text):
             self._problems += composed.problems
-            self._hidden = True
+            self._hide(chunk)
         else:
             self._foreign += 1
+
+    def _hide(self, chunk: Chunk) -> None:
+        """Note that a chunk may declare any object of the kinds that its lines name."""
+        self._hidden |= Hidden(kinds_in(self._source.text[chunk.start : chunk.end]))
 
     def _document(self, index: int, chunk: Chunk, root: Node, problems: tuple[Diagnostic, ...]) -> None:
         ours, kind, faults = judge(root, self._binder.explainer)
         if not ours:
             if problems and holds_our_version(self._source.text[chunk.start : chunk.end]):
                 self._problems += problems  # a "---" is missing between a foreign document and one of ours
-                self._hidden = True
+                self._hide(chunk)
             else:
                 self._foreign += 1
             return
         assert isinstance(root, MappingNode)
-        before = len(self._problems)
-        self._problems += [*problems, *faults, *self._unknown_keys(root)]
-        metadata = self._metadata(root)
-        self._problems += metadata.problems
-        if kind is None:
-            self._hidden = True
-            return
-        spec = self._spec(kind, root)
-        self._problems += spec.problems
-        if kind == "Space":
-            self._place_of_space(root)
-        if len(self._problems) == before and spec.spec is not None and isinstance(metadata.spec, Metadata):
-            self._declare(index, kind, root, metadata.spec, spec)
+        parts = self._parts(root)
+        metadata = self._metadata(root, parts)
+        found = [*faults, *self._unknown_keys(root), *metadata.problems]
+        bound = None if kind is None else self._spec(kind, root, parts)
+        found += () if bound is None else bound.problems
+        found += self._place_of_space(root) if kind == "Space" else ()
+        told = {problem.span for problem in problems}  # an undefined alias is not told of again as an empty value
+        self._problems += [*problems, *(problem for problem in found if problem.span not in told)]
+        if any(problem.code == "duplicate-key" for problem in problems):
+            self._hide(chunk)  # a "---" may be missing
+        if kind is None or bound is None:
+            self._note_unknown_kind(metadata)
+        elif problems or found or bound.spec is None or not isinstance(metadata.spec, Metadata):
+            self._outline(_Faulty(index, kind, root, metadata, bound, self._unsettled(root, problems)))
         else:
-            self._note_broken(kind, root)
+            self._declare(index, kind, root, metadata.spec, bound)
 
-    def _note_broken(self, kind: str, root: MappingNode) -> None:
-        """Remember what a faulty document means to declare, so that nobody calls it undeclared."""
-        name = _walk(root, ("metadata", "name"))
-        if isinstance(name, ScalarNode):
-            self._broken.add(Address(kind, name.text))
-        self._hidden |= kind == "WorkerSet" or not isinstance(name, ScalarNode)
+    def _parts(self, root: MappingNode) -> dict[str, tuple[ScalarNode, Node]]:
+        """Return metadata and spec, also where there is a slip in the key."""
+        return {name: root.entries[key] for name, key in _top_keys(root).items()}
+
+    def _note_unknown_kind(self, metadata: Bound) -> None:
+        found = metadata.spec or metadata.outline
+        if isinstance(found, Metadata) and ("name",) not in metadata.gaps:
+            self._hidden |= Hidden(addresses=frozenset(Address(kind, found.name) for kind in KINDS))
+        else:
+            self._hidden |= Hidden(_ANY_KIND)
+
+    def _unsettled(self, root: Node, problems: tuple[Diagnostic, ...]) -> frozenset[Path]:
+        """Return the paths of the keys that stand twice: which of their values is meant is open."""
+        firsts = {other.span for problem in problems if problem.code == "duplicate-key" for other in problem.related}
+        return frozenset(path for path, key in _keys(root) if self._source.node_span(key) in firsts) if firsts else frozenset()
 
     def _unknown_keys(self, root: MappingNode) -> list[Diagnostic]:
         strange = [name for name in root.entries if name not in _TOP_KEYS]
         return [self._binder.explainer.unknown_key(root, name, _TOP_KEYS) for name in strange]
 
-    def _metadata(self, root: MappingNode) -> Bound:
-        key, node = root.entries.get("metadata", (None, None))
+    def _metadata(self, root: MappingNode, parts: Mapping[str, tuple[ScalarNode, Node]]) -> Bound:
+        key, node = parts.get("metadata", (None, None))
         if node is not None:
             return self._binder.bind(Metadata, node, key)
         explainer = self._binder.explainer
         fault = explainer.error(explainer.spot(root, None), "missing-key", 'the key "metadata" is missing')
-        return Bound(None, None, (), (fault,))
+        return Bound(None, None, (), (fault,), frozenset({()}))
 
-    def _spec(self, kind: str, root: MappingNode) -> Bound:
+    def _spec(self, kind: str, root: MappingNode, parts: Mapping[str, tuple[ScalarNode, Node]]) -> Bound:
         """Bind the spec; an absent or empty one is a mapping without keys."""
         named = root.get("kind")
         assert isinstance(named, ScalarNode)
-        key, node = root.entries.get("spec", (named, MappingNode({}, named.start, named.end)))
+        key, node = parts.get("spec", (named, MappingNode({}, named.start, named.end)))
         if isinstance(node, ScalarNode) and node.plain and not node.text:
             node = MappingNode({}, key.start, key.end)
         return self._binder.bind(KINDS[kind], node, key)
 
-    def _place_of_space(self, root: MappingNode) -> None:
+    def _place_of_space(self, root: MappingNode) -> Iterator[Diagnostic]:
         span = at(self._source, root, ("kind",))
+        others = (*self._declared, *(partial.declared for partial in self._partial))
         if self._source.file != SPACE_FILE:
             message = f"a Space stands in {SPACE_FILE} at the root of the space"
-            self._problems.append(Diagnostic(span, Severity.ERROR, "misplaced-space", message))
-        elif any(declared.address.kind == "Space" for declared in self._declared):
+            yield Diagnostic(span, Severity.ERROR, "misplaced-space", message)
+        elif any(declared.address.kind == "Space" for declared in others):
             message = "there is one Space in a space, and this is the second"
-            self._problems.append(Diagnostic(span, Severity.ERROR, "second-space", message))
+            yield Diagnostic(span, Severity.ERROR, "second-space", message)
 
     def _declare(self, index: int, kind: str, root: MappingNode, metadata: Metadata, bound: Bound) -> None:
         assert bound.spec is not None
@@ -189,19 +210,63 @@ class _File:
         self._declared.append(_declared(Address(kind, metadata.name), found))
 
     def _declare_workers(self, index: int, root: MappingNode, metadata: Metadata, declared: WorkerSetSpec) -> None:
-        if metadata.renamed_from is not None:
-            message = "a WorkerSet has no identity of its own; write renamedFrom at its workers"
-            span = at(self._source, root, ("metadata", "renamedFrom"), key=True)
-            self._problems.append(Diagnostic(span, Severity.ERROR, "bad-rename", message))
+        self._refuse_rename(root, metadata)
         for item, (who, spec) in enumerate(expand(declared, metadata)):
             if spec is None:
-                span = at(self._source, root, ("spec", "workers", item, "name"))
-                message = 'the key "pools" is missing, here and in the defaults of the set'
-                self._problems.append(Diagnostic(span, Severity.ERROR, "missing-key", message))
+                self._without_pools(root, item)
                 continue
             entry = _walk(root, ("spec", "workers", item))
             found = _Found(who, spec, uses(spec), self._position(entry), index, item)
             self._declared.append(_declared(Address("Worker", who.name), found))
+
+    def _refuse_rename(self, root: MappingNode, metadata: Metadata) -> None:
+        if metadata.renamed_from is not None:
+            message = "a WorkerSet has no identity of its own; write renamedFrom at its workers"
+            span = at(self._source, root, ("metadata", "renamedFrom"), key=True)
+            self._problems.append(Diagnostic(span, Severity.ERROR, "bad-rename", message))
+
+    def _without_pools(self, root: MappingNode, item: int) -> None:
+        span = at(self._source, root, ("spec", "workers", item, "name"))
+        message = 'the key "pools" is missing, here and in the defaults of the set'
+        self._problems.append(Diagnostic(span, Severity.ERROR, "missing-key", message))
+
+    def _outline(self, faulty: "_Faulty") -> None:
+        """Keep what is certain of a faulty document, for the checks between objects."""
+        metadata = faulty.metadata.spec or faulty.metadata.outline
+        spec = faulty.bound.spec or faulty.bound.outline
+        if not isinstance(metadata, Metadata):
+            metadata = Metadata.model_construct(name=stand_in(str, f"{self._source.file} {faulty.root.start}"))
+        assert spec is not None
+        gaps = faulty.gaps
+        if isinstance(spec, WorkerSetSpec):
+            self._outline_workers(faulty, metadata, spec, gaps)
+            return
+        found = _Found(metadata, spec, faulty.bound.references, self._position(faulty.root), faulty.index)
+        written = _walk(faulty.root, ("metadata", "name"))
+        self._partial.append(
+            Partial(
+                _declared(Address(faulty.kind, metadata.name), found),
+                spec,
+                gaps,
+                written.text if isinstance(written, ScalarNode) else "",
+            )
+        )
+
+    def _outline_workers(
+        self, faulty: "_Faulty", metadata: Metadata, declared: WorkerSetSpec, gaps: frozenset[Path]
+    ) -> None:
+        if faulty.metadata.spec is not None:
+            self._refuse_rename(faulty.root, metadata)
+        for item, (who, spec) in enumerate(expand(declared, metadata)):
+            own = worker_gaps(gaps, item, declared.workers[item])
+            if spec is None and not any(gap[:2] in {("spec",), ("spec", "pools")} for gap in own):
+                self._without_pools(faulty.root, item)
+            if spec is None:
+                continue
+            entry = _walk(faulty.root, ("spec", "workers", item))
+            named = tuple(use for use in uses(spec) if not is_stand_in(use.target.name))
+            found = _Found(who, spec, named, self._position(entry), faulty.index, item)
+            self._partial.append(Partial(_declared(Address("Worker", who.name), found), spec, own, who.name))
 
     def _position(self, node: Node) -> Position:
         return Position(self._source.file, *self._source.place(node.start))
@@ -218,10 +283,49 @@ class _Found(NamedTuple):
     item: int | None = None
 
 
+class _Faulty(NamedTuple):
+    """A document with faults, of a known kind; `unsettled` are the paths of keys that stand twice."""
+
+    index: int
+    kind: str
+    root: MappingNode
+    metadata: Bound
+    bound: Bound
+    unsettled: frozenset[Path]
+
+    @property
+    def gaps(self) -> frozenset[Path]:
+        """All that is not certain, as paths of the document."""
+        of_metadata = {("metadata", *gap) for gap in self.metadata.gaps}
+        return self.unsettled | of_metadata | {("spec", *gap) for gap in self.bound.gaps}
+
+
+def _top_keys(root: Node) -> dict[str, str]:
+    """Return under which key metadata and spec stand, a slip in it allowed for."""
+    if not isinstance(root, MappingNode):
+        return {}
+    strange = {closest(name, _TOP_KEYS): name for name in root.entries if name not in _TOP_KEYS}
+    found = {name: name if name in root.entries else strange.get(name) for name in ("metadata", "spec")}
+    return {name: key for name, key in found.items() if key is not None}
+
+
+def _keys(root: Node, path: Path = ()) -> Iterator[tuple[Path, ScalarNode]]:
+    """Yield every key below a node with its path."""
+    match root:
+        case MappingNode():
+            for name, (key, value) in root.entries.items():
+                yield (*path, name), key
+                yield from _keys(value, (*path, name))
+        case SequenceNode():
+            for index, item in enumerate(root.items):
+                yield from _keys(item, (*path, index))
+
+
 def _declared(address: Address, found: _Found) -> Declared:
     metadata = found.metadata
-    dumped = metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"renamed_from"})
-    who, what = canonical_json(dumped), found.spec.canonical()
+    dumped = metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"renamed_from"}, warnings="none")
+    shown = found.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, warnings="none")
+    who, what = canonical_json(dumped), canonical_json(shown)
     return Declared(
         address=address,
         spec=what,
@@ -272,8 +376,9 @@ def _document_path(root: Node, declared: Declared, field_path: Path) -> Path:
     """Return a field's path in its document; a worker of a set has it in its entry or in the defaults."""
     full = field_path if field_path[:1] in {("metadata",), ("spec",)} else ("spec", *field_path)
     entry: Path = ("spec", "workers", declared.item or 0)
+    top = _top_keys(root)
     if declared.item is None:
-        return full if child_of(root, full[0]) is not None else ("kind",)
+        return (top[str(full[0])], *full[1:]) if full[0] in top else ("kind",)
     if full[: len(entry)] == entry:
         return full
     inside, node, shared = full[1:], _walk(root, entry), _walk(root, ("spec", "defaults"))

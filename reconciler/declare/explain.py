@@ -6,9 +6,10 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from reconciler.declare.core_schema import DIGITS_MAX, value_of
+from reconciler.declare.near import closest
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
 from reconciler.declare.shapes import Path, bare, fields, follow, model_of, owner, tagged
-from reconciler.model.diagnostics import Diagnostic, Severity, Span, did_you_mean
+from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.spec import Spec
 from reconciler.model.text import NAME_PATTERN, TAG_PATTERN, MeasuredText
 from reconciler.model.variables import VARIABLE_PATTERN
@@ -40,7 +41,7 @@ class Explainer:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._suggestions = 0
+        self._near: dict[tuple[str, frozenset[str]], str | None] = {}
 
     def explain(self, error: ErrorDetails, model: type[Spec], root: Node, root_key: ScalarNode | None) -> Diagnostic:
         """Return the diagnostic of one of pydantic's errors; `root_key` is the key that `root` stands under."""
@@ -53,7 +54,7 @@ class Explainer:
             case "extra_forbidden":
                 parent = owner(root, path[:-1])[1]
                 annotation = follow(model, root, error["loc"][:-1])[2]
-                return self.unknown_key(parent, str(path[-1]), _known_keys(annotation))
+                return self.unknown_key(parent, str(path[-1]), known_keys(annotation))
             case _ if rest[1:] == ("[key]",) and isinstance(node, MappingNode):
                 found = node.key(str(rest[0]))
                 return self._wrong_value(error, context, found or node, self.spot(found or node, key))
@@ -64,15 +65,17 @@ class Explainer:
     def unknown_key(self, parent: Node, name: str, known: Iterable[str]) -> Diagnostic:
         """Return the diagnostic of a key that nothing in `parent` is called by."""
         key = parent.key(name) if isinstance(parent, MappingNode) else None
-        message = f'the key "{name[:SHOWN_MAX]}" is not known here{self.suggestion(name, known)}'
+        meant = self.meant(name, known)
+        suggestion = "" if meant is None else f'; did you mean "{meant}"?'
+        message = f'the key "{name[:SHOWN_MAX]}" is not known here{suggestion}'
         return self.error(self._source.node_span(key or parent), "unknown-key", message)
 
-    def suggestion(self, given: str, known: Iterable[str]) -> str:
-        """Return `; did you mean "…"?`, for the first mistakes of a file only."""
-        self._suggestions += 1
-        if self._suggestions > SUGGESTIONS_MAX or len(given) > SHOWN_MAX:
-            return ""
-        return did_you_mean(given, known)
+    def meant(self, given: str, known: Iterable[str]) -> str | None:
+        """Return the one of `known` that a person may have meant, for the first mistakes of a file only."""
+        mistake = (given, frozenset(known))
+        if mistake not in self._near and len(self._near) < SUGGESTIONS_MAX and len(given) <= SHOWN_MAX:
+            self._near[mistake] = closest(given, known)
+        return self._near.get(mistake)
 
     def spot(self, node: Node, key: ScalarNode | None) -> Span:
         """Return the place to mark for a node: itself, or the key above where it runs over many lines."""
@@ -108,7 +111,8 @@ class Explainer:
         code, message = _sentence(error, context)
         if error["type"] == "literal_error":
             choices = [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")]
-            message += self.suggestion(given, choices)
+            meant = self.meant(given, choices)
+            message += "" if meant is None else f'; did you mean "{meant}"?'
         return self.error(span, code, message, _nothing_given(node))
 
 
@@ -179,7 +183,8 @@ def _description(model: type[Spec], name: str) -> str:
     return next((f"{name}: {text}" for text in described if text), "")
 
 
-def _known_keys(annotation: Any) -> Iterable[str]:
+def known_keys(annotation: Any) -> Iterable[str]:
+    """Return the keys that the model of an annotation knows."""
     model = model_of(annotation)
     return fields(model) if model else ()
 

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from reconciler.declare.explain import Explainer
-from reconciler.declare.near import within_two
+from reconciler.declare.near import closest, within_two
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode
 from reconciler.model.diagnostics import Diagnostic, did_you_mean
 from reconciler.model.kinds import KINDS
@@ -46,8 +46,18 @@ def holds_our_version(text: str) -> bool:
     return any(is_ours(version) for version in _API_LINE.findall(text))
 
 
+def kinds_in(text: str) -> frozenset[str]:
+    """Return the kinds that the lines of a text name, slips allowed for; every kind where they name none."""
+    words = [word[:_WORD_MAX] for word in _KIND_LINE.findall(text)]
+    named = {kind for word in words for kind in KINDS if word == kind or within_two(word, kind)}
+    return frozenset(named | ({"Worker"} if "WorkerSet" in named else set()) or KINDS)
+
+
 def judge(root: Node, explainer: Explainer) -> tuple[bool, str | None, tuple[Diagnostic, ...]]:
-    """Return whether a document is ours, its kind where that is known, and what is wrong with its header."""
+    """Return whether a document is ours, its kind, and what is wrong with its header.
+
+    A kind with a slip is the one that is meant; it is None where that cannot be known.
+    """
     if not isinstance(root, MappingNode):
         return False, None, ()
     version, kind = root.get("apiVersion"), root.get("kind")
@@ -71,4 +81,5 @@ def judge(root: Node, explainer: Explainer) -> tuple[bool, str | None, tuple[Dia
     elif word not in KINDS:
         message = f'the kind "{word[:_WORD_MAX]}" is not known{did_you_mean(word[:_WORD_MAX], KINDS)}'
         problems.append(explainer.error(explainer.spot(kind, None), "unknown-kind", message))
-    return True, word if word in KINDS else None, tuple(problems)
+    meant = closest(word[:_WORD_MAX], KINDS)
+    return True, meant if meant == word or (meant and within_two(word, meant)) else None, tuple(problems)

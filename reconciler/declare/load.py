@@ -10,12 +10,12 @@ from pathlib import Path
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.globs import SPACE_FILE, matcher
 from reconciler.declare.isolation import healthy
+from reconciler.declare.partial import Hidden, Partial
 from reconciler.declare.source import Entry, Tree, blob_name, open_tree
 from reconciler.declare.space import FieldPath, FileKind, Locate
 from reconciler.model.desired import Declared, DesiredState
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.space import SpaceSpec
-from reconciler.model.spec import Address
 
 PLACES_MAX = 64  # files kept as trees while their faults are located; some megabytes
 
@@ -78,8 +78,8 @@ class _Reading:
         self._live_paths = live_paths
         self._declared: dict[str, tuple[Declared, ...]] = {}
         self._problems: list[Diagnostic] = []
-        self._broken: set[Address] = set()
-        self._hidden = False
+        self._partial: list[Partial] = []
+        self._hidden = Hidden()
         self._foreign = 0
 
     def read_space(self) -> SpaceSpec:
@@ -87,7 +87,10 @@ class _Reading:
         if SPACE_FILE in self._tree.paths:
             self._read([SPACE_FILE])
         spaces = [found for found in self._declared.get(SPACE_FILE, ()) if found.address.kind == "Space"]
-        return SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
+        if spaces:
+            return SpaceSpec.parse(spaces[0].spec)
+        faulty = [partial.spec for partial in self._partial if isinstance(partial.spec, SpaceSpec)]
+        return faulty[0] if faulty else SpaceSpec()
 
     def read_rest(self, settings: SpaceSpec) -> None:
         """Read every other file that the settings choose."""
@@ -125,7 +128,7 @@ class _Reading:
         parsed = parse_file(path, data, known_to_live=path in self._live_paths)
         self._declared[path] = parsed.declared
         self._problems += parsed.diagnostics
-        self._broken |= parsed.broken
+        self._partial += parsed.partial
         self._hidden |= parsed.hidden
         self._foreign += parsed.foreign
         if not parsed.diagnostics:
@@ -144,21 +147,13 @@ class _Reading:
             desired = None if errors else self._desired(declared, settings)
         return Loaded(desired, problems, self._tree, len(self._declared), self._foreign)
 
-    def _of_the_whole(self, declared: list[Declared], settings: SpaceSpec) -> Iterator[Diagnostic]:
-        """Yield what is wrong between objects, but not that something is undeclared which a faulty file may hold."""
+    def _of_the_whole(self, declared: list[Declared], settings: SpaceSpec) -> list[Diagnostic]:
+        """Return what is wrong between objects; faulty ones take part with what is certain of them."""
         from reconciler.declare.resolve import resolve
 
-        span_of = _locator(self._tree)
-        excused = {
-            span_of(user, ("spec", *use.path))
-            for user in declared
-            if self._broken
-            for use in user.references
-            if use.target in self._broken
-        }
-        for problem in resolve(declared, self._tree.kinds(), span_of, settings):
-            if problem.code != "unknown-reference" or not (self._hidden or problem.span in excused):
-                yield problem
+        return resolve(
+            declared, self._tree.kinds(), _locator(self._tree), settings, partial=self._partial, hidden=self._hidden
+        )
 
     def _desired(self, declared: Iterable[Declared], settings: SpaceSpec, *, complete: bool = True) -> DesiredState:
         objects = {found.address: found for found in declared}

@@ -1,5 +1,17 @@
 """How far two short words are apart: near misses of a header must not silently un-declare a machine."""
 
+import difflib
+from collections.abc import Iterable
+
+ALIKE = 0.6
+"""How alike two words must be, from 0 to 1, for one to be a slip of the other; as `did_you_mean` has it."""
+
+
+def closest(given: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that is most like `given`, or None where none is."""
+    found = difflib.get_close_matches(given, list(known), n=1, cutoff=ALIKE)
+    return found[0] if found else None
+
 
 def within_two(given: str, wanted: str) -> bool:
     """Say whether at most two letters are changed, added, left out or swapped with their neighbour."""

@@ -1,14 +1,20 @@
 """A space as the checks between objects see it: its objects, its files, and where each field stands."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
+from reconciler.declare.partial import Hidden, Partial, is_stand_in
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, Related, Severity, Span
+from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.space import SpaceSpec
-from reconciler.model.spec import Address
+from reconciler.model.spec import Address, Spec
+from reconciler.model.text import slug
 
+Kind = TypeVar("Kind", bound=Spec)
+Place = tuple[str, int, int]
+NOTHING_HIDDEN = Hidden()
 FieldPath = tuple[str | int, ...]
 Locate = Callable[[Declared, FieldPath], Span]
 
@@ -23,20 +29,86 @@ class FileKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """All that the checks look at: the objects of a space, its files and where each field stands."""
+    """All that the checks look at: the objects of a space, its files and where each field stands.
 
+    `declared` are all objects in the order of their files, `objects` the first of each address. Some may be partial:
+    from what those do not show nothing may be concluded, which `open_at` and `may_hold` tell.
+    """
+
+    declared: tuple[Declared, ...]
     objects: Mapping[Address, Declared]
     paths: Mapping[str, FileKind]
     locate: Locate
     settings: SpaceSpec
+    partial: Mapping[Place, Partial] = field(default_factory=dict)
+    hidden: Hidden = NOTHING_HIDDEN
+    nameless: Mapping[str, set[str]] = field(default_factory=dict)
+    """Of each kind whose objects have no certain names, what is written there."""
+    _parsed: dict[tuple[str, str], Spec] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        declared: Iterable[Declared],
+        paths: Mapping[str, FileKind],
+        locate: Locate,
+        settings: SpaceSpec,
+        partial: Iterable[Partial] = (),
+        hidden: Hidden = NOTHING_HIDDEN,
+    ) -> "Space":
+        """Return the space of all objects, complete and partial ones."""
+        faulty = {place_of(found.declared): found for found in partial}
+        whole = tuple(declared)
+        if faulty:
+            whole = tuple(sorted((*whole, *(found.declared for found in faulty.values())), key=place_of))
+        objects: dict[Address, Declared] = {}
+        for item in whole:
+            objects.setdefault(item.address, item)
+        nameless: dict[str, set[str]] = {}
+        for found in faulty.values():
+            if not found.named:
+                nameless.setdefault(found.declared.address.kind, set()).add(slug(found.written))
+        return cls(whole, objects, paths, locate, settings, faulty, hidden, nameless)
 
     def of_kind(self, kind: str) -> Iterator[Declared]:
         """Yield the objects of one kind, in the order of their files."""
-        return (found for address, found in self.objects.items() if address.kind == kind)
+        return (found for found in self.declared if found.address.kind == kind)
 
     def names(self, kind: str) -> set[str]:
-        """Return the names of one kind."""
-        return {address.name for address in self.objects if address.kind == kind}
+        """Return the names of one kind, as far as they are certain."""
+        return {address.name for address in self.objects if address.kind == kind and not is_stand_in(address.name)}
+
+    def spec(self, declared: Declared, model: type[Kind]) -> Kind:
+        """Return the spec of an object; of a partial one what is certain of it."""
+        faulty = self.partial.get(place_of(declared)) if self.partial else None
+        key = (declared.address.kind, declared.digest)
+        found = faulty.spec if faulty else self._parsed.get(key)
+        if found is None:
+            found = self._parsed[key] = model.parse(declared.spec)
+        assert isinstance(found, model)
+        return found
+
+    def open_at(self, declared: Declared, *paths: FieldPath) -> bool:
+        """Say whether something at one of `paths` of an object, above or below it, is not certain."""
+        faulty = self.partial.get(place_of(declared)) if self.partial else None
+        return faulty is not None and any(faulty.open_at(path) for path in paths)
+
+    def may_hold(self, address: Address) -> bool:
+        """Say whether an object is declared, or may be where something could not be read."""
+        if address in self.objects or address in self.hidden.addresses or address.kind in self.hidden.kinds:
+            return True
+        return not self.nameless.get(address.kind, set()).isdisjoint({"", address.name})
+
+    def may_hold_more(self, kind: str) -> bool:
+        """Say whether there may be objects of a kind that are not seen, or seen without their name."""
+        unseen = kind in self.hidden.kinds or any(address.kind == kind for address in self.hidden.addresses)
+        return unseen or kind in self.nameless
+
+    def uncertain(self, kind: str, *paths: FieldPath) -> bool:
+        """Say whether something at `paths` of any object of a kind is not certain, seen or not."""
+        return self.may_hold_more(kind) or (
+            bool(self.partial) and any(self.open_at(found, *paths) for found in self.of_kind(kind))
+        )
 
     def error(self, declared: Declared, path: FieldPath, code: str, message: str, help_text: str = "") -> Diagnostic:
         """Make an error at a field of an object."""
@@ -46,6 +118,7 @@ class Space:
         """Make a warning at a field of an object."""
         return Diagnostic(self.locate(declared, path), Severity.WARNING, code, message)
 
-    def start(self, declared: Declared) -> Related:
-        """Point at where an object is declared."""
-        return Related(self.locate(declared, ("metadata", "name")), f"{declared.address} is declared here")
+
+def place_of(declared: Declared) -> Place:
+    """Return file, document and entry of an object, which tell it from all others of its space."""
+    return declared.position.file, declared.document, -1 if declared.item is None else declared.item

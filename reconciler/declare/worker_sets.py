@@ -1,7 +1,8 @@
 """A WorkerSet as the Workers that it stands for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from reconciler.declare.shapes import Path
 from reconciler.model.infrastructure import WorkerDefaults, WorkerEntry, WorkerSetSpec, WorkerSpec
 from reconciler.model.spec import Metadata
 
@@ -19,7 +20,7 @@ def expand(declared: WorkerSetSpec, metadata: Metadata) -> Iterator[tuple[Metada
 
 
 def _metadata(entry: WorkerEntry, defaults: WorkerDefaults, of_set: Metadata) -> Metadata:
-    return Metadata(
+    return Metadata.model_construct(
         name=entry.name,
         display_name=entry.display_name,
         labels={**of_set.labels, **defaults.labels, **entry.labels},
@@ -34,4 +35,21 @@ def _spec(entry: WorkerEntry, defaults: WorkerDefaults) -> WorkerSpec | None:
     traits = {name: getattr(entry if name in said else defaults, name) for name in _SHARED}
     if not traits["pools"]:
         return None
-    return WorkerSpec(**traits, endpoint=entry.endpoint)
+    return WorkerSpec.model_construct(**traits, endpoint=entry.endpoint)
+
+
+def worker_gaps(gaps: Iterable[Path], item: int, entry: WorkerEntry) -> frozenset[Path]:
+    """Return what is not certain of one worker, from the paths of what is not certain of its set."""
+    said = {field.alias or name for name, field in WorkerEntry.model_fields.items() if name in entry.model_fields_set}
+    own: set[Path] = set()
+    for gap in gaps:
+        match gap[1:] if gap[:1] == ("spec",) else ("of the set",):
+            case ("workers", number, "name") if number == item:
+                own.add(("metadata", "name"))
+            case ("workers", number, *rest) if number == item:
+                own |= {("spec", *rest)} if rest else {("spec",), ("metadata",)}
+            case () | ("workers",) | ("defaults",):
+                own |= {("spec",), ("metadata",)}
+            case ("defaults", field, *rest) if field not in said:
+                own.add(("spec", field, *rest))
+    return frozenset(own)

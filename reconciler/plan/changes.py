@@ -53,6 +53,11 @@ class Change:
     refusal: str = ""
 
 
+def title(deployment: str, slot: Slot) -> str:
+    """Name a deployment and, with tenants, for whom: `Deployment/shop-production for acme`."""
+    return f"Deployment/{deployment}" + (f" for {slot.tenant}" if slot.tenant else "")
+
+
 class RunReason(StrEnum):
     """Why a deployment runs."""
 
@@ -82,7 +87,7 @@ class Run:
     @property
     def title(self) -> str:
         """How the run is called in a plan: `Deployment/shop-production` and, with tenants, for whom."""
-        return f"Deployment/{self.deployment}" + (f" for {self.slot.tenant}" if self.slot.tenant else "")
+        return title(self.deployment, self.slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,8 @@ class Plan:
     new_state: bool = False
     isolated: bool = False
     complete: bool = True
+    partial: bool = False
+    """True where `--target` or `--exclude` leaves out something that would be done."""
 
     @property
     def empty(self) -> bool:

@@ -66,9 +66,9 @@ def _pools_below(before: Fleet, after: Fleet) -> Iterator[str]:
 class _Home(Enum):
     """Who runs the steps of the default pool."""
 
-    SERVER = "the server's own machine"
-    WORKERS = "the pool's workers"
-    NOBODY = "nobody, for the built-in worker is disabled"
+    SERVER = "server"
+    WORKERS = "workers"
+    NOBODY = "nobody"
 
 
 def _home(fleet: Fleet) -> _Home:
@@ -91,7 +91,8 @@ def _server_steps(before: Fleet, after: Fleet, desired: DesiredState, live: Live
         case _, _Home.SERVER:
             effect = f"run{ending} on the server from then on"
         case _, _Home.NOBODY:
-            effect = "can run nowhere, since the space disables the built-in worker"
+            effect = "can run nowhere"
+            effect += ", since the space disables the built-in worker" if not before.builtin_enabled else ""
         case _Home.SERVER, _:
             effect = f"stop{ending} running on the server"
         case _:

@@ -1,6 +1,6 @@
 """Which declared deployments run: slots, digests, and the last task queued for each slot."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import LiveState, Slot, Task, TaskState
 from reconciler.model.spec import Position, canonical_json, digest_of
-from reconciler.plan.changes import Run, RunReason
+from reconciler.plan.changes import Run, RunReason, title
 
 if TYPE_CHECKING:
     from reconciler.model.work import DeploymentSpec
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 DIGEST_VERSION = 1
 """Rises when the meaning of a deployment's fields changes; every slot then runs again, so it never should."""
 
-UNSUCCESSFUL = frozenset({TaskState.FAILED, TaskState.CANCELLED, TaskState.TIMED_OUT, TaskState.ABANDONED})
+_ENDED: Mapping[TaskState, str] = {
+    TaskState.FAILED: "failed",
+    TaskState.CANCELLED: "was cancelled",
+    TaskState.TIMED_OUT: "timed out",
+    TaskState.ABANDONED: "was abandoned",
+}
+UNSUCCESSFUL = frozenset(_ENDED)
 
 
 class Located(Protocol):
@@ -41,6 +47,11 @@ class Wish:
     spec: "DeploymentSpec"
     digest: str
     position: Position
+
+    @property
+    def title(self) -> str:
+        """How the wish is called in a plan."""
+        return title(self.deployment, self.slot)
 
 
 def deployment_digest(spec: "DeploymentSpec", tenant: str | None) -> str:
@@ -110,7 +121,7 @@ def _reason(wish: Wish, last: Task | None, retry_failed: bool) -> tuple[RunReaso
             return RunReason.CHANGED, f"release {last.release} was queued last and {wish.spec.release} is declared"
         return RunReason.CHANGED, f"release {last.release} was queued last with other settings"
     if retry_failed and last.state in UNSUCCESSFUL:
-        return RunReason.RETRY, f"task {last.id} {last.state} and a retry is asked for"
+        return RunReason.RETRY, f"task {last.id} {_ENDED[last.state]} and a retry is asked for"
     return None
 
 
@@ -120,7 +131,7 @@ def failed_slots(declared: list[Wish], live: LiveState, retried: Collection[Slot
         last = live.last_tasks.get(wish.slot)
         if wish.slot not in retried and last is not None and last.digest == wish.digest and last.state in UNSUCCESSFUL:
             yield (
-                f"Deployment/{wish.deployment} {last.state} at release {last.release} (task {last.id}: "
+                f"{wish.title} {_ENDED[last.state]} at release {last.release} (task {last.id}: "
                 f"{last.reason or 'no reason was recorded'}); repeat it with: reconcile apply --retry-failed"
             )
 

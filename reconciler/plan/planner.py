@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.model.desired import Declared, DesiredState
+from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.live import LiveObject, LiveState, TaskState
 from reconciler.model.order import RANK
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.text import Removals
 from reconciler.plan import consequences, deployments, processes, renames, safety, stored
-from reconciler.plan.changes import Action, Change, LiveFact, Plan, Refusal, Run
+from reconciler.plan.changes import Action, Change, LiveFact, Plan, Refusal, Run, title
 from reconciler.plan.dependencies import Dependencies
 from reconciler.plan.deployments import Wish
 from reconciler.plan.differences import differences
@@ -36,7 +37,9 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
     changes = [*_creations(desired, live, renamed), *_removals(desired, live, renamed)]
     changes.sort(key=_order)
     declared = list(deployments.wishes(desired))
+    everything = changes
     changes, wanted = _selected(changes, declared, desired, live, options)
+    unwanted = [wish for wish in declared if wish not in wanted] if len(wanted) < len(declared) else []
     applied = _settings(desired, live)
     changes = safety.guard(changes, desired, live, applied, options.removals_max)
     runs = _runs(desired, live, wanted, options)
@@ -56,6 +59,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
             *renames.guesses(changes, desired, live),
             *processes.moved_on(runs, desired.objects, live),
             *_new_state(new_state, runs),
+            *_strangers(options, desired, live),
         ),
         notes=tuple(stored.notes(desired, changes)),
         failed=tuple(deployments.failed_slots(declared, live, retried={run.slot for run in runs if not run.refusal})),
@@ -64,6 +68,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
         new_state=new_state,
         isolated=applied.apply == "isolated",
         complete=desired.complete,
+        partial=len(changes) < len(everything) or any(deployments.runs(unwanted, live, retry_failed=False)),
     )
 
 
@@ -186,7 +191,14 @@ def _new_state(new_state: bool, runs: list[Run]) -> Iterable[str]:
         )
 
 
+def _strangers(options: Options, desired: DesiredState, live: LiveState) -> Iterable[str]:
+    for address in (*options.targets, *options.excludes):
+        known = {*desired.objects, *live.objects}
+        if address not in known:
+            yield f"{address} is neither declared nor live{did_you_mean(str(address), map(str, known))}"
+
+
 def _facts(declared: list[Wish], live: LiveState) -> Iterable[LiveFact]:
     for task in deployments.unfinished(declared, live):
-        waits = " and waits for a person" if task.state is TaskState.AWAITING_INTERVENTION else ""
-        yield LiveFact(f"{task.deployment} is {task.state}{waits} at release {task.release} (task {task.id})")
+        state = "waits for a person" if task.state is TaskState.AWAITING_INTERVENTION else f"is {task.state}"
+        yield LiveFact(f"{title(task.deployment, task.slot)} {state} at release {task.release} (task {task.id})")

@@ -1,9 +1,10 @@
 """Which process a project has now: told from another one by a digest of its steps and all that they name."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 
-from reconciler.model.live import LiveState
+from reconciler.model.live import LiveState, Task
 from reconciler.model.spec import Address, canonical_json, digest_of
 from reconciler.plan.changes import Run
 from reconciler.schedule.fleet import Described
@@ -34,14 +35,20 @@ def _named(steps: list[dict[str, object]]) -> set[Address]:
     return named
 
 
-def moved_on(runs: Iterable[Run], objects: Mapping[Address, Described], live: LiveState) -> Iterator[str]:
+def moved_on(runs: Collection[Run], objects: Mapping[Address, Described], live: LiveState) -> Iterator[str]:
     """Yield a warning for each run whose release ran elsewhere with another process."""
+    ran: dict[tuple[str, str], list[Task]] = defaultdict(list)
+    for task in live.last_tasks.values():
+        if task.process:
+            ran[task.slot.project, task.release].append(task)
+    now = {project: process_digest(objects, project) for project in {run.slot.project for run in runs}} if ran else {}
     for run in runs:
-        now = process_digest(objects, run.slot.project)
-        for slot, task in live.last_tasks.items():
-            same = slot.project == run.slot.project and slot != run.slot and task.release == run.release
-            if same and task.process and task.process != now:
-                yield (
-                    f"{run.title} runs release {run.release} with another process than task {task.id} of {slot}: "
-                    "the process has changed since"
-                )
+        others = ran.get((run.slot.project, run.release), ())
+        changed = [task for task in others if task.slot != run.slot and task.process != now[run.slot.project]]
+        if changed:
+            first = min(changed, key=lambda task: task.id)
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            yield (
+                f"{run.title} runs release {run.release} with another process than task {first.id} of {first.slot}"
+                f"{more}: the process has changed since"
+            )

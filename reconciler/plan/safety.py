@@ -29,9 +29,9 @@ def new_identity(declared: Declared, before: LiveObject) -> str:
     if old_kind != new_kind:
         return f"its endpoint was {old_kind} and is {new_kind} now"
     for key, words in (
-        ("thumbprints", "no thumbprint stays"),
-        ("subscription", "another subscription"),
-        ("hostKey", "another host key"),
+        ("thumbprints", "none of its thumbprints stays"),
+        ("subscription", "its subscription is another one"),
+        ("hostKey", "its host key is another one"),
     ):
         if not _overlap(old_facts.get(key), new_facts.get(key)):
             return f"{words}, so it is another machine"

@@ -49,13 +49,17 @@ def lines(plan: Plan) -> Iterator[str]:
 
 def summary(plan: Plan) -> str:
     """Return the line that begins with fixed words: `Plan: ` or `No changes.`."""
+    if plan.empty and plan.partial:
+        return "No changes in what was chosen."
     if plan.empty:
         return f"No changes. The live state is what {shown_revision(plan.revision)} declares."
     add = plan.count(Action.CREATE, Action.REPLACE)
     change = plan.count(Action.UPDATE, Action.RENAME)
     remove = plan.count(Action.REMOVE, Action.REPLACE)
     runs = len(plan.runs)
+    refused = sum(bool(change.refusal) for change in plan.changes) + sum(bool(run.refusal) for run in plan.runs)
     tail = f"; {runs} deployment{'s' if runs != 1 else ''} to run" if runs else ""
+    tail += f"; {refused} of them refused" if refused else ""
     return f"Plan: {add} to add, {change} to change, {remove} to remove{tail}."
 
 
@@ -66,7 +70,8 @@ def shown_revision(revision: str) -> str:
 
 def _legend(plan: Plan) -> Iterator[str]:
     used = {SYMBOLS[change.action] for change in plan.changes} | ({RUN_SYMBOL} if plan.runs else set())
-    yield f"{shown_revision(plan.revision)[0].upper()}{shown_revision(plan.revision)[1:]} asks for these changes:"
+    asker = shown_revision(plan.revision)
+    yield f"{asker[0].upper() + asker[1:] if ' ' in asker else asker} asks for these changes:"
     for symbol, words in LEGEND.items():
         if symbol in used:
             yield f"  {symbol:>3} {words}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from reconciler.store import attempts
 from reconciler.store.directory import EngineLock
 from reconciler.store.keys import Sealer, sealer
 from reconciler.store.writer import Store
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes lets another one in: the store's writer must not wait for the event loop."""
 
 KEY_FILE = "RECONCILE_KEY_FILE"
 """The environment variable that names the key's file, where it is not DIR/key."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reconciler.declare.load import Loaded
 from reconciler.model.desired import DesiredState
-from reconciler.model.errors import Conflict
+from reconciler.model.diagnostics import did_you_mean
+from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Binding, LiveState
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, StepTemplateSpec
@@ -45,10 +46,16 @@ def files_of(live: LiveState) -> frozenset[str]:
 
 
 def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
-    """Plan a loaded space; raises Conflict where the state belongs to another repository or space."""
+    """Plan a loaded space.
+
+    Raises Conflict where the state belongs to another repository or space, UsageMistake for a chosen address that is
+    neither declared nor live.
+    """
     assert loaded.desired is not None
     if live.binding is not None:
         _check_binding(live.binding, binding_of(loaded))
+    for address in (*options.targets, *options.excludes):
+        _check_known(address, loaded.desired, live)
     return Planned(plan(loaded.desired, live, options), loaded.desired, live)
 
 
@@ -78,6 +85,12 @@ def binding_of(loaded: Loaded) -> Binding:
     first = "" if is_shallow(root) else loaded.tree.first_commit
     folder = folder_in_repository(root)
     return Binding(loaded.desired.name, f"{first}:{folder}" if first and folder else first, str(root))
+
+
+def _check_known(address: Address, desired: DesiredState, live: LiveState) -> None:
+    known = desired.objects.keys() | live.objects.keys()
+    if address not in known:
+        raise UsageMistake(f"{address} is neither declared nor live{did_you_mean(str(address), map(str, known))}")
 
 
 def _check_binding(bound: Binding, ours: Binding) -> None:

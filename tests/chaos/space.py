@@ -77,13 +77,18 @@ class Space:
     environment: dict[str, str]
 
     @classmethod
-    def empty(cls, home: Path, **environment: str) -> "Space":
-        """Make the directories; nothing is declared yet."""
+    def bare(cls, home: Path, **environment: str) -> "Space":
+        """Make the directories; no file is there yet."""
         for name in ("repository", "gates", "printed"):
-            (home / name).mkdir()
+            (home / name).mkdir(parents=True)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "RECONCILE_"))}
         own = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(home), "NO_COLOR": "1", "GIT_CONFIG_NOSYSTEM": "1"}
-        space = cls(home, inherited | own | environment)
+        return cls(home, inherited | own | environment)
+
+    @classmethod
+    def empty(cls, home: Path, **environment: str) -> "Space":
+        """Declare what every space of a test has: its name and one environment."""
+        space = cls.bare(home, **environment)
         space.write("reconcile", {"kind": "Space", "metadata": {"name": "test"}, "spec": {}})
         space.write("environment", {"kind": "Environment", "metadata": {"name": "production"}, "spec": {}})
         return space

@@ -6,7 +6,6 @@ task anew, a question written apart from its task's state, and changes carried o
 """
 
 import os
-import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -40,12 +39,12 @@ def test_a_step_whose_engine_was_killed_is_followed_again(space: Space) -> None:
     assert space.states() == {"Before": "succeeded", "Long": "running", "After": "pending"}
 
     again = space.start(*AUTO)
-    until(lambda: "Long running" in again.text() or space.family.agent_of(again.pid))
+    until(lambda: space.family.agent_of(again.pid), "the next agent")
     space.open()
     again.wait()
     assert space.starts() == Counter(["Before", "Long", "After"])
     assert set(space.states().values()) == {"succeeded"}
-    before, long, after = space.attempts()
+    _, long, after = space.attempts()
     assert space.log(long.ticket) == b"began\nwent on\n"
     assert space.log(after.ticket) == b"before\n"
 
@@ -97,7 +96,7 @@ def test_an_attempt_that_was_granted_and_not_offered_starts_once(space: Space, h
 
     space.apply()
     assert space.starts() == Counter(["Guarded", "After"])
-    assert [attempt.ticket for attempt in space.attempts()][0] == granted.ticket
+    assert space.attempts()[0].ticket == granted.ticket
 
 
 def test_a_secret_that_is_gone_after_a_kill_fails_the_step_with_its_reason(space: Space) -> None:
@@ -128,17 +127,19 @@ def test_two_thousand_changes_are_each_carried_out_once_over_two_applies(space: 
         events = space.read(lambda tx: audit.events(tx, limit=10_000), [])
         return [event.subject for event in events if event.action == "create" and event.subject in wanted]
 
+    def live() -> set[str]:
+        found = space.read(lambda tx: objects.live_state(tx).objects, {})
+        return {str(address) for address in found}
+
     apply = space.start(*AUTO)
     until(created, "the first change")
     apply.kill()
-    first = len(created())
-    assert 0 < first < 2000, "the kill came in the middle"
+    assert 0 < len(created()) < 2000, "the kill came in the middle"
+    done = len(live())
 
-    text = space.apply()
-    assert f"{2000 - first} to add" in text or re.search(r"Plan: \d+ to add", text)
+    assert f"Plan: {len(wanted) + 2 - done} to add, 0 to change, 0 to remove." in space.apply()
     assert Counter(created()) == Counter(wanted)
-    live = space.read(lambda tx: objects.live_state(tx).objects, {})
-    assert wanted < {str(address) for address in live}
+    assert wanted < live()
     assert "No changes." in space.reconcile("plan")
 
 
@@ -162,9 +163,10 @@ def test_a_kill_while_a_person_is_asked_asks_no_second_time(space: Space) -> Non
     space.declare(
         step("Before"),
         {"name": "Ask", "manual": {"instructions": "Is it fine?"}},
-        step("After", 'echo "$WHO: $WHY"', env={"WHO": "${{ steps.ask.output.approved }}", "WHY": "${{ steps.ask.output.notes }}"}),
-        step("Last", gate() + 'echo "$WHY"', env={"WHY": "${{ steps.ask.output.notes }}"}),
-    )  # fmt: skip
+        step("After", 'echo "$APPROVED"', env={"APPROVED": "${{ steps.ask.output.approved }}"}),
+        step("Hold", gate()),
+        step("Last", 'echo "$NOTES"', env={"NOTES": "${{ steps.ask.output.notes }}"}),
+    )
     apply = space.start_on_terminal(*AUTO)
     until(lambda: space.tasks() and space.task().state is TaskState.AWAITING_INTERVENTION, "the question")
     apply.kill()
@@ -172,12 +174,12 @@ def test_a_kill_while_a_person_is_asked_asks_no_second_time(space: Space) -> Non
     space.reconcile("approve", "1", "--notes", "looks good")
 
     again = space.start(*AUTO)
-    space.until_started("Last")
+    space.until_started("Hold")
     again.kill()
     space.open()
     space.apply()
-    assert space.starts() == Counter(["Before", "After", "Last"])
-    assert [space.log(one.ticket) for one in space.attempts()][1:] == [b"true: looks good\n", b"looks good\n"]
+    assert space.starts() == Counter(["Before", "After", "Hold", "Last"])
+    assert [space.log(one.ticket) for one in space.attempts()] == [b"", b"true\n", b"", b"looks good\n"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -207,21 +209,6 @@ def test_a_task_whose_deployment_left_git_while_nobody_was_there_runs_to_its_end
     space.reconcile("apply", "--auto-approve", "--max-removals", "1")
     assert space.task().state is TaskState.SUCCEEDED
     assert space.starts() == Counter(["Long", "After"])
-
-
-def test_a_pool_that_leaves_while_nobody_was_there_fails_no_step_that_runs(space: Space) -> None:
-    """A task that cannot go on is ended before its first step; one that has begun keeps what runs."""
-    space.write("pool", {"kind": "WorkerPool", "metadata": {"name": "other"}, "spec": {}})
-    space.declare(
-        step("Long", gate() + "echo whole"),
-        step("Elsewhere", location={"runOn": "workerPool", "pool": "${{ vars.Pool }}"}) if False else step("After"),
-    )
-    apply = space.start(*AUTO)
-    space.until_started("Long")
-    apply.kill()
-    space.open()
-    space.apply()
-    assert space.states() == {"Long": "succeeded", "After": "succeeded"}
 
 
 def test_only_one_apply_works_at_a_time(space: Space) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import Binding, LiveObject, LiveState, Slot, Task, TaskId, TaskState
 from reconciler.plan.changes import Action, Change, Plan
+from reconciler.plan.processes import process_digest
 
 EMPTY = LiveState({}, {})
 
@@ -21,7 +22,7 @@ def applied(plan: Plan, desired: DesiredState, live: LiveState, *, adopt: bool =
             objects[change.address] = _written(change, desired, before)
         elif change.address.kind == "Deployment":
             tasks |= _cancelled(change.address.name, tasks)
-    queued = list(_queued(plan, live, adopt=adopt))
+    queued = list(_queued(plan, desired, live, adopt=adopt))
     return LiveState(
         objects=objects,
         last_tasks=tasks | {task.slot: task for task in queued},
@@ -54,7 +55,7 @@ def _cancelled(deployment: str, tasks: dict[Slot, Task]) -> dict[Slot, Task]:
     }
 
 
-def _queued(plan: Plan, live: LiveState, *, adopt: bool) -> Iterator[Task]:
+def _queued(plan: Plan, desired: DesiredState, live: LiveState, *, adopt: bool) -> Iterator[Task]:
     accepted = [run for run in plan.runs if not run.refusal]
     first = max((task.id for task in live.last_tasks.values()), default=0) + 1
     for number, run in enumerate(accepted, first):
@@ -70,6 +71,7 @@ def _queued(plan: Plan, live: LiveState, *, adopt: bool) -> Iterator[Task]:
             priority=run.priority,
             reason="recorded as done" if adopt else "",
             adopted=adopt,
+            process=process_digest(desired.objects, run.slot.project),
         )
 
 

@@ -36,7 +36,9 @@ from tests.scenarios.applying import EMPTY, applied, settled
 from tests.scenarios.declaring import declare
 from tests.scenarios.playing import play
 
-_BLOCK = re.compile(r"^```(?P<kind>\w+)(?: (?P<about>[^\n]*))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?P<fence>```+)(?P<kind>\w+)(?: (?P<about>[^\n]*))?\n(?P<body>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+)
 
 
 class Story:
@@ -67,7 +69,7 @@ class Story:
             case _:
                 raise AssertionError(f"a scenario has no block of the kind {kind}")
         head = f"{kind} {about}" if about else kind
-        return f"```{head}\n{body}```"
+        return f"{block['fence']}{head}\n{body}{block['fence']}"
 
     def _commit(self, about: str, body: str) -> None:
         name, _, removed = about.partition(" ")

@@ -1,0 +1,181 @@
+"""Where a step goes, and in words why not elsewhere."""
+
+import pytest
+
+from reconciler.model.infrastructure import Container, ExecutionLocationSpec
+from reconciler.model.work import PackageUse, Step
+from reconciler.schedule.fleet import Fleet, Member, Pool
+from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
+from reconciler.schedule.selection import leaves_out
+
+CHOICE = PoolChoice("omaha", "its location names the pool omaha")
+
+
+def step(**fields: object) -> Step:
+    return Step.model_validate({"name": "Ship", "script": {"syntax": "bash", "body": "ship"}} | fields)
+
+
+def fleet(*members: Member, **pools: Pool) -> Fleet:
+    found = {name: Pool(name) for member in members for name in member.pools} | pools
+    filled = {
+        name: Pool(
+            pool.name,
+            pool.default,
+            pool.dynamic,
+            pool.workers_min,
+            pool.allowed_environments,
+            tuple(member.name for member in members if name in member.pools),
+        )
+        for name, pool in found.items()
+    }
+    default = next((pool.name for pool in filled.values() if pool.default), "default")
+    return Fleet(
+        {"default": Pool("default", default=default == "default")} | filled, {m.name: m for m in members}, default
+    )
+
+
+def worker(name: str = "w1", **facts: object) -> Member:
+    return Member(name, ("omaha",), "listening", **facts)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "final"),
+    [
+        (fleet(), "the pool omaha does not exist", True),
+        (fleet(omaha=Pool("omaha")), "the pool omaha has no workers", True),
+        (fleet(omaha=Pool("omaha", allowed_environments=("production",))),
+         "the pool omaha does not allow the environment staging", True),
+        (fleet(omaha=Pool("omaha", allowed_environments=())),
+         "the pool omaha does not allow the environment staging", True),
+        (fleet(omaha=Pool("omaha", dynamic=True)),
+         "the pool omaha is dynamic, and dynamic workers are not made yet", True),
+        (fleet(omaha=Pool("omaha", default=True, dynamic=True)),
+         "the pool omaha is dynamic, and dynamic workers are not made yet", True),
+        (fleet(worker()),
+         "no worker of the pool omaha can take it: w1 has never been seen healthy: "
+         "listening workers are registered, but not yet reached", False),
+        (fleet(worker(state="disabled"), worker("w2")),
+         "no worker of the pool omaha can take it: w1 is disabled (and 1 more)", False),
+        (fleet(worker(state="draining"), omaha=Pool("omaha", default=True)),
+         "no worker of the pool omaha can take it: w1 is draining", False),
+    ],
+)  # fmt: skip
+def test_nobody_can_take_it_because(found: Fleet, reason: str, final: bool) -> None:
+    nowhere = place(step(), CHOICE, found, "staging")
+    assert isinstance(nowhere, Nowhere)
+    assert (nowhere.reason, nowhere.final) == (reason, final)
+
+
+def test_every_obstacle_is_kept() -> None:
+    found = fleet(worker(labels={"zone": "eu"}), worker("w2", state="disabled", labels={"zone": "us"}), worker("w3"))
+    nowhere = place(step(selector={"zone": "us"}), CHOICE, found, "staging")
+    assert isinstance(nowhere, Nowhere)
+    assert nowhere.obstacles == (
+        ("w1", "does not bear the label zone=us"),
+        ("w2", "is disabled"),
+        ("w3", "does not bear the label zone=us"),
+    )
+
+
+def test_an_empty_static_default_pool_means_the_built_in_worker() -> None:
+    assert place(step(), CHOICE, fleet(omaha=Pool("omaha", default=True)), "staging") == Placed(
+        "built-in", "its location names the pool omaha; it has no workers, so the built-in worker runs it"
+    )
+
+
+def test_a_disabled_built_in_worker_is_a_clear_failure() -> None:
+    disabled = Fleet({"omaha": Pool("omaha", default=True)}, {}, "omaha", builtin_enabled=False)
+    assert place(step(), CHOICE, disabled, "staging") == Nowhere(
+        "the default pool omaha has no workers and the space disables the built-in worker", final=True
+    )
+
+
+class Healthy(Member):
+    """A worker that has been seen healthy, as no worker has been yet."""
+
+    def obstacle(self) -> str | None:
+        return None
+
+
+def test_the_first_worker_without_an_obstacle_takes_it() -> None:
+    found = fleet(worker(), Healthy("w2", ("omaha",), "polling"), Healthy("w3", ("omaha",), "polling"))
+    assert place(step(), CHOICE, found, "staging") == Placed(
+        "w2", "its location names the pool omaha; w2 is the first that can take it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (ExecutionLocationSpec(), PoolChoice("default", "it names no pool, so the default pool default is used")),
+        (ExecutionLocationSpec(run_on="workerPool"),
+         PoolChoice("default", "it names no pool, so the default pool default is used")),
+        (ExecutionLocationSpec(run_on="workerPool", pool="omaha"), CHOICE),
+        (ExecutionLocationSpec(run_on="workerPool", pool_variable="Pool"),
+         PoolChoice("berlin", "the worker-pool variable Pool says berlin here")),
+        (ExecutionLocationSpec(run_on="workerPool", pool_variable="Other"),
+         Nowhere("the worker-pool variable Other has no value here", final=True)),
+    ],
+)  # fmt: skip
+def test_a_pool_is_chosen_and_says_by_which_rule(
+    location: ExecutionLocationSpec, expected: PoolChoice | Nowhere
+) -> None:
+    assert choose_pool(location, fleet(), {"Pool": "berlin"}.get) == expected
+
+
+def test_a_location_is_named_or_inline_or_the_server() -> None:
+    named = ExecutionLocationSpec(run_on="workerPool", pool="omaha")
+    assert location_of(step(location="there"), {"there": named}) is named
+    assert location_of(step(location={"runOn": "workerPool", "pool": "omaha"}), {}) == named
+    assert location_of(step(), {}) == ExecutionLocationSpec()
+
+
+@pytest.mark.parametrize(
+    ("fields", "location", "expected"),
+    [
+        ({}, ExecutionLocationSpec(), None),
+        ({}, ExecutionLocationSpec(run_on="targets", target_tags=("web",)),
+         "steps on deployment targets are not carried out yet"),
+        ({}, ExecutionLocationSpec(on_behalf_of=("web",)), "steps on behalf of targets are not carried out yet"),
+        ({}, ExecutionLocationSpec(container=Container(image="debian")), "execution containers are not carried out yet"),
+        ({"packages": (PackageUse(id="a", feed="f"),)}, ExecutionLocationSpec(), "packages are not acquired yet"),
+    ],
+)  # fmt: skip
+def test_what_is_not_carried_out_yet_is_said(
+    fields: dict[str, object], location: ExecutionLocationSpec, expected: str | None
+) -> None:
+    assert not_yet(step().model_copy(update=fields), location) == expected
+
+
+def test_rolling_groups_are_not_carried_out_yet() -> None:
+    group = Step.model_validate({"name": "Roll", "group": {"targetTags": ["web"], "steps": []}})
+    assert not_yet(group, ExecutionLocationSpec()) == "rolling groups are not carried out yet"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"disabled": True}, "is disabled"),
+        ({"environments": {"only": ["production", "lab"]}}, "runs only in production, lab"),
+        ({"environments": {"only": ["staging"]}}, None),
+        ({"environments": {"except": ["staging"]}}, "does not run in staging"),
+        ({"environments": {"only": ["staging"], "except": ["staging"]}}, "does not run in staging"),
+        ({"tenantTags": ["tier/gold", "tier/silver"]}, "runs only for tenants with tier/gold or tier/silver"),
+        ({"tenantTags": ["tier/bronze"]}, None),
+        ({"id": "skip-me"}, "is skipped by the deployment"),
+        ({"id": "skip-me", "required": True}, None),
+        ({"id": "skip-me", "required": True, "disabled": True}, "is disabled"),
+    ],
+)  # fmt: skip
+def test_a_step_is_left_out_because_it(fields: dict[str, object], expected: str | None) -> None:
+    found = Step.model_validate_json(
+        '{"name": "Ship", "script": {"syntax": "bash", "body": "ship"}' + more(fields) + "}"
+    )
+    assert leaves_out(found, "staging", ("tier/bronze",), ("skip-me",)) == expected
+
+
+def more(fields: dict[str, object]) -> str:
+    import json
+
+    return "".join(f', "{key}": {json.dumps(value)}' for key, value in fields.items())
