@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import resource
-import time
+import os
 from dataclasses import replace
 
 from reconciler.agent.collect import NotCollectableError, collect, matching
-from reconciler.agent.directory import TicketDirectory
+from reconciler.agent.directory import TicketDirectory, fill_exit
 from reconciler.agent.findings import Findings
-from reconciler.agent.output import JournalWriter, Limiter, OutputStream, masked
+from reconciler.agent.output import Limiter, OutputStream, begun_journal, masked
 from reconciler.protocol.journal import Kind, Level
 from reconciler.protocol.tickets import Artifact, Ending, Final, Output, Secrets, TicketSpec, Usage
 
@@ -17,14 +16,18 @@ MESSAGE_MAX = 8192  # characters of the final's message
 
 
 class Attempt:
-    """The product side of a running script; knows nothing of processes and channels."""
+    """The product side of a running script; knows nothing of processes and channels.
+
+    Its files are created empty, so that the claim's sync of the directory carries their names too.
+    """
 
     def __init__(self, directory: TicketDirectory, spec: TicketSpec, secrets: Secrets, nonce: str) -> None:
         self._directory = directory
         self._spec = spec
-        self._started = time.monotonic()
         self._masks = [nonce, *secrets.masks]
-        self._journal = JournalWriter(directory.descriptor)
+        self._has_secrets = bool(secrets.environment)
+        self._exit = directory.empty_exit()
+        self._journal = begun_journal(directory.descriptor)
         self._limiter = Limiter(spec.output_limit)
         self._findings = Findings(self._add_masks, self._set_level, self._report_progress, self.complain)
         self.stdout = self._stream(Kind.STDOUT)
@@ -64,7 +67,12 @@ class Attempt:
         """Write into the journal what is wrong with the script's calls."""
         self.say(sentence, Level.ERROR)
 
-    def ended(self, ending: Ending) -> tuple[Final, tuple[Output, ...]]:
+    @property
+    def knows_secrets(self) -> bool:
+        """Say whether values were seen here that nobody may see."""
+        return self._has_secrets or len(self._masks) > 1
+
+    def ended(self, ending: Ending, usage: Usage) -> tuple[Final, tuple[Output, ...]]:
         """Close the journal and say how it all ended: the Final without sensitive values, and those values."""
         for stream in (self.stdout, self.stderr):
             if not self._broken:
@@ -81,14 +89,20 @@ class Attempt:
             self._journal.digest(),
             outputs=tuple(replace(output, value="") if output.sensitive else output for output in outputs),
             artifacts=artifacts,
-            usage=self._usage(),
+            usage=usage,
             message=masked(message, self._masks)[:MESSAGE_MAX],
         )
         return final, tuple(output for output in outputs if output.sensitive)
 
-    def sync(self) -> None:
-        """Make the journal durable."""
+    def publish(self, final: Final) -> None:
+        """Make the journal durable, then `final` the ticket's ending; may be tried again after `OSError`."""
         self._journal.sync()
+        fill_exit(self._exit, final)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._journal.close()
+        os.close(self._exit)
 
     def _collected(self) -> list[Artifact]:
         work = self._directory.inside("work")
@@ -103,11 +117,6 @@ class Attempt:
             else:
                 kept.append(result)
         return kept
-
-    def _usage(self) -> Usage:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        wall = time.monotonic() - self._started
-        return Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024)
 
     def _stream(self, kind: Kind) -> OutputStream:
         nonce, *values = self._masks

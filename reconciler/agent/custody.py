@@ -10,10 +10,11 @@ from typing import Callable, Optional
 
 from reconciler.agent import directory as tickets_on_disk
 from reconciler.agent import errands, life
-from reconciler.agent.directory import TICKET_NAME, TicketDirectory
+from reconciler.agent.directory import TICKET_NAME, TicketDirectory, VoidClaim
 from reconciler.agent.errands import Channel
 from reconciler.agent.life import Life
 from reconciler.agent.nursery import Nursery, NurseryError
+from reconciler.agent.shims import IdleShims
 from reconciler.agent.tombstones import Tombstones
 from reconciler.protocol.frames import LogBytes
 from reconciler.protocol.tickets import (
@@ -47,12 +48,13 @@ class Custody:
     ) -> None:
         self._tickets = os.path.join(state, "tickets")
         self._tombstones = Tombstones(os.path.join(state, "tombstones"))
-        self._nursery = nursery
         self._selector = selector
+        self._shims = IdleShims(nursery, selector)
         self._report = report
         self._finish = finish
         self._lives: dict[TicketId, Life] = {}
         self._unsettled: dict[TicketId, float] = {}  # when to look again
+        self._unkept: set[TicketId] = set()  # offers that are not durable yet, and not reported
         self._turn = 0
 
     def take_inventory(self) -> None:
@@ -60,7 +62,7 @@ class Custody:
         for name in sorted(os.listdir(self._tickets)):
             ticket = TicketId(name)
             directory = TicketDirectory(self._tickets, ticket)
-            if directory.spec() is None:  # never accepted
+            if directory.spec() is None and directory.claim() is None:  # never accepted
                 directory.close()
                 tickets_on_disk.remove(self._tickets, ticket)
                 continue
@@ -81,7 +83,7 @@ class Custody:
         """Store a ticket, if it is new."""
         known = self._lives.get(spec.ticket)
         if known is not None:
-            self._report(known.report())
+            self._tell(known)
         elif not TICKET_NAME.fullmatch(spec.ticket):
             self._decline(spec.ticket, "its name holds other characters than letters, digits, '.', '_' and '-'")
         elif spec.ticket in self._tombstones:
@@ -97,10 +99,10 @@ class Custody:
         if found is None:
             return
         if isinstance(found.state, Offered) and found.start is None:
-            found.start = errands.Start(secrets)
+            found.start = errands.Start(ticket, secrets)
             self._fork(found)
         else:
-            self._report(found.report())
+            self._tell(found)
 
     def cancel(self, ticket: TicketId, grace: float) -> None:
         """Stop a ticket, or make sure that it never starts."""
@@ -111,7 +113,7 @@ class Custody:
             self._void(found, "it was cancelled before it started")
         elif found.channel is not None:
             found.channel.send(errands.Stop(grace))
-            self._report(found.report())
+            self._tell(found)
 
     def void(self, ticket: TicketId) -> None:
         """Make sure that a ticket never starts, if it has not."""
@@ -125,21 +127,24 @@ class Custody:
         if found is not None and isinstance(found.state, Offered):
             found.directory.claim_void("it was forgotten before it started")
             if found.start is not None:
-                self._report(found.report())  # a shim is on its way: whoever was first decides
+                self._tell(found)  # a shim is on its way: whoever was first decides
                 return
         elif found is not None and not life.has_ended(found):
-            self._report(found.report())
+            self._tell(found)
             return
         self._tombstones.add(ticket)
         if found is not None:
             if found.channel is not None:
                 found.channel.send(errands.Release())
                 self._selector.unregister(found.channel)
-            found.close()
-            del self._lives[ticket]
-            self._unsettled.pop(ticket, None)
-            tickets_on_disk.remove(self._tickets, ticket)
+            self._drop(found)
         self._decline(ticket, "it was forgotten here")
+
+    def accept(self) -> None:
+        """Make durable what was offered, and say so; where RUN came along, the claim does most of that."""
+        for ticket in list(self._unkept):
+            if self._lives[ticket].start is None:
+                self._tell(self._lives[ticket])
 
     # Logs and files.
 
@@ -187,13 +192,12 @@ class Custody:
         assert found.start is not None
         found.starts += 1
         try:
-            connection = self._nursery.fork_shim(found.ticket)
+            channel = self._shims.take()
         except NurseryError as error:
             self._void(found, str(error))
             return
-        self._attach(found, Channel(connection))
-        assert found.channel is not None
-        found.channel.send(found.start)
+        self._attach(found, channel)
+        channel.send(found.start)
 
     def _attach(self, found: Life, channel: Channel) -> None:
         found.channel = channel
@@ -211,26 +215,34 @@ class Custody:
             elif isinstance(errand, errands.Grew):
                 found.length = max(found.length, errand.length)
             elif isinstance(errand, errands.Done):
-                self._ended(found, errand.sensitive)
+                self._ended(found, errand.final, errand.sensitive)
+                if errand.stays:
+                    self._detach(found, channel)
+                    self._shims.put(channel)
         if heard is None:
-            self._selector.unregister(channel)
+            self._detach(found, channel)
             channel.close()
-            found.channel = None
             if not life.has_ended(found):
                 self._examine(found)
+
+    def _detach(self, found: Life, channel: Channel) -> None:
+        self._selector.unregister(channel)
+        found.channel = None
 
     def _became_running(self, found: Life) -> None:
         found.start = None
         if isinstance(found.state, Offered):
+            self._tell(found, is_claimed=True)
             found.become(Running())
-            self._report(found.report())
+            self._tell(found)
+        self._shims.fill()  # not before the script is under way, since forking takes the processor from it
 
     def _examine(self, found: Life) -> None:
         """Find out from disk what became of a ticket that no shim speaks for."""
         is_locked = found.directory.is_locked()
         final = found.directory.final()
         if final is not None and not (is_locked and any(output.sensitive for output in final.outputs)):
-            self._ended(found, None)
+            self._ended(found, final)
         elif is_locked:
             self._reach(found)
         elif found.directory.claim() is not None:
@@ -251,7 +263,7 @@ class Custody:
         try:
             if final is not None:
                 found.directory.publish(final)
-                self._ended(found, None)
+                self._ended(found, final)
                 return
         except OSError:
             pass  # a full disk: the ending is published when there is room
@@ -259,21 +271,39 @@ class Custody:
 
     def _void(self, found: Life, reason: str) -> None:
         found.directory.claim_void(reason)
-        if isinstance(found.directory.claim(), tickets_on_disk.VoidClaim) and not life.has_ended(found):
-            self._ended(found, None)
+        claim = found.directory.claim()
+        if isinstance(claim, VoidClaim) and not life.has_ended(found):
+            self._ended(found, tickets_on_disk.not_started(found.ticket, claim.reason))
         else:
-            self._report(found.report())
+            self._tell(found)
 
-    def _ended(self, found: Life, sensitive: Optional[tuple[Output, ...]]) -> None:
-        final = found.directory.final()
-        if final is None or life.has_ended(found):
+    def _ended(self, found: Life, final: Final, sensitive: tuple[Output, ...] = ()) -> None:
+        if life.has_ended(found):
             return
         found.start = None
+        self._unkept.discard(found.ticket)
         found.length = final.log_length
-        found.become(Ended(life.complete(final, sensitive)))
-        self._finish(life.complete(final, sensitive))
+        final = life.complete(final, sensitive)
+        found.become(Ended(final))
+        self._finish(final)
 
     # Answers.
+
+    def _tell(self, found: Life, *, is_claimed: bool = False) -> None:
+        """Say how a ticket is; an offer only when it is durable."""
+        if found.ticket in self._unkept:
+            self._unkept.remove(found.ticket)
+            try:
+                found.directory.keep(is_claimed=is_claimed)
+            except OSError as error:
+                if found.start is None:
+                    self._refuse(found, error)
+                return
+        self._report(found.report())
+
+    def _refuse(self, found: Life, error: OSError) -> None:
+        self._drop(found)
+        self._decline(found.ticket, f"the worker cannot store it: {error.strerror}; look at its state directory")
 
     def _store(self, spec: TicketSpec, script: Optional[bytes]) -> None:
         try:
@@ -281,8 +311,15 @@ class Custody:
         except OSError as error:
             self._decline(spec.ticket, f"the worker cannot store it: {error.strerror}; look at its state directory")
             return
-        found = self._lives[spec.ticket] = Life(directory, Offered(), sent=0)
-        self._report(found.report())
+        self._lives[spec.ticket] = Life(directory, Offered(), sent=0)
+        self._unkept.add(spec.ticket)
+
+    def _drop(self, found: Life) -> None:
+        found.close()
+        del self._lives[found.ticket]
+        self._unsettled.pop(found.ticket, None)
+        self._unkept.discard(found.ticket)
+        tickets_on_disk.remove(self._tickets, found.ticket)
 
     def _known(self, ticket: TicketId) -> Optional[Life]:
         found = self._lives.get(ticket)

@@ -1,7 +1,11 @@
 """A ticket on disk: the one truth about an attempt that survives every process.
 
-`spec` what was offered · `lock` held while the shim lives · `claim` who was first, a shim or `void` · `journal` the
-masked output · `exit` the Final · `ctl` the shim's socket · `work`, `tmp`, `artifacts` · `script.…` what is run.
+`spec` what was offered · `lock` held while a shim lives for it · `claim` who was first, a shim or `void` · `journal`
+the masked output · `exit` the Final, empty before · `ctl` the shim's socket, there once its agent has gone · `work`,
+`tmp`, `artifacts` · `script.…` what is run.
+
+Power cuts: whoever makes the claim makes the directory durable with it, `spec` is made durable by `keep` before the
+offer counts as accepted, and `journal` before `exit`. A torn file counts as none.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import re
 import shutil
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional, Union
 
@@ -21,6 +26,7 @@ from reconciler.protocol.tickets import Digest, Final, NotStarted, TicketId, Tic
 
 TICKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SUFFIXES = {"bash": ".sh", "sh": ".sh", "python": ".py", "powershell": ".ps1"}
+REASON_MAX = 600  # characters; six bytes each at worst, and a claim is a link of 4095 bytes
 LOCK_PATIENCE = 2.0  # seconds that a shim waits for the one before it to vanish
 EMPTY_DIGEST = Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")  # SHA-256 of nothing
 
@@ -83,7 +89,7 @@ class TicketDirectory:
     def claim(self) -> Optional[Claim]:
         """Return who was first, None if nobody was."""
         try:
-            file = loaded(_ClaimFile, durable.read(self.descriptor, "claim"))
+            file = loaded(_ClaimFile, durable.claimed(self.descriptor, "claim"))
         except FileNotFoundError:
             return None
         except (OSError, MalformedError):
@@ -92,11 +98,11 @@ class TicketDirectory:
 
     def claim_for_shim(self, claim: ShimClaim) -> bool:
         """Make the ticket started, unless somebody was first."""
-        return durable.claim(self.descriptor, "claim", dumped(_ClaimFile(shim=claim)))
+        return self._claim(_ClaimFile(shim=claim))
 
     def claim_void(self, reason: str) -> bool:
-        """Make sure that the ticket never starts, unless somebody was first."""
-        return durable.claim(self.descriptor, "claim", dumped(_ClaimFile(void=VoidClaim(reason))))
+        """Make sure that the ticket never starts, unless somebody was first; a very long reason is cut."""
+        return self._claim(_ClaimFile(void=VoidClaim(reason[:REASON_MAX])))
 
     def final(self) -> Optional[Final]:
         """Return how the ticket ended, None if it has not; a void claim is an ending too."""
@@ -109,6 +115,21 @@ class TicketDirectory:
     def publish(self, final: Final) -> None:
         """Make `final` the ticket's ending for ever."""
         durable.publish(self.descriptor, "exit", dumped(final))
+
+    def empty_exit(self) -> int:
+        """Create `exit` empty, to be durable with the claim, and return its descriptor for `fill_exit`."""
+        return durable.create(self.descriptor, "exit")
+
+    def keep(self, *, is_claimed: bool) -> None:
+        """Make the offer durable; a claim has made its directory so."""
+        descriptor = os.open("spec", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if not is_claimed:
+            os.fsync(self.descriptor)
+            durable.sync_directory(os.path.dirname(self.path))
 
     def lock(self, patience: float) -> Optional[int]:
         """Return a descriptor that holds the lock while it is open, None if another process holds it."""
@@ -150,25 +171,48 @@ class TicketDirectory:
             raise
         return channel
 
+    def _claim(self, content: _ClaimFile) -> bool:
+        is_ours = durable.claim(self.descriptor, "claim", dumped(content))
+        if is_ours:
+            durable.sync_directory(os.path.dirname(self.path))
+        return is_ours
+
     def _ctl_address(self) -> str:
         return f"/proc/self/fd/{self.descriptor}/ctl"  # an address holds 107 bytes, a path may be longer
 
 
 def create(tickets: str, spec: TicketSpec, script: Optional[bytes] = None) -> TicketDirectory:
-    """Store an offer, durable when this returns; `script` is the text that did not come within `spec`."""
-    path = os.path.join(tickets, spec.ticket)
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    """Store an offer, not yet durable; `script` is the text that did not come within `spec`."""
+    with suppress(FileExistsError):
+        os.mkdir(os.path.join(tickets, spec.ticket), mode=0o700)
     directory = TicketDirectory(tickets, spec.ticket)
     if script is not None:
         durable.publish(directory.descriptor, script_name(spec), script)
-    durable.publish(directory.descriptor, "spec", dumped(spec))
-    durable.sync_directory(tickets)
+    os.close(durable.create(directory.descriptor, "spec", dumped(spec)))
     return directory
 
 
 def remove(tickets: str, ticket: TicketId) -> None:
     """Drop everything of a ticket; files that a script made undeletable stay behind, unnamed by any ticket."""
-    shutil.rmtree(os.path.join(tickets, ticket), ignore_errors=True)
+    remove_tree(os.path.join(tickets, ticket))
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and what can be removed in it; quick where it holds plain files or nothing."""
+    try:
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def fill_exit(descriptor: int, final: Final) -> None:
+    """Make `final` the ticket's ending for ever, in the `exit` that was created before the claim."""
+    data = dumped(final)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    durable.write_all(descriptor, data)
+    os.fsync(descriptor)
 
 
 def script_name(spec: TicketSpec) -> str:

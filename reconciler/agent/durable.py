@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 FILE_MODE = 0o600
+LINK_BYTES_MAX = 4095  # a path without its zero byte
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 def publish(directory: int, name: str, data: bytes) -> None:
@@ -15,7 +17,7 @@ def publish(directory: int, name: str, data: bytes) -> None:
     """
     descriptor = _written(directory, name)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.rename(_temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)
         os.fsync(descriptor)
     finally:
@@ -27,7 +29,7 @@ def replace(directory: int, name: str, data: bytes) -> None:
     """Replace the file `name` in the open `directory`, durably; a power cut leaves the old or the new content."""
     descriptor = _written(directory, name)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -36,28 +38,41 @@ def replace(directory: int, name: str, data: bytes) -> None:
 
 
 def claim(directory: int, name: str, data: bytes) -> bool:
-    """Create the file `name` unless somebody did before; say whether it was us. Durable when this returns."""
-    descriptor = _written(directory, name)
+    """Create the symbolic link `name` unless somebody did before; say whether it was us. Durable when this returns.
+
+    `data`, at most `LINK_BYTES_MAX` without a zero byte, is what the link points to: name and content come into being
+    in one step of the directory, so that one sync carries both. `claimed` reads it.
+    """
+    assert len(data) <= LINK_BYTES_MAX, len(data)
     try:
-        _write_all(descriptor, data)
-        try:
-            os.link(_temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(_temporary(name), dir_fd=directory)
-        os.fsync(descriptor)
-        os.fsync(directory)
-        return True
-    finally:
+        os.symlink(data, os.fsencode(name), dir_fd=directory)
+    except FileExistsError:
+        return False
+    os.fsync(directory)
+    return True
+
+
+def claimed(directory: int, name: str) -> bytes:
+    """Return what `claim` wrote."""
+    return os.readlink(os.fsencode(name), dir_fd=directory)
+
+
+def create(directory: int, name: str, data: bytes = b"") -> int:
+    """Write the new file `name`, not yet durable, and return its descriptor."""
+    descriptor = os.open(name, CREATE, FILE_MODE, dir_fd=directory)
+    try:
+        write_all(descriptor, data)
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def append(path: str, data: bytes) -> None:
     """Add `data` to the end of the file at `path`; durable when this returns, if the file was there before."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -83,11 +98,11 @@ def _temporary(name: str) -> str:
 
 
 def _written(directory: int, name: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    return os.open(_temporary(name), flags, FILE_MODE, dir_fd=directory)
+    return os.open(_temporary(name), CREATE, FILE_MODE, dir_fd=directory)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write `data` where the file stands."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

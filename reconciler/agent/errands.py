@@ -8,7 +8,7 @@ from typing import Optional, Union
 
 from reconciler.protocol.frames import Control, Decoder, FrameError, encoded
 from reconciler.protocol.objects import MalformedError, dumped, parsed, plain, restored
-from reconciler.protocol.tickets import Output, Secrets
+from reconciler.protocol.tickets import Final, Output, Secrets, TicketId
 
 READ_BYTES = 64 << 10
 UNSENT_BYTES_MAX = 4 << 20  # all outputs of a script and some notices; past that the reader counts as gone
@@ -16,8 +16,9 @@ UNSENT_BYTES_MAX = 4 << 20  # all outputs of a script and some notices; past tha
 
 @dataclass(frozen=True)
 class Start:
-    """Agent to shim, the first thing said: make the claim and spawn."""
+    """Agent to shim, the first thing said of a ticket: make the claim and spawn."""
 
+    ticket: TicketId
     secrets: Secrets = field(repr=False)
 
 
@@ -54,9 +55,12 @@ class Grew:
 
 @dataclass(frozen=True)
 class Done:
-    """Shim to agent: `exit` is published; here are the outputs that it must not hold."""
+    """Shim to agent: the ending is published; here are the outputs that the disk must not hold."""
 
-    sensitive: tuple[Output, ...] = field(repr=False)
+    final: Final = field(repr=False)
+    sensitive: tuple[Output, ...] = field(default=(), repr=False)
+    stays: bool = False
+    """The shim waits for the next ticket on this connection."""
 
 
 Errand = Union[Start, Stop, Taken, Release, Started, Grew, Done]

@@ -109,11 +109,11 @@ def found(directory: TicketDirectory) -> Life:
     return life
 
 
-def complete(final: Final, sensitive: Optional[tuple[Output, ...]]) -> Final:
+def complete(final: Final, sensitive: tuple[Output, ...]) -> Final:
     """Put the sensitive values that the shim remembers into `final`, or say that they are gone."""
     if not any(output.sensitive for output in final.outputs):
         return final
-    values = {output.name: output for output in sensitive or ()}
+    values = {output.name: output for output in sensitive}
     outputs = tuple(values.get(output.name, output) for output in final.outputs)
     missing = [output.name for output in outputs if output.sensitive and output.name not in values]
     if not missing:

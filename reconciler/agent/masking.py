@@ -33,16 +33,22 @@ class Masker:
         self._short_prefixes: frozenset[bytes] = frozenset()
         self._held = b""
         self._covered = 0  # bytes at the start of `_held` that a mask already sent stands for
-        self.add(values)
+        self._added = list(values)  # not yet spelt out: most scripts print nothing
 
     def add(self, values: Iterable[str]) -> None:
         """Mask `values` too, in what was not given out yet."""
-        needles = set(self._needles).union(*map(spellings, values))
+        self._added += values
+
+    def _spell_out(self) -> None:
+        needles = set(self._needles).union(*map(spellings, self._added))
+        self._added.clear()
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._short_prefixes = frozenset(needle[:length] for needle in needles for length in range(1, SHORTEST))
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be shown now that `chunk` came."""
+        if self._added:
+            self._spell_out()
         if not self._needles:
             return chunk
         data = self._held + chunk

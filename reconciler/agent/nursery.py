@@ -1,7 +1,6 @@
-"""The nursery: a small process with one thread that forks shims, so that a step costs a fork and no interpreter.
+"""The nursery: a small process with one thread that forks shims, so that none has to start an interpreter.
 
-It is forked from the agent itself and ends with it. Shims do not: each leads a session of its own. One spare shim
-always waits, warmed up, for the next ticket, so that not even the fork is waited for.
+It is forked from the agent itself and ends with it. Shims do not: each leads a session of its own.
 """
 
 from __future__ import annotations
@@ -15,19 +14,16 @@ import traceback
 from contextlib import suppress
 from typing import Callable, NoReturn
 
-from reconciler.agent import errands
-from reconciler.agent.directory import EMPTY_DIGEST, ShimClaim, TicketDirectory
+from reconciler.agent import errands, shim
+from reconciler.agent.directory import EMPTY_DIGEST, ShimClaim
 from reconciler.agent.output import JournalWriter, Limiter, OutputStream
 from reconciler.agent.processes import boot_id
-from reconciler.agent.shim import Shim
 from reconciler.protocol.journal import Kind
 from reconciler.protocol.objects import dumped, loaded
 from reconciler.protocol.tickets import Artifact, Exited, Final, Output, Secrets, TicketId, TicketSpec
 
-REQUEST_BYTES_MAX = 4096  # one ticket's name
-FAILURES_MAX = 5  # spares that died in a row before any request: starting more would only heat the machine
-TAKEN, AGENT_GONE = b"t", b"g"
-TRIES = 3  # to hand over a ticket before the agent gives up on its own machine
+REQUEST = b"a shim, please"  # it brings the shim's end of its connection to the agent
+TRIES = 3  # to ask before the agent gives up on its own machine
 
 
 class NurseryError(Exception):
@@ -45,13 +41,13 @@ class Nursery:
         self._helpers = helpers
         self._channel, self.pid = self._started()
 
-    def fork_shim(self, ticket: TicketId) -> socket.socket:
+    def fork_shim(self) -> socket.socket:
         """Ask for a shim and return the connection to it; it waits for `Start`. Raise `NurseryError`."""
         ours, theirs = socket.socketpair()
         with theirs:
             for _ in range(TRIES):
                 try:
-                    socket.send_fds(self._channel, [ticket.encode()], [theirs.fileno()])
+                    socket.send_fds(self._channel, [REQUEST], [theirs.fileno()])
                     return ours
                 except OSError:
                     self._restart()
@@ -71,52 +67,39 @@ class Nursery:
         except OSError:
             raise NurseryError from None
         if pid == 0:
-            _become((theirs.fileno(),), lambda: _tend(theirs, self._tickets, self._helpers))
+            _become(theirs.fileno(), lambda: _tend(theirs, self._tickets, self._helpers))
         theirs.close()
         return ours, pid
 
 
 def _tend(channel: socket.socket, tickets: str, helpers: str) -> None:
-    """Keep one spare process waiting for the next request, until the agent is gone."""
+    """Fork a shim for each request, until the agent is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries shims
     rehearse()
     gc.collect()
     gc.freeze()  # so that a fork copies no page for the collector's sake
-    failures = 0
-    while failures < FAILURES_MAX:
-        read, write = os.pipe()
-        if os.fork() == 0:
-            _become((channel.fileno(), write), lambda: _wait_and_shim(channel, write, tickets, helpers))  # noqa: B023 - runs now
-        os.close(write)
-        word = os.read(read, 1)
-        os.close(read)
-        if word == AGENT_GONE:
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(channel, len(REQUEST), 1)
+        if not request:
             return
-        failures = 0 if word == TAKEN else failures + 1
+        with socket.socket(fileno=descriptors[0]) as agent, suppress(OSError):
+            _fork_shim(
+                agent, tickets, helpers
+            )  # if no process is to be had, the connection ends and the agent asks again
 
 
-def _wait_and_shim(channel: socket.socket, word: int, tickets: str, helpers: str) -> None:
-    """Wait for one request and become its shim; tell the nursery by one byte to fork the next spare."""
+def _fork_shim(agent: socket.socket, tickets: str, helpers: str) -> None:
+    if os.fork() == 0:
+        os.set_inheritable(agent.fileno(), False)  # the script must not hold the way to its shim open
+        _become(agent.fileno(), lambda: _serve(agent, tickets, helpers))
+
+
+def _serve(agent: socket.socket, tickets: str, helpers: str) -> None:
     os.setsid()
     os.chdir("/")
-    gc.disable()  # a shim makes no cycles worth a walk through every object that it shares with the nursery
+    gc.disable()  # in between tickets is a better time for it
     rehearse()
-    shim = Shim(helpers)
-    request, descriptors, _, _ = socket.recv_fds(channel, REQUEST_BYTES_MAX, 1)
-    channel.close()
-    if not request:
-        os.write(word, AGENT_GONE)
-        return
-    os.set_inheritable(descriptors[0], False)  # the script must not hold the way to its shim open
-    with socket.socket(fileno=descriptors[0]) as first:
-        shim.run(TicketDirectory(tickets, TicketId(request.decode())), first, lambda: _say_taken(word))
-
-
-def _say_taken(word: int) -> None:
-    """Let the next spare be forked: not before the script runs, since forking would take the processor from it."""
-    with suppress(BrokenPipeError):  # the nursery died meanwhile; the agent starts another
-        os.write(word, TAKEN)
-    os.close(word)
+    shim.serve(agent, tickets, helpers)
 
 
 def rehearse() -> None:
@@ -125,18 +108,19 @@ def rehearse() -> None:
     final = Final(
         spec.ticket, Exited(0), 0, EMPTY_DIGEST, (Output("name", "value"),), (Artifact("a", 0, EMPTY_DIGEST),)
     )
-    for thing in (spec, final, errands.Start(Secrets({"a": "b"}, ("c",))), ShimClaim(0, boot_id(), "")):
+    start = errands.Start(spec.ticket, Secrets({"a": "b"}, ("c",)))
+    for thing in (spec, final, start, errands.Done(final), ShimClaim(0, boot_id(), "")):
         loaded(type(thing), dumped(thing))
     stream = OutputStream(Kind.STDOUT, "nonce", [], JournalWriter(-1), Limiter(None), on_message=lambda _: None)
     stream.feed(b"##reconcile[")
 
 
-def _become(kept: tuple[int, ...], life: Callable[[], None]) -> NoReturn:
+def _become(kept: int, life: Callable[[], None]) -> NoReturn:
     """Live another life in a forked process: nothing open but `kept` and the standard streams; never returns."""
     status = 1
     try:
         for name in os.listdir("/proc/self/fd"):
-            if int(name) > 2 and int(name) not in kept:
+            if int(name) > 2 and int(name) != kept:
                 _close(int(name))
         life()
         status = 0

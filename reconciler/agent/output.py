@@ -15,15 +15,14 @@ from reconciler.protocol import journal
 from reconciler.protocol.journal import Kind, Level, Record
 from reconciler.protocol.tickets import Digest, OutputLimit
 
-FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
 class JournalWriter:
-    """Appends records to the file `journal`, made with the first; remembers length and SHA-256 of what it holds."""
+    """Appends records to an empty file; remembers length and SHA-256 of what it holds."""
 
-    def __init__(self, directory: int) -> None:
-        self._directory = directory
-        self._descriptor: Optional[int] = None
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._digest = hashlib.sha256()
         self.length = 0
 
@@ -39,12 +38,14 @@ class JournalWriter:
 
     def sync(self) -> None:
         """Make everything written durable."""
-        if self._descriptor is not None:
+        if self.length:
             os.fsync(self._descriptor)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+
     def _write(self, record: bytes) -> None:
-        if self._descriptor is None:
-            self._descriptor = os.open("journal", FLAGS, durable.FILE_MODE, dir_fd=self._directory)
         view = memoryview(record)
         try:
             while view:
@@ -54,6 +55,11 @@ class JournalWriter:
             raise
         self._digest.update(record)
         self.length += len(record)
+
+
+def begun_journal(directory: int) -> JournalWriter:
+    """Create the file `journal` in the open `directory`, empty."""
+    return JournalWriter(os.open("journal", FLAGS, durable.FILE_MODE, dir_fd=directory))
 
 
 class Limiter:
@@ -125,6 +131,8 @@ class OutputStream:
 
 def masked(text: str, values: Iterable[str]) -> str:
     """Return `text` without secrets, for sentences that travel beside the journal."""
+    if not text:
+        return text
     masker = Masker(values)
     shown = masker.feed(text.encode("utf-8", "surrogateescape")) + masker.close()
     return shown.decode("utf-8", "replace")

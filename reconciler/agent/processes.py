@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterable
+from functools import lru_cache
 
 PR_SET_CHILD_SUBREAPER = 36
 COOKIE_NAME = "RECONCILE_COOKIE"
@@ -93,6 +94,7 @@ def sweep(cookie: str) -> bool:
     return not carriers_of(cookie)
 
 
+@lru_cache(maxsize=1)
 def boot_id() -> str:
     """Name this run of the machine: processes of another one are dead."""
     try:

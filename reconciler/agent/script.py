@@ -54,7 +54,8 @@ def prepare(
     program = _found(spec.interpreter[0], environment["PATH"])
     try:
         for name in ("work", "tmp"):
-            os.makedirs(directory.inside(name), mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):  # a shim before us died before it made the claim
+                os.mkdir(name, mode=0o700, dir_fd=directory.descriptor)
         _write_script(directory, spec)
     except OSError as error:
         raise NotRunnableError(

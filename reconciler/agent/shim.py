@@ -1,30 +1,48 @@
-"""The shim: one small process per attempt that owns the script, whatever becomes of agent and server.
+"""The shim: one small process that owns a script, whatever becomes of agent and server.
 
-It holds the ticket's lock while it lives, makes the claim, spawns, writes the journal, kills when told or when time is
-up, and publishes the ending. It waits nowhere but at its switchboard.
+It holds the ticket's lock, makes the claim, spawns, writes the journal, kills when told or when time is up, and
+publishes the ending. It waits nowhere but at its switchboard. One that has learned no secret and left no process
+behind serves the next ticket: it is warm, where a forked one copies every page that it touches.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets as chance
-import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Optional
 
 from reconciler.agent import errands, processes
 from reconciler.agent.attempt import Attempt
-from reconciler.agent.directory import LOCK_PATIENCE, ShimClaim, TicketDirectory, not_started
+from reconciler.agent.directory import (
+    LOCK_PATIENCE,
+    ShimClaim,
+    TicketDirectory,
+    not_started,
+    remove_tree,
+)
 from reconciler.agent.output import OutputStream
 from reconciler.agent.script import NotRunnableError, Prepared, prepare, spawn
 from reconciler.agent.switchboard import Switchboard
-from reconciler.protocol.tickets import Cancelled, Ending, Exited, Secrets, Signalled, TicketSpec, TimedOut
+from reconciler.protocol.tickets import (
+    Cancelled,
+    Ending,
+    Exited,
+    Final,
+    Output,
+    Secrets,
+    Signalled,
+    TicketSpec,
+    TimedOut,
+    Usage,
+)
 
-START_PATIENCE = 10.0  # seconds that a fresh shim waits for the agent's first words
+LISTEN_AGAIN = 1.0  # seconds between tries to open `ctl` on a full disk
 READ_BYTES = 256 << 10  # per wakeup
 JOURNAL_AHEAD_MAX = 256 << 20  # bytes of journal that no server has; then the script's pipe fills and it waits
 OUTPUT_PATIENCE = 2.0  # seconds after the script's end that a grandchild may keep the output open
@@ -49,46 +67,95 @@ class _Pipe:
     is_read: bool = True
 
 
+def serve(agent: socket.socket, tickets: str, helpers: str) -> None:
+    """Live attempt after attempt for the agent at the other end, until it is gone or one has left something behind."""
+    processes.become_subreaper()
+    switchboard = Switchboard()
+    switchboard.add(agent)
+    while (orders := _awaited(switchboard)) is not None:
+        start, *more = orders
+        assert isinstance(start, errands.Start)
+        directory = TicketDirectory(tickets, start.ticket)
+        stays = Shim(directory, start.secrets, switchboard).run(helpers, more)
+        directory.close()
+        if not stays:
+            return
+        gc.collect()
+
+
+def _awaited(switchboard: Switchboard) -> Optional[list[errands.Errand]]:
+    """Wait for `Start` and return it with what came after it; None if the agent is gone."""
+    heard: list[errands.Errand] = []
+    switchboard.attend(heard.append, tuple)
+    while not switchboard.is_alone:
+        switchboard.turn(None)
+        while heard and not isinstance(heard[0], errands.Start):
+            del heard[0]  # meant for the ticket before, which had ended when it was said
+        if heard:
+            return heard
+    return None
+
+
 class Shim:
     """The life of one attempt, from the lock to the published ending."""
 
-    def __init__(self, helpers: str) -> None:
-        self._helpers = helpers
-        self._switchboard = Switchboard(self._hear, self._greeting)
-        self._secrets: Optional[Secrets] = None
+    def __init__(self, directory: TicketDirectory, secrets: Secrets, switchboard: Switchboard) -> None:
+        self._directory = directory
+        self._secrets = secrets
+        self._switchboard = switchboard
+        self._listener: Optional[socket.socket] = None
         self._attempt: Optional[Attempt] = None
         self._done: Optional[errands.Done] = None
         self._stopping: Optional[_Stopping] = None
         self._released = False
         self._taken = 0
 
-    def run(self, directory: TicketDirectory, first: socket.socket, on_spawned: Callable[[], None]) -> None:
-        """Live the attempt; return early, having changed nothing, where another shim or a void was first."""
-        self._directory = directory
-        lock = directory.lock(LOCK_PATIENCE)
-        spec = directory.spec()
-        if lock is None or spec is None or directory.claim() is not None:
-            return
-        self._switchboard.listen(directory.listen())
-        self._switchboard.add(first)
-        secrets = self._awaited_start()
-        if secrets is None:
-            return
-        nonce = chance.token_hex(16)
-        prepared = self._claimed(spec, secrets, nonce)
-        if prepared is None:
-            return
-        self._attempt = attempt = Attempt(self._directory, spec, secrets, nonce)
+    def run(self, helpers: str, orders: Iterable[errands.Errand]) -> bool:
+        """Live the attempt; say whether nothing is left that the next one would meet.
+
+        Returns early, having changed nothing, where another shim or a void was first.
+        """
+        lock = self._directory.lock(LOCK_PATIENCE)
+        if lock is None:
+            return False
+        try:
+            return self._live(helpers, orders)
+        finally:
+            os.close(lock)
+
+    def _live(self, helpers: str, orders: Iterable[errands.Errand]) -> bool:
+        spec = self._directory.spec()
+        if spec is None or self._directory.claim() is not None:
+            return False
+        self._switchboard.attend(self._hear, self._greeting)
+        for errand in orders:
+            self._hear(errand)
+        nonce, cookie = chance.token_hex(16), chance.token_hex(16)
+        marks = {processes.COOKIE_NAME: cookie, "RECONCILE_NONCE": nonce, "RECONCILE_TICKET": spec.ticket}
+        try:
+            prepared = self._prepared(spec, helpers, marks)
+            attempt = Attempt(self._directory, spec, self._secrets, nonce)
+        except (NotRunnableError, OSError) as error:
+            reason = _why_not(error)
+            if self._directory.claim_void(reason):
+                self._finish(not_started(spec.ticket, reason))
+            return False
+        if not self._directory.claim_for_shim(ShimClaim(os.getpid(), processes.boot_id(), cookie)):
+            return False
+        self._attempt = attempt
         self._switchboard.tell(errands.Started())
+        return self._watched(spec, attempt, prepared)
+
+    def _watched(self, spec: TicketSpec, attempt: Attempt, prepared: Prepared) -> bool:
         try:
             watch = _Watch(self, attempt, spec, prepared)
         except NotRunnableError as error:
-            self._directory.publish(not_started(spec.ticket, str(error)))
-            self._switchboard.tell(errands.Done(()))
-            return
-        on_spawned()
+            final = not_started(spec.ticket, str(error))
+            self._directory.publish(final)
+            self._finish(final)
+            return False
         watch.run()
-        self._end(attempt, watch.ending())
+        return self._end(attempt, watch)
 
     def stop(self, ending: Ending, grace: float) -> None:
         """Begin to kill the tree; told again, only make it sooner."""
@@ -99,6 +166,12 @@ class Shim:
         self._stopping = _Stopping(ending, kill_at)
         if grace > 0:
             processes.tell(processes.descendants(os.getpid()), signal.SIGTERM)
+
+    def turn(self, patience: Optional[float]) -> None:
+        """Wait for what comes next, at most `patience` seconds; while no agent is connected, at `ctl` too."""
+        if self._switchboard.is_alone and not self._listens():
+            patience = LISTEN_AGAIN if patience is None else min(patience, LISTEN_AGAIN)
+        self._switchboard.turn(patience)
 
     @property
     def switchboard(self) -> Switchboard:
@@ -115,44 +188,41 @@ class Shim:
         """Return how much of the journal the server holds."""
         return self._taken
 
-    def _awaited_start(self) -> Optional[Secrets]:
-        """Wait for the agent's first words; None if it is gone, and nothing has happened then."""
-        deadline = time.monotonic() + START_PATIENCE
-        while self._secrets is None and not self._switchboard.is_alone and time.monotonic() < deadline:
-            self._switchboard.turn(deadline - time.monotonic())
-        return self._secrets
+    def _prepared(self, spec: TicketSpec, helpers: str, marks: dict[str, str]) -> Prepared:
+        if self._stopping is not None:
+            raise NotRunnableError("it was cancelled before it started")
+        return prepare(self._directory, spec, self._secrets, helpers, marks)
 
-    def _claimed(self, spec: TicketSpec, secrets: Secrets, nonce: str) -> Optional[Prepared]:
-        """Prepare the script and make the claim: the moment of starting. None if there is nothing to start."""
-        cookie = chance.token_hex(16)
-        marks = {processes.COOKIE_NAME: cookie, "RECONCILE_NONCE": nonce, "RECONCILE_TICKET": spec.ticket}
-        try:
-            if self._stopping is not None:
-                raise NotRunnableError("it was cancelled before it started")
-            prepared = prepare(self._directory, spec, secrets, self._helpers, marks)
-        except NotRunnableError as error:
-            if self._directory.claim_void(str(error)):
-                self._switchboard.tell(errands.Done(()))
-            return None
-        processes.become_subreaper()
-        claim = ShimClaim(os.getpid(), processes.boot_id(), cookie)
-        return prepared if self._directory.claim_for_shim(claim) else None
-
-    def _end(self, attempt: Attempt, ending: Ending) -> None:
-        final, sensitive = attempt.ended(ending)
+    def _end(self, attempt: Attempt, watch: _Watch) -> bool:
+        final, sensitive = attempt.ended(watch.ending(), watch.usage())
         while True:
             try:
-                attempt.sync()
-                self._directory.publish(final)
+                attempt.publish(final)
                 break
             except OSError:  # a full disk: whoever frees space finds the ending
-                self._switchboard.turn(PUBLISH_AGAIN)
-        self._done = errands.Done(sensitive)
-        self._switchboard.tell(self._done)
+                self.turn(PUBLISH_AGAIN)
+        stays = watch.left_nothing and not attempt.knows_secrets and self._listener is None
+        self._finish(final, sensitive, stays=stays)
         for name in ("work", "tmp"):
-            shutil.rmtree(self._directory.inside(name), ignore_errors=True)
+            remove_tree(self._directory.inside(name))
         while sensitive and not self._released:  # no disk may hold them, so somebody must remember
-            self._switchboard.turn(None)
+            self.turn(None)
+        attempt.close()
+        return stays
+
+    def _finish(self, final: Final, sensitive: tuple[Output, ...] = (), *, stays: bool = False) -> None:
+        self._done = errands.Done(final, sensitive, stays)
+        self._switchboard.tell(self._done)
+
+    def _listens(self) -> bool:
+        """Open `ctl`, unless that is done; say whether an agent can connect."""
+        if self._listener is None:
+            try:
+                self._listener = self._directory.listen()
+            except OSError:
+                return False
+            self._switchboard.listen(self._listener)
+        return True
 
     def _greeting(self) -> Iterator[errands.Errand]:
         if self._attempt is not None:
@@ -162,9 +232,7 @@ class Shim:
             yield self._done
 
     def _hear(self, errand: errands.Errand) -> None:
-        if isinstance(errand, errands.Start):
-            self._secrets = errand.secrets
-        elif isinstance(errand, errands.Stop):
+        if isinstance(errand, errands.Stop):
             if self._done is None:
                 self.stop(Cancelled(), errand.grace)
         elif isinstance(errand, errands.Taken):
@@ -182,10 +250,12 @@ class _Watch:
         self._status: Optional[int] = None
         self._ended_at = 0.0
         self._has_children = True
+        self._cpu, self._memory_peak = 0.0, 0
+        self._started_at = time.monotonic()
         self._timeout = spec.timeout
         spawned = spawn(prepared)
         self._pid = spawned.pid
-        self._timeout_at = None if spec.timeout is None else time.monotonic() + spec.timeout
+        self._timeout_at = None if spec.timeout is None else self._started_at + spec.timeout
         self._pipes = {spawned.stdout: _Pipe(attempt.stdout), spawned.stderr: _Pipe(attempt.stderr)}
         for descriptor in self._pipes:
             self._attend(descriptor)
@@ -194,7 +264,7 @@ class _Watch:
         """Watch until the script has ended and its output is complete."""
         self._reap()
         while not self._is_over():
-            self._shim.switchboard.turn(self._patience())
+            self._shim.turn(self._patience())
             self._reap()
             self._keep_time()
             self._keep_pace()
@@ -210,6 +280,15 @@ class _Watch:
         if os.WIFSIGNALED(self._status):
             return Signalled(os.WTERMSIG(self._status))
         return Exited(os.WEXITSTATUS(self._status))
+
+    def usage(self) -> Usage:
+        """Say what the tree used, as far as it has ended."""
+        return Usage(self._cpu, time.monotonic() - self._started_at, self._memory_peak)
+
+    @property
+    def left_nothing(self) -> bool:
+        """Say whether no process of the tree lives and nobody holds its pipes."""
+        return not self._has_children and not self._pipes
 
     def _is_over(self) -> bool:
         if self._status is None:
@@ -265,9 +344,11 @@ class _Watch:
         """Collect the dead: the script, and orphans of its tree that became ours."""
         try:
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
                 if pid == 0:
                     return
+                self._cpu += used.ru_utime + used.ru_stime
+                self._memory_peak = max(self._memory_peak, used.ru_maxrss * 1024)
                 if pid == self._pid:
                     self._status, self._ended_at = status, time.monotonic()
         except ChildProcessError:
@@ -287,3 +368,9 @@ class _Watch:
         if stopping is not None and now >= stopping.kill_at and self._has_children:
             processes.kill_tree(os.getpid())
             stopping.kill_at = now + KILL_AGAIN
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"the worker cannot store its log: {error.strerror}; free some space"
+    return str(error)

@@ -17,12 +17,16 @@ CHANNELS_MAX = 8  # one agent at a time talks to us; those that a dying one leav
 class Switchboard:
     """Waits for whatever comes next and hands it to who has asked for it."""
 
-    def __init__(self, hear: Callable[[Errand], None], greet: Callable[[], Iterable[Errand]]) -> None:
-        self._hear = hear
-        self._greet = greet
+    def __init__(self) -> None:
+        self.attend(_drop, tuple)
         self._selector = selectors.DefaultSelector()
         self._channels: list[Channel] = []
         self._wake_on_children()
+
+    def attend(self, hear: Callable[[Errand], object], greet: Callable[[], Iterable[Errand]]) -> None:
+        """Hand what agents say to `hear` from now on, and tell those who connect what `greet` returns."""
+        self._hear = hear
+        self._greet = greet
 
     @property
     def is_alone(self) -> bool:
@@ -104,6 +108,10 @@ class Switchboard:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self.watch(read, lambda: _drain(read))
+
+
+def _drop(errand: Errand) -> None:
+    """Hear nothing."""
 
 
 def _drain(descriptor: int) -> None:

@@ -87,6 +87,7 @@ class Talk:
         self._heard_at = time.monotonic()
         for event in self._session.receive(data):
             self._on(event)
+        self._custody.accept()
 
     def _on(self, event: Event) -> None:
         if isinstance(event, messages.HelloOk):

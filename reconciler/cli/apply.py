@@ -88,12 +88,16 @@ def command(
 
 
 def _to_the_end(embedded: Embedded) -> Ending:
+    """Apply; SIGTERM counts as Ctrl-C, also before there are steps to look after."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return asyncio.run(embedded.apply())
     except KeyboardInterrupt:
         raise Interrupted("interrupted", "go on with: reconcile apply") from None
     except BrokenPipeError:
         raise Interrupted("nobody reads the output any more", "go on with: reconcile apply") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _codes(ending: Ending) -> Iterator[ExitCode]:

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from reconciler.declare.space import Space
+from reconciler.declare.partial import is_stand_in
+from reconciler.declare.space import STEP_KEYS, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
 from reconciler.model.live import Slot
@@ -15,10 +16,12 @@ def deployment_problems(space: Space) -> Iterator[Diagnostic]:
     """Yield the problems of every declared deployment."""
     slots: dict[Slot, Declared] = {}
     for declared in space.of_kind("Deployment"):
-        spec = DeploymentSpec.parse(declared.spec)
-        yield from _second_on_slot(space, declared, spec, slots)
-        yield from _not_allowed(space, declared, spec)
-        yield from _tenants(space, declared, spec)
+        spec = space.spec(declared, DeploymentSpec)
+        if not space.open_at(declared, ("spec", "project"), ("spec", "environment"), ("spec", "tenants")):
+            yield from _second_on_slot(space, declared, spec, slots)
+        if not space.open_at(declared, ("spec", "environment")):
+            yield from _not_allowed(space, declared, spec)
+            yield from _tenants(space, declared, spec)
         yield from _process(space, declared, spec)
     yield from _cycles(space)
     yield from _undeclared_tags(space)
@@ -31,7 +34,7 @@ def _second_on_slot(
     for tenant in tenants or [None]:
         slot = Slot(spec.project, spec.environment, tenant)
         first = slots.setdefault(slot, declared)
-        if first is not declared:
+        if first.address != declared.address:
             yield Diagnostic(
                 space.locate(declared, ("spec", "project")),
                 Severity.ERROR,
@@ -44,8 +47,10 @@ def _second_on_slot(
 
 def _not_allowed(space: Space, declared: Declared, spec: DeploymentSpec) -> Iterator[Diagnostic]:
     project = space.objects.get(Address("Project", spec.project))
-    allowed = json.loads(project.spec).get("environments") if project else None
-    if allowed is not None and spec.environment not in allowed:
+    if project is None or space.open_at(project, ("spec", "environments")):
+        return
+    allowed = json.loads(project.spec).get("environments")
+    if allowed is not None and spec.environment not in allowed and _is_declared(space, spec.environment):
         yield space.error(
             declared,
             ("spec", "environment"),
@@ -54,10 +59,17 @@ def _not_allowed(space: Space, declared: Declared, spec: DeploymentSpec) -> Iter
         )
 
 
+def _is_declared(space: Space, environment: str) -> bool:
+    """Say whether an environment is there; one that is not is told of already."""
+    return Address("Environment", environment) in space.objects
+
+
 def _tenants(space: Space, declared: Declared, spec: DeploymentSpec) -> Iterator[Diagnostic]:
+    if Address("Project", spec.project) not in space.objects or not _is_declared(space, spec.environment):
+        return
     for index, name in enumerate(spec.tenants):
         tenant = space.objects.get(Address("Tenant", name))
-        if tenant is None:
+        if tenant is None or space.open_at(tenant, ("spec", "projects")):
             continue
         taken = json.loads(tenant.spec).get("projects", {}).get(spec.project, [])
         if spec.environment not in taken:
@@ -74,12 +86,13 @@ def _process(space: Space, declared: Declared, spec: DeploymentSpec) -> Iterator
     found = space.objects.get(Address("Project", spec.project))
     if found is None:
         return
-    steps = {step.key: step for step in ProjectSpec.parse(found.spec).process}
+    steps = {step.key: step for step in space.spec(found, ProjectSpec).process}
+    certain = not space.lacks(found, *STEP_KEYS)
     for index, key in enumerate(spec.skip_steps):
-        if key not in steps:
+        if key not in steps and certain and not is_stand_in(key):
             message = f'Project/{spec.project} has no step "{key}"{did_you_mean(key, steps)}'
             yield space.error(declared, ("spec", "skipSteps", index), "unknown-step", message)
-        elif steps[key].required:
+        elif key in steps and steps[key].required:
             message = f'the step "{steps[key].name}" is required and cannot be skipped'
             yield space.error(declared, ("spec", "skipSteps", index), "required-step", message)
     for package in spec.packages:
@@ -104,7 +117,7 @@ def _means(package: str, step: str, package_id: str) -> bool:
 def _cycles(space: Space) -> Iterator[Diagnostic]:
     """Name each cycle of `after` once, at the deployment whose name comes first."""
     waits = {
-        declared.address.name: [item.deployment for item in DeploymentSpec.parse(declared.spec).waits_for()]
+        declared.address.name: [item.deployment for item in space.spec(declared, DeploymentSpec).waits_for()]
         for declared in space.of_kind("Deployment")
     }
     settled: set[str] = set()
@@ -144,8 +157,16 @@ def _undeclared_tags(space: Space) -> Iterator[Diagnostic]:
         for declared in space.of_kind("TagSet")
         for tag in json.loads(declared.spec)["tags"]
     }
+    shown = {tag for tag in known if not is_stand_in(tag)}
     for declared in space.of_kind("Tenant"):
         for index, tag in enumerate(json.loads(declared.spec).get("tags", [])):
-            if tag not in known:
-                message = f'the tag "{tag}" is not declared in any TagSet{did_you_mean(tag, known)}'
+            if tag not in known and not is_stand_in(tag) and not _may_hold_tag(space, tag):
+                message = f'the tag "{tag}" is not declared in any TagSet{did_you_mean(tag, shown)}'
                 yield space.error(declared, ("spec", "tags", index), "unknown-tag", message)
+
+
+def _may_hold_tag(space: Space, tag: str) -> bool:
+    """Say whether the set of a tag may hold it, where something in it is not certain."""
+    address = Address("TagSet", tag.partition("/")[0])
+    found = space.objects.get(address)
+    return space.may_hold(address) if found is None else space.lacks(found, ("spec", "tags", None, "name"))

@@ -168,7 +168,11 @@ class _File:
     def _unsettled(self, root: Node, problems: tuple[Diagnostic, ...]) -> frozenset[Path]:
         """Return the paths of the keys that stand twice: which of their values is meant is open."""
         firsts = {other.span for problem in problems if problem.code == "duplicate-key" for other in problem.related}
-        return frozenset(path for path, key in _keys(root) if self._source.node_span(key) in firsts) if firsts else frozenset()
+        return (
+            frozenset(path for path, key in _keys(root) if self._source.node_span(key) in firsts)
+            if firsts
+            else frozenset()
+        )
 
     def _unknown_keys(self, root: MappingNode) -> list[Diagnostic]:
         strange = [name for name in root.entries if name not in _TOP_KEYS]
@@ -241,7 +245,7 @@ class _File:
         if isinstance(spec, WorkerSetSpec):
             self._outline_workers(faulty, metadata, spec, gaps)
             return
-        found = _Found(metadata, spec, faulty.bound.references, self._position(faulty.root), faulty.index)
+        found = _Found(metadata, spec, faulty.bound.references, self._position(faulty.root), faulty.document)
         written = _walk(faulty.root, ("metadata", "name"))
         self._partial.append(
             Partial(
@@ -265,7 +269,7 @@ class _File:
                 continue
             entry = _walk(faulty.root, ("spec", "workers", item))
             named = tuple(use for use in uses(spec) if not is_stand_in(use.target.name))
-            found = _Found(who, spec, named, self._position(entry), faulty.index, item)
+            found = _Found(who, spec, named, self._position(entry), faulty.document, item)
             self._partial.append(Partial(_declared(Address("Worker", who.name), found), spec, own, who.name))
 
     def _position(self, node: Node) -> Position:
@@ -286,7 +290,7 @@ class _Found(NamedTuple):
 class _Faulty(NamedTuple):
     """A document with faults, of a known kind; `unsettled` are the paths of keys that stand twice."""
 
-    index: int
+    document: int
     kind: str
     root: MappingNode
     metadata: Bound
@@ -323,7 +327,9 @@ def _keys(root: Node, path: Path = ()) -> Iterator[tuple[Path, ScalarNode]]:
 
 def _declared(address: Address, found: _Found) -> Declared:
     metadata = found.metadata
-    dumped = metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"renamed_from"}, warnings="none")
+    dumped = metadata.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"renamed_from"}, warnings="none"
+    )
     shown = found.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, warnings="none")
     who, what = canonical_json(dumped), canonical_json(shown)
     return Declared(

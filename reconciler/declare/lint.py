@@ -5,11 +5,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from reconciler.declare.partial import is_stand_in
 from reconciler.declare.space import Space
 from reconciler.model.diagnostics import Diagnostic
 
 REDUNDANT = 2
 """Workers below which a production pool has no second machine to go on with."""
+
+_SIZE = (("spec", "dynamic"), ("spec", "minWorkers"), ("spec", "default"))
+"""What says how many workers a pool needs."""
 
 
 def warnings(space: Space) -> Iterator[Diagnostic]:
@@ -20,8 +24,9 @@ def warnings(space: Space) -> Iterator[Diagnostic]:
         for use in worker.references
         if use.target.kind == "WorkerPool"
     )
-    yield from _small_pools(space, members)
-    yield from _empty_pools(space, members)
+    if not space.any_lacks("Worker", ("spec", "pools", None)):
+        yield from _small_pools(space, members)
+        yield from _empty_pools(space, members)
     yield from _odd_names(space)
 
 
@@ -29,7 +34,7 @@ def _small_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
     for pool in space.of_kind("WorkerPool"):
         spec = json.loads(pool.spec)
         count, least = members[pool.address.name], spec.get("minWorkers", 0)
-        if "dynamic" in spec:
+        if "dynamic" in spec or space.lacks(pool, ("metadata", "name"), *_SIZE):
             continue
         if count < least:
             message = f"{pool.address} has {count} of at least {least} workers"
@@ -41,12 +46,12 @@ def _small_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
 
 def _empty_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
     """Point at each use of a static pool without workers, but for the default one, whose steps run built-in."""
-    for user in space.objects.values():
+    for user in space.declared:
         if user.address.kind == "Worker":
             continue
         for reference in user.references:
             pool = space.objects.get(reference.target) if reference.target.kind == "WorkerPool" else None
-            if pool is None or members[pool.address.name]:
+            if pool is None or members[pool.address.name] or space.lacks(pool, *_SIZE):
                 continue
             spec = json.loads(pool.spec)
             if "dynamic" not in spec and not spec.get("default"):
@@ -56,7 +61,7 @@ def _empty_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
 
 def _odd_names(space: Space) -> Iterator[Diagnostic]:
     pattern = space.settings.worker_names
-    if pattern is None:
+    if pattern is None or is_stand_in(pattern):
         return
     try:
         wanted = re.compile(pattern)
@@ -67,6 +72,6 @@ def _odd_names(space: Space) -> Iterator[Diagnostic]:
         )
         return
     for worker in space.of_kind("Worker"):
-        if not wanted.search(worker.address.name):
+        if not space.lacks(worker, ("metadata", "name")) and not wanted.search(worker.address.name):
             path = ("metadata", "name") if worker.item is None else ("spec", "workers", worker.item, "name")
             yield space.warning(worker, path, "odd-name", f"{worker.address} does not match workerNames {pattern}")

@@ -16,8 +16,17 @@ from pydantic_core import ErrorDetails, PydanticCustomError, PydanticUndefined
 from reconciler.declare.partial import STAND_IN, STAND_IN_WORD
 from reconciler.declare.shapes import Path, bare, inner, model_of
 from reconciler.model.spec import Spec, digest_of
-from reconciler.model.text import NAME_PATTERN, TAG_PATTERN, Duration, MeasuredText, Percentage, Removals, Size
-from reconciler.model.text import Subscription, Thumbprint
+from reconciler.model.text import (
+    NAME_PATTERN,
+    TAG_PATTERN,
+    Duration,
+    MeasuredText,
+    Percentage,
+    Removals,
+    Size,
+    Subscription,
+    Thumbprint,
+)
 from reconciler.model.work import Acting
 
 WAYS_MAX = 64  # of mending the fields that a rule looks at; no rule looks at three that have many values
@@ -74,11 +83,11 @@ class _Drawing:
         if issubclass(model, Acting) and isinstance(data, dict):
             known = {field.alias or name for name, field in model.model_fields.items()}
             values |= {key: value for key, value in data.items() if key not in known}
-        if path in self._faults.wrong:
-            self.gaps.add(path)
         spec = model.model_construct(**values)
-        if path in self._above and path not in self._faults.wrong:
-            self.broken += self._broken_rules(spec, path)
+        if path in self._faults.wrong:
+            self._open(model, path)
+        elif path in self._above:
+            self._apply_rules(spec, path)
         return spec
 
     def _value(self, annotation: Any, data: Any, path: Path, field: FieldInfo | None = None) -> Any:
@@ -116,15 +125,22 @@ class _Drawing:
             return field.default
         return stand_in(annotation, f"{self._origin} {path}")
 
-    def _broken_rules(self, spec: Spec, path: Path) -> Iterator[ErrorDetails]:
-        """Yield the rules of a model that validation did not come to, where no mending of its fields keeps them."""
+    def _open(self, model: type[Spec], path: Path) -> None:
+        """Leave gaps for what a broken rule is about: it says which of the optional fields belong together."""
+        fields = model.model_fields.items()
+        self.gaps |= {(*path, field.alias or name) for name, field in fields if field.default in (None, ())}
+
+    def _apply_rules(self, spec: Spec, path: Path) -> None:
+        """Apply the rules of a model that validation did not come to; broken is what no mending of its fields keeps."""
         for rule in type(spec).__pydantic_decorators__.model_validators.values():
             faults = [_fault(rule.func, way) for way in islice(self._ways(spec, path), WAYS_MAX)]
-            if faults[0] is not None and None not in faults:
-                wrong = faults[0]
-                yield ErrorDetails(
-                    type=wrong.type, loc=path, msg=wrong.message(), input=None, ctx=dict(wrong.context or {})
+            wrong = faults[0]
+            if wrong is not None and None not in faults:
+                context = dict(wrong.context or {})
+                self.broken.append(
+                    ErrorDetails(type=wrong.type, loc=path, msg=wrong.message(), input=None, ctx=context)
                 )
+                self._open(type(spec), path)
 
     def _ways(self, spec: Spec, path: Path) -> Iterator[Spec]:
         """Yield the spec as it is, then with each value that its uncertain fields may come to have."""

@@ -1,17 +1,18 @@
 """Check processes: steps that can be told apart, scripts that exist, templates that name what there is."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
-from reconciler.declare.space import FieldPath, FileKind, Space
+from reconciler.declare.partial import is_stand_in
+from reconciler.declare.readings import readings
+from reconciler.declare.space import STEP_KEYS, FieldPath, FileKind, Space
+from reconciler.declare.visibility import all_variables, sees_all_variables, visible_variables
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
 from reconciler.model.infrastructure import ExecutionLocationSpec
-from reconciler.model.organisation import TenantSpec, VariableSetSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import Acting, ProjectSpec, RunbookSpec, Step, StepTemplateSpec
-from reconciler.schedule.variables import Sourced, visible
 from reconciler.steps.checks import (
     FieldKind,
     Names,
@@ -22,71 +23,72 @@ from reconciler.steps.checks import (
     unquoted_interpolation,
 )
 from reconciler.steps.expansion import declaration_problems, parameter_problems
+from reconciler.steps.group import GroupInputs
 from reconciler.steps.script import ScriptInputs
 from reconciler.steps.table import inputs_of
 from reconciler.steps.template import TemplateInputs
 from reconciler.steps.templates import check, check_condition, is_template, uses
 
+A = TypeVar("A", bound=Acting)
+
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """One process with what its templates may name."""
+    """One process with what its templates may name; `certain` where that is all that there may be."""
 
     declared: Declared
     steps: tuple[Step, ...]
     variables: frozenset[str]
     sensitive: frozenset[str]
     pools: frozenset[str]
+    certain: bool
 
 
 def process_problems(space: Space) -> Iterator[Diagnostic]:
     """Yield the problems of every process and step template."""
-    templates = {found.address.name: StepTemplateSpec.parse(found.spec) for found in space.of_kind("StepTemplate")}
+    templates = {found.address.name: space.spec(found, StepTemplateSpec) for found in space.of_kind("StepTemplate")}
     for process in _processes(space):
         yield from _same_steps(space, process)
         for index, step in enumerate(process.steps):
-            yield from _step_problems(space, process, index, step, templates)
+            found = (
+                problem
+                for reading in _readings(space, process.declared, step)
+                for problem in _step_problems(space, process, index, reading, templates)
+            )
+            yield from dict.fromkeys(found)
     for declared in space.of_kind("StepTemplate"):
-        yield from _template_problems(space, declared, templates[declared.address.name])
+        yield from _template_problems(space, declared)
     for declared in space.of_kind("Project"):
         yield from _value_problems(space, declared)
 
 
+def _readings(space: Space, declared: Declared, step: A) -> Iterator[A]:
+    """Yield a step as it is, or a faulty one in each way in which it can be read."""
+    if space.open_at(declared, ()):
+        yield from readings(step)
+    else:
+        yield step
+
+
 def _processes(space: Space) -> Iterator[_Process]:
     for declared in space.of_kind("Project"):
-        spec = ProjectSpec.parse(declared.spec)
-        yield _process(declared, spec.process, _visible(space, declared.address.name, spec))
+        yield _process(space, declared, space.spec(declared, ProjectSpec).process, declared)
     for declared in space.of_kind("Runbook"):
-        runbook = RunbookSpec.parse(declared.spec)
+        runbook = space.spec(declared, RunbookSpec)
         project = space.objects.get(Address("Project", runbook.project))
-        known = _visible(space, runbook.project, ProjectSpec.parse(project.spec)) if project else []
-        yield _process(declared, runbook.process, known)
+        yield _process(space, declared, runbook.process, project)
 
 
-def _process(declared: Declared, steps: tuple[Step, ...], known: list[Sourced]) -> _Process:
+def _process(space: Space, declared: Declared, steps: tuple[Step, ...], project: Declared | None) -> _Process:
+    known = visible_variables(space, project) if project else []
     return _Process(
         declared,
         steps,
         frozenset(found.name for found in known),
         frozenset(found.name for found in known if found.variable.type == "sensitive"),
         frozenset(found.name for found in known if found.variable.type == "workerPool"),
+        project is not None and sees_all_variables(space, project),
     )
-
-
-def _visible(space: Space, name: str, project: ProjectSpec) -> list[Sourced]:
-    """Return every variable that a process of the project may see: also those of some tenants or deployments only."""
-    sets = {
-        found.address.name: VariableSetSpec.parse(found.spec)
-        for found in space.of_kind("VariableSet")
-        if found.address.name in project.variable_sets
-    }
-    known = list(visible(name, project, sets))
-    for tenant in space.of_kind("Tenant"):
-        known += visible(name, project, {}, tenant=(tenant.address.name, TenantSpec.parse(tenant.spec)))
-    for deployment in (*space.of_kind("Deployment"), *space.of_kind("RunbookRun")):
-        values = json.loads(deployment.spec).get("variables", {})
-        known += visible(name, project, {}, deployment=(deployment.address.name, values))
-    return known
 
 
 def _same_steps(space: Space, process: _Process) -> Iterator[Diagnostic]:
@@ -97,6 +99,8 @@ def _same_steps(space: Space, process: _Process) -> Iterator[Diagnostic]:
             yield space.error(
                 process.declared, where, "step-without-id", f'no id can be made of "{step.name}"; write one'
             )
+            continue
+        if space.lacks(process.declared, where, ("spec", "process", index, "id")):
             continue
         first = seen.setdefault(step.key, index)
         if first != index:
@@ -116,25 +120,55 @@ def _step_problems(
     root: FieldPath = ("spec", "process", index)
     yield from _script_problems(space, process.declared, root, step)
     yield from _location_problems(space, process, root, step)
-    earlier = {name for other in process.steps[:index] for name in (other.key, other.name)}
     for field in template_fields(step, templates):
-        names = Names(process.variables, earlier, None, leased=field.kind.leased)
-        yield from _field_problems(space, process.declared, (*root, *field.path), field, names)
+        certain = {"vars"} if process.certain else set()
+        certain |= set() if space.lacks(process.declared, *STEP_KEYS) else {"steps"}
+        known = Known(
+            Names(process.variables, _earlier(process, index, field), None, leased=field.kind.leased), certain
+        )
+        yield from _field_problems(space, process.declared, (*root, *field.path), field, known)
         yield from _leaks(space, process, (*root, *field.path), field)
     key, inputs = inputs_of(step)
-    if isinstance(inputs, TemplateInputs) and inputs.name in templates:
-        for problem in parameter_problems(inputs, templates[inputs.name]):
-            path = (*root, key, *problem.path)
-            yield space.error(process.declared, path, "bad-parameter", problem.sentence)
+    if isinstance(inputs, TemplateInputs) and not is_stand_in(inputs.name):
+        yield from _parameter_problems(space, process.declared, (*root, key), inputs)
+
+
+def _earlier(process: _Process, index: int, field: TemplateField) -> set[str]:
+    """Return the ids and names of the steps before one, those inside of groups too."""
+    before = [*process.steps[:index], *(step for other in process.steps[:index] for step in _children(other))]
+    match field.path:
+        case ("group", "steps", int(number), *_):
+            before += _children(process.steps[index])[:number]
+    return {name for step in before for name in (step.key, step.name)}
+
+
+def _children(step: Step) -> tuple[Step, ...]:
+    if "group" not in (step.model_extra or {}):
+        return ()
+    for reading in readings(step):
+        inputs = inputs_of(reading)[1]
+        if isinstance(inputs, GroupInputs):
+            return inputs.steps
+    return ()
+
+
+def _parameter_problems(
+    space: Space, declared: Declared, path: FieldPath, inputs: TemplateInputs
+) -> Iterator[Diagnostic]:
+    template = space.objects.get(Address("StepTemplate", inputs.name))
+    if template is None or space.open_at(template, ("spec", "parameters")) or space.open_at(declared, (*path, "with")):
+        return
+    for problem in parameter_problems(inputs, space.spec(template, StepTemplateSpec)):
+        yield space.error(declared, (*path, *problem.path), "bad-parameter", problem.sentence)
 
 
 def _script_problems(space: Space, declared: Declared, root: FieldPath, step: Acting) -> Iterator[Diagnostic]:
     key, inputs = inputs_of(step)
     if not isinstance(inputs, ScriptInputs):
         return
-    if inputs.file is not None:
+    if inputs.file is not None and not is_stand_in(inputs.file):
         yield from _file_problems(space, declared, (*root, key, "file"), inputs.file)
-    if inputs.body is not None:
+    if inputs.body is not None and not space.lacks(declared, (*root, key, "syntax")):
         for sentence in {problem.sentence for problem in unquoted_interpolation(inputs.body, inputs.syntax)}:
             yield space.warning(declared, (*root, key, "body"), "unquoted-value", sentence)
 
@@ -158,9 +192,9 @@ def _location_problems(space: Space, process: _Process, root: FieldPath, step: S
     location = step.location
     if isinstance(location, str):
         named = space.objects.get(Address("ExecutionLocation", location))
-        location = ExecutionLocationSpec.parse(named.spec) if named else None
+        location = space.spec(named, ExecutionLocationSpec) if named else None
     variable = location.pool_variable if location else None
-    if variable is not None and variable not in process.pools:
+    if variable is not None and variable not in process.pools and process.certain and not is_stand_in(variable):
         inline = isinstance(step.location, ExecutionLocationSpec)
         path = (*root, "location", "poolVariable") if inline else (*root, "location")
         if variable in process.variables:
@@ -170,16 +204,24 @@ def _location_problems(space: Space, process: _Process, root: FieldPath, step: S
         yield space.error(process.declared, path, "unknown-variable", message)
 
 
+class Known(NamedTuple):
+    """What a field may name, and of which first names that is all that there may be: vars, steps, params."""
+
+    names: Names
+    certain: Collection[str]
+
+
 def _field_problems(
-    space: Space, declared: Declared, path: FieldPath, field: TemplateField, names: Names
+    space: Space, declared: Declared, path: FieldPath, field: TemplateField, known: Known
 ) -> Iterator[Diagnostic]:
     problem = check_condition(field.text) if field.kind is FieldKind.CONDITION else check(field.text)
     if problem is not None:
         yield space.error(declared, path, "bad-template", problem.sentence)
         return
     for use in uses(field.text):
-        sentence = name_problem(use, names)
-        if sentence is not None:
+        sentence = name_problem(use, known.names)
+        open_ended = use.path[0] in {"vars", "steps", "params"} and use.path[0] not in known.certain
+        if sentence is not None and not open_ended:
             yield space.error(declared, path, "unknown-name", sentence)
 
 
@@ -198,19 +240,32 @@ def _leaks(space: Space, process: _Process, path: FieldPath, field: TemplateFiel
             )
 
 
-def _template_problems(space: Space, declared: Declared, spec: StepTemplateSpec) -> Iterator[Diagnostic]:
+def _template_problems(space: Space, declared: Declared) -> Iterator[Diagnostic]:
+    spec = space.spec(declared, StepTemplateSpec)
     for problem in declaration_problems(spec):
-        path = ("spec", "parameters", *problem.path)
-        yield space.error(declared, path, "bad-parameter", problem.sentence)
+        path: FieldPath = ("spec", "parameters", *problem.path)
+        if not space.open_at(declared, path):
+            yield space.error(declared, path, "bad-parameter", problem.sentence)
+    found = (
+        problem
+        for action in _readings(space, declared, spec.action)
+        for problem in _action_problems(space, declared, spec, action)
+    )
+    yield from dict.fromkeys(found)
+
+
+def _action_problems(space: Space, declared: Declared, spec: StepTemplateSpec, action: Acting) -> Iterator[Diagnostic]:
     root: FieldPath = ("spec", "action")
-    yield from _script_problems(space, declared, root, spec.action)
+    yield from _script_problems(space, declared, root, action)
     parameters = {parameter.name for parameter in spec.parameters}
     sensitive = {parameter.name for parameter in spec.parameters if parameter.type == "sensitive"}
-    everywhere = _all_variables(space)
-    for field in template_fields(spec.action):
+    everywhere, certain = all_variables(space)
+    first_names = {"steps", *(("vars",) if certain else ())}
+    first_names |= set() if space.lacks(declared, ("spec", "parameters", None, "name")) else {"params"}
+    for field in template_fields(action):
         path = (*root, *field.path)
-        names = Names(everywhere, None, parameters, leased=field.kind.leased)
-        yield from _field_problems(space, declared, path, field, names)
+        known = Known(Names(everywhere, None, parameters, leased=field.kind.leased), first_names)
+        yield from _field_problems(space, declared, path, field, known)
         for use in uses(field.text):
             if use.path[0] == "params" and ".".join(use.path[1:]) in sensitive and not field.kind.sensitive_allowed:
                 message = f"the sensitive parameter {use.path[1]} would be seen here"
@@ -219,21 +274,11 @@ def _template_problems(space: Space, declared: Declared, spec: StepTemplateSpec)
                 )
 
 
-def _all_variables(space: Space) -> set[str]:
-    """Return every variable's name: a template is used by steps of any project."""
-    names = set()
-    for kind in ("Project", "VariableSet", "Tenant"):
-        for declared in space.of_kind(kind):
-            names |= {str(variable["name"]) for variable in json.loads(declared.spec).get("variables", [])}
-    for declared in space.of_kind("Deployment"):
-        names |= set(json.loads(declared.spec).get("variables", {}))
-    return names
-
-
 def _value_problems(space: Space, declared: Declared) -> Iterator[Diagnostic]:
     """Check the templates in a project's own values, and that no value needs itself."""
-    spec = ProjectSpec.parse(declared.spec)
-    known = {found.name for found in _visible(space, declared.address.name, spec)}
+    spec = space.spec(declared, ProjectSpec)
+    names = {found.name for found in visible_variables(space, declared)}
+    certain = {"steps", *(("vars",) if sees_all_variables(space, declared) else ())}
     needs: dict[str, set[str]] = {}
     for index, variable in enumerate(spec.variables):
         for number, scoped in enumerate(variable.scoped()):
@@ -243,7 +288,8 @@ def _value_problems(space: Space, declared: Declared) -> Iterator[Diagnostic]:
             inner: FieldPath = ("value",) if variable.value is not None else ("values", number, "value")
             field = TemplateField(inner, text, FieldKind.SENSITIVE)
             path = ("spec", "variables", index, *inner)
-            yield from _field_problems(space, declared, path, field, Names(known, None, None, leased=True))
+            known = Known(Names(names, None, None, leased=True), certain)
+            yield from _field_problems(space, declared, path, field, known)
             found = {".".join(use.path[1:]) for use in uses(text) if use.path[0] == "vars"}
             needs.setdefault(variable.name, set()).update(found)
     circle = circle_in(needs)

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from reconciler.declare.lint import warnings
-from reconciler.declare.space import FieldPath, FileKind, Locate, Space
+from reconciler.declare.partial import Hidden, Partial
+from reconciler.declare.space import NOTHING_HIDDEN, FieldPath, FileKind, Locate, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
 from reconciler.model.order import IMPLICIT
@@ -13,21 +14,23 @@ from reconciler.model.spec import Address, Reference
 
 
 def resolve(
-    declared: Iterable[Declared], paths: Mapping[str, FileKind], locate: Locate, settings: SpaceSpec
+    declared: Iterable[Declared],
+    paths: Mapping[str, FileKind],
+    locate: Locate,
+    settings: SpaceSpec,
+    *,
+    partial: Iterable[Partial] = (),
+    hidden: Hidden = NOTHING_HIDDEN,
 ) -> list[Diagnostic]:
     """Return every problem between objects, unsorted.
 
     `declared` come in the order of their files; of two objects in conflict the later one is blamed. Spans point at
-    the field that has to change.
+    the field that has to change. `partial` objects are faulty ones, of which something is certain; from what they do
+    not show, and from what is `hidden`, nothing is concluded.
     """
-    objects: dict[Address, Declared] = {}
-    problems: list[Diagnostic] = []
-    for item in declared:
-        first = objects.setdefault(item.address, item)
-        if first is not item:
-            problems.append(_duplicate(item, first, locate))
-    space = Space(objects, paths, locate, settings)
-    for check in _checks({address.kind for address in objects}):
+    space = Space.of(declared, paths, locate, settings, partial=partial, hidden=hidden)
+    problems = list(_duplicates(space))
+    for check in _checks({address.kind for address in space.objects}):
         problems += check(space)
     return problems
 
@@ -47,25 +50,34 @@ def _checks(kinds: set[str]) -> Iterator[Callable[[Space], Iterable[Diagnostic]]
         yield process_problems
 
 
-def _duplicate(item: Declared, first: Declared, locate: Locate) -> Diagnostic:
-    name = ("metadata", "name") if item.item is None else ("spec", "workers", item.item, "name")
-    before = ("metadata", "name") if first.item is None else ("spec", "workers", first.item, "name")
-    return Diagnostic(
-        locate(item, name),
-        Severity.ERROR,
-        "duplicate-name",
-        f"{item.address} is declared twice",
-        "give one of them another name, or remove it",
-        (Related(locate(first, before), "it is declared here first"),),
-    )
+def _duplicates(space: Space) -> Iterator[Diagnostic]:
+    if len(space.objects) == len(space.declared):
+        return
+    for item in space.declared:
+        first = space.objects[item.address]
+        if first is not item:
+            yield Diagnostic(
+                space.locate(item, _name_of(item)),
+                Severity.ERROR,
+                "duplicate-name",
+                f"{item.address} is declared twice",
+                "give one of them another name, or remove it",
+                (Related(space.locate(first, _name_of(first)), "it is declared here first"),),
+            )
+
+
+def _name_of(item: Declared) -> FieldPath:
+    return ("metadata", "name") if item.item is None else ("spec", "workers", item.item, "name")
 
 
 def _dangling(space: Space) -> Iterator[Diagnostic]:
     known: dict[str, set[str]] = {}
-    for declared in space.objects.values():
+    for declared in space.declared:
         for reference in declared.references:
             if reference.target not in space.objects and reference.target not in IMPLICIT:
                 kind = reference.target.kind
+                if space.may_hold(reference.target):
+                    continue
                 if kind not in known:
                     known[kind] = space.names(kind)
                 yield _unknown(space, declared, reference, known[kind])
@@ -101,9 +113,11 @@ def _identities(space: Space) -> Iterator[Diagnostic]:
     for declared in (*space.of_kind("Worker"), *space.of_kind("DeploymentTarget")):
         endpoint = json.loads(declared.spec)["endpoint"]
         written = json.dumps(endpoint, sort_keys=True)
-        for identity, path in _identities_of(endpoint):
+        for identity, path, fields in _identities_of(endpoint):
+            if space.open_at(declared, *(("spec", "endpoint", *field) for field in fields)):
+                continue
             owner, other = owners.setdefault(identity, (declared, written))
-            if owner is declared or (owner.address.kind != declared.address.kind and other == written):
+            if owner.address == declared.address or _may_share(space, declared, owner, agree=other == written):
                 continue
             yield Diagnostic(
                 space.locate(declared, (*_root(declared), "endpoint", *path)),
@@ -115,25 +129,32 @@ def _identities(space: Space) -> Iterator[Diagnostic]:
             )
 
 
+def _may_share(space: Space, declared: Declared, owner: Declared, *, agree: bool) -> bool:
+    uncertain = any(space.open_at(item, ("spec", "endpoint")) for item in (declared, owner))
+    return owner.address.kind != declared.address.kind and (agree or uncertain)
+
+
 def _root(declared: Declared) -> FieldPath:
     return ("spec",) if declared.item is None else ("spec", "workers", declared.item)
 
 
-def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, FieldPath]]:
-    (kind, facts), *_ = endpoint.items()
-    if kind in {"listening", "ssh"}:
-        port = facts.get("port", 10933 if kind == "listening" else 22)
-        yield f"{facts['host']}:{port}", (kind, "host")
-    if "subscription" in facts:
-        yield str(facts["subscription"]), (kind, "subscription")
-    thumbprints = facts.get("thumbprints", [])
-    if isinstance(thumbprints, list):
-        for index, thumbprint in enumerate(thumbprints):
-            yield str(thumbprint), (kind, "thumbprints", index)
+def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, FieldPath, list[FieldPath]]]:
+    """Yield each identity that an endpoint claims, the field to blame, and all fields that it is made of."""
+    for kind, facts in endpoint.items():
+        if kind in {"listening", "ssh"} and "host" in facts:
+            port = facts.get("port", 10933 if kind == "listening" else 22)
+            yield f"{facts['host']}:{port}", (kind, "host"), [(kind, "host"), (kind, "port")]
+        if "subscription" in facts:
+            yield str(facts["subscription"]), (kind, "subscription"), [(kind, "subscription")]
+        thumbprints = facts.get("thumbprints", [])
+        if isinstance(thumbprints, list):
+            for index, thumbprint in enumerate(thumbprints):
+                path = (kind, "thumbprints", index)
+                yield str(thumbprint), path, [path]
 
 
 def _renames(space: Space) -> Iterator[Diagnostic]:
-    for declared in space.objects.values():
+    for declared in space.declared:
         if declared.renamed_from is None:
             continue
         former = Address(declared.address.kind, declared.renamed_from)

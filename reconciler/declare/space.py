@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from reconciler.declare.partial import FieldPath as PartialPath
 from reconciler.declare.partial import Hidden, Partial, is_stand_in
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
@@ -15,6 +16,10 @@ from reconciler.model.text import slug
 Kind = TypeVar("Kind", bound=Spec)
 Place = tuple[str, int, int]
 NOTHING_HIDDEN = Hidden()
+STEP_KEYS: tuple[PartialPath, ...] = (("spec", "process", None, "id"), ("spec", "process", None, "name"))
+"""What says which steps a process has."""
+VARIABLE_NAMES: PartialPath = ("spec", "variables", None, "name")
+"""What says which variables an object declares."""
 FieldPath = tuple[str | int, ...]
 Locate = Callable[[Declared, FieldPath], Span]
 
@@ -32,7 +37,7 @@ class Space:
     """All that the checks look at: the objects of a space, its files and where each field stands.
 
     `declared` are all objects in the order of their files, `objects` the first of each address. Some may be partial:
-    from what those do not show nothing may be concluded, which `open_at` and `may_hold` tell.
+    from what those do not show nothing may be concluded, which `open_at`, `lacks` and `may_hold` tell.
     """
 
     declared: tuple[Declared, ...]
@@ -53,6 +58,7 @@ class Space:
         paths: Mapping[str, FileKind],
         locate: Locate,
         settings: SpaceSpec,
+        *,
         partial: Iterable[Partial] = (),
         hidden: Hidden = NOTHING_HIDDEN,
     ) -> "Space":
@@ -88,10 +94,15 @@ class Space:
         assert isinstance(found, model)
         return found
 
-    def open_at(self, declared: Declared, *paths: FieldPath) -> bool:
+    def open_at(self, declared: Declared, *paths: PartialPath) -> bool:
         """Say whether something at one of `paths` of an object, above or below it, is not certain."""
         faulty = self.partial.get(place_of(declared)) if self.partial else None
         return faulty is not None and any(faulty.open_at(path) for path in paths)
+
+    def lacks(self, declared: Declared, *paths: PartialPath) -> bool:
+        """Say whether what stands at one of `paths` of an object is not certain as a whole."""
+        faulty = self.partial.get(place_of(declared)) if self.partial else None
+        return faulty is not None and any(faulty.lacks(path) for path in paths)
 
     def may_hold(self, address: Address) -> bool:
         """Say whether an object is declared, or may be where something could not be read."""
@@ -99,15 +110,14 @@ class Space:
             return True
         return not self.nameless.get(address.kind, set()).isdisjoint({"", address.name})
 
-    def may_hold_more(self, kind: str) -> bool:
-        """Say whether there may be objects of a kind that are not seen, or seen without their name."""
-        unseen = kind in self.hidden.kinds or any(address.kind == kind for address in self.hidden.addresses)
-        return unseen or kind in self.nameless
+    def hides(self, kind: str) -> bool:
+        """Say whether there may be objects of a kind where something could not be read."""
+        return kind in self.hidden.kinds or any(address.kind == kind for address in self.hidden.addresses)
 
-    def uncertain(self, kind: str, *paths: FieldPath) -> bool:
-        """Say whether something at `paths` of any object of a kind is not certain, seen or not."""
-        return self.may_hold_more(kind) or (
-            bool(self.partial) and any(self.open_at(found, *paths) for found in self.of_kind(kind))
+    def any_lacks(self, kind: str, *paths: PartialPath) -> bool:
+        """Say whether any object of a kind, seen or hidden, is not certain at one of `paths`."""
+        return self.hides(kind) or (
+            bool(self.partial) and any(self.lacks(found, *paths) for found in self.of_kind(kind))
         )
 
     def error(self, declared: Declared, path: FieldPath, code: str, message: str, help_text: str = "") -> Diagnostic:

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from reconciler.declare.space import FieldPath, Space
+from reconciler.declare.partial import is_stand_in
+from reconciler.declare.space import STEP_KEYS, FieldPath, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.order import IMPLICIT
 from reconciler.model.organisation import TenantSpec, VariableSetSpec
 from reconciler.model.spec import Address
 from reconciler.model.variables import ScopedValue, SecretSource, Variable
@@ -25,7 +27,7 @@ def variable_problems(space: Space) -> Iterator[Diagnostic]:
     for kind, model in OWNERS.items():
         for declared in space.of_kind(kind):
             if '"variables":' in declared.spec:
-                yield from _of_owner(space, declared, model.parse(declared.spec).variables)
+                yield from _of_owner(space, declared, space.spec(declared, model).variables)
     for declared in space.of_kind("Project"):
         yield from _ties(space, declared)
 
@@ -34,7 +36,9 @@ def _of_owner(space: Space, declared: Declared, variables: tuple[Variable, ...])
     yield from _twice(space, declared, variables)
     for index, variable in enumerate(variables):
         for path, scoped in _values(index, variable):
-            yield from _value_problems(space, declared, variable, path, scoped)
+            if not space.lacks(declared, ("spec", "variables", index, "type")):
+                yield from _value_problems(space, declared, variable, path, scoped)
+            yield from _scope_problems(space, declared, path, scoped)
 
 
 def _twice(space: Space, declared: Declared, variables: tuple[Variable, ...]) -> Iterator[Diagnostic]:
@@ -67,6 +71,8 @@ def _value_problems(
     space: Space, declared: Declared, variable: Variable, path: FieldPath, scoped: ScopedValue
 ) -> Iterator[Diagnostic]:
     value = scoped.value
+    if isinstance(value, str) and is_stand_in(value):
+        return
     if variable.type == "sensitive" and isinstance(value, str):
         yield space.error(
             declared,
@@ -75,16 +81,15 @@ def _value_problems(
             f"the sensitive variable {variable.name} is written in clear",
             "name where it comes from, such as value: {env: NAME}, {file: PATH}, {command: [...]} or an age: text",
         )
-    if variable.type != "sensitive" and isinstance(value, SecretSource) and value.env is None:
+    if variable.type != "sensitive" and isinstance(value, SecretSource) and _source_name(value) not in {"env", ""}:
         message = f"only a sensitive variable comes from {_source_name(value)}; a plain one may come from env"
         yield space.error(declared, (*path, "value"), "source-not-allowed", message)
     if variable.type == "workerPool":
         yield from _pool_problems(space, declared, variable, path, scoped)
-    yield from _scope_problems(space, declared, path, scoped)
 
 
 def _source_name(source: SecretSource) -> str:
-    return next(name for name in ("env", "file", "age", "command", "source") if getattr(source, name) is not None)
+    return next((name for name in ("env", "file", "age", "command", "source") if getattr(source, name)), "")
 
 
 def _pool_problems(
@@ -95,7 +100,9 @@ def _pool_problems(
         message = f"the worker-pool variable {variable.name} is scoped to {field}; a pool is chosen before any target"
         yield space.error(declared, (*path, "scope", field), "pool-scope", message)
     name = scoped.value
-    if isinstance(name, str) and name != "default" and Address("WorkerPool", name) not in space.objects:
+    if not isinstance(name, str) or is_stand_in(name) or Address("WorkerPool", name) in IMPLICIT:
+        return
+    if not space.may_hold(Address("WorkerPool", name)):
         message = f'WorkerPool "{name}" is not declared{did_you_mean(name, space.names("WorkerPool"))}'
         yield space.error(declared, (*path, "value"), "unknown-reference", message)
 
@@ -103,22 +110,22 @@ def _pool_problems(
 def _scope_problems(space: Space, declared: Declared, path: FieldPath, scoped: ScopedValue) -> Iterator[Diagnostic]:
     processes = space.names("Project") | space.names("Runbook")
     for index, name in enumerate(scoped.scope.processes):
-        if name not in processes:
+        if not (is_stand_in(name) or any(space.may_hold(Address(kind, name)) for kind in ("Project", "Runbook"))):
             message = f'no project or runbook is called "{name}"{did_you_mean(name, processes)}'
             yield space.error(declared, (*path, "scope", "processes", index), "unknown-reference", message)
-    if scoped.scope.steps and declared.address.kind == "Project":
-        steps = {step.key for step in ProjectSpec.parse(declared.spec).process}
+    if scoped.scope.steps and declared.address.kind == "Project" and not space.lacks(declared, *STEP_KEYS):
+        steps = {step.key for step in space.spec(declared, ProjectSpec).process}
         for index, key in enumerate(scoped.scope.steps):
-            if key not in steps:
+            if key not in steps and not is_stand_in(key):
                 message = f'{declared.address} has no step "{key}"{did_you_mean(key, steps)}'
                 yield space.error(declared, (*path, "scope", "steps", index), "unknown-step", message)
 
 
 def _ties(space: Space, project: Declared) -> Iterator[Diagnostic]:
     """Find values that hold alike in one project: its own, or those of the sets that it takes."""
-    spec = ProjectSpec.parse(project.spec)
+    spec = space.spec(project, ProjectSpec)
     sets = {
-        name: VariableSetSpec.parse(space.objects[Address("VariableSet", name)].spec)
+        name: space.spec(space.objects[Address("VariableSet", name)], VariableSetSpec)
         for name in spec.variable_sets
         if Address("VariableSet", name) in space.objects
     }
@@ -126,7 +133,7 @@ def _ties(space: Space, project: Declared) -> Iterator[Diagnostic]:
     targets = {item.address.name: json.loads(item.spec).get("tags", []) for item in space.of_kind("DeploymentTarget")}
     for tie in find_ties(visible(project.address.name, spec, sets), tenants, targets):
         later, earlier = _place(space, tie.second, tie.second_index), _place(space, tie.first, tie.first_index)
-        if later is None or earlier is None:
+        if later is None or earlier is None or any(space.open_at(*_scoped(place)) for place in (later, earlier)):
             continue
         yield Diagnostic(
             space.locate(*later),
@@ -138,13 +145,18 @@ def _ties(space: Space, project: Declared) -> Iterator[Diagnostic]:
         )
 
 
+def _scoped(place: tuple[Declared, FieldPath]) -> tuple[Declared, FieldPath, FieldPath]:
+    """Return where a value's scope and its variable's name stand, which must be certain for it to tie with another."""
+    declared, path = place
+    return declared, (*path[:-1], "scope"), (*path[:3], "name")
+
+
 def _place(space: Space, sourced: Sourced, index: int) -> tuple[Declared, FieldPath] | None:
     for kind in ("Project", "VariableSet"):
         owner = space.objects.get(Address(kind, sourced.owner))
         if owner is None:
             continue
-        variables = OWNERS[kind].parse(owner.spec).variables
-        for number, variable in enumerate(variables):
+        for number, variable in enumerate(space.spec(owner, OWNERS[kind]).variables):
             if variable == sourced.variable:
                 inner: FieldPath = ("values", index) if variable.values is not None else ()
                 return owner, ("spec", "variables", number, *inner, "value")

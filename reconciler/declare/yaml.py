@@ -145,6 +145,7 @@ class Composer:
 
     def _mapping(self, event: Any, depth: int) -> MappingNode:
         pairs: dict[str, tuple[ScalarNode, Node]] = {}
+        merged: list[Node] = []
         last: Node | None = None
         following = self._next
         while type(inner := following()) is not MappingEndEvent:
@@ -155,10 +156,13 @@ class Composer:
                 self._report(key, "complex-key", "a key is a text; a list or a mapping cannot be one")
             elif key.plain and key.text == "<<":
                 self._refuse_merge(key)
+                merged.append(value)
             elif key.text in pairs:
                 self._refuse_duplicate(pairs[key.text][0], key)
             else:
                 pairs[key.text] = (key, value)
+        for other in merged:
+            _merge(pairs, other)
         return MappingNode(pairs, *self._extent(event, inner, last), bool(event.flow_style))
 
     def _extent(self, first: Any, last: Any, inside: Node | None) -> tuple[int, int]:
@@ -169,16 +173,23 @@ class Composer:
         return start, start if inside is None else max(start, inside.end)
 
     def _aliased(self, event: Any) -> Node:
-        if event.anchor not in self._anchors:
-            raise _Unreadable(self._at(event, "undefined-alias", f'no anchor "&{event.anchor}" stands above'))
-        found = self._anchors[event.anchor]
+        found = self._anchors.get(event.anchor)
         if found is None:
-            raise _Unreadable(self._at(event, "recursive-alias", f'"*{event.anchor}" stands inside what it names'))
+            return self._empty_alias(event)
         node, size = found
         self._nodes += size
         if self._nodes > NODES_MAX:
             raise _Unreadable(self._too_many(event))
         return node
+
+    def _empty_alias(self, event: Any) -> ScalarNode:
+        """Report an alias that leads nowhere, and go on as if nothing stood there."""
+        if event.anchor in self._anchors:
+            problem = self._at(event, "recursive-alias", f'"*{event.anchor}" stands inside what it names')
+        else:
+            problem = self._at(event, "undefined-alias", f'no anchor "&{event.anchor}" stands above')
+        self._problems.append(problem)
+        return ScalarNode("", True, self._offset + event.start_mark.index, self._offset + event.end_mark.index)
 
     def _refuse_tag(self, event: Any) -> None:
         start = self._offset + event.start_mark.index
@@ -236,6 +247,14 @@ class Composer:
         problem = str(getattr(error, "problem", None) or "it cannot be read")
         context = str(getattr(error, "context", None) or "")
         return self._error(offset, offset + 1, "syntax", _plain_words(problem, context, character), _remedy(line))
+
+
+def _merge(pairs: dict[str, tuple[ScalarNode, Node]], other: Node) -> None:
+    """Put in what a merge key means, so that what else is wrong is told in one run with it."""
+    for node in other.items if isinstance(other, SequenceNode) else (other,):
+        if isinstance(node, MappingNode):
+            for name, entry in node.entries.items():
+                pairs.setdefault(name, entry)
 
 
 def _without_false_breaks(text: str) -> tuple[str, dict[int, str]]:

@@ -74,9 +74,16 @@ class Conversation:
             self._writer.close()
 
     def say(self, message: Message) -> None:
-        """Send one message; what the agent has not yet read is bounded by the number of tickets."""
+        """Send one message; what the agent has not yet read is bounded by the number of tickets.
+
+        An offer waits until this turn of the loop is over, so that the RUN which mostly follows it travels along and
+        the worker makes both durable at once.
+        """
         self._session.send(message)
-        self._flush()
+        if isinstance(message, messages.Offer):
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._flush()
 
     async def _read(self) -> None:
         patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * PING_INTERVAL)

@@ -29,6 +29,7 @@ def settled(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
     text = re.sub(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{40}\b", "DIGEST", text)
     text = re.sub(r"\b[0-9a-f]{12}\b|\b[0-9a-f]{7}\b", "DIGEST", text)
+    text = re.sub(r"\.yaml:\d+", ".yaml:LINE", text)
     return re.sub(r" {2,}", "  ", re.sub(r"\b\d+ s( ago)?\b", "AGO", text))
 
 
@@ -47,7 +48,7 @@ def test_status_shows_space_workers_and_deployments(done: Workplace) -> None:
         "\n"
         "WORKER  POOLS  ENDPOINT  STATE\n"
         "built-in  default  built-in  healthy; runs the steps of default\n"
-        "lin-01  linux  polling poll://lin-01  unknown\n"
+        "lin-01  linux  polling  unknown\n"
         "\n"
         "DEPLOYMENT  SLOT  RELEASE  TASK  STATE  SINCE  REASON\n"
         "shop-test  shop in test  1  1  succeeded  AGO\n"
@@ -67,7 +68,7 @@ def test_status_as_json_is_one_document(done: Workplace) -> None:
 
 def test_get_lists_the_objects_of_a_kind(done: Workplace) -> None:
     assert settled(done.run("get", "environments").expect(0).out) == (
-        "NAME  DECLARED AT  REVISION  GENERATION\ntest  environment.yaml:2  DIGEST  1\n"
+        "NAME  DECLARED AT  REVISION  GENERATION\ntest  environment.yaml:LINE  DIGEST  1\n"
     )
     assert done.run("get", "tenants").expect(0).out == "NAME  DECLARED AT  REVISION  GENERATION\n"
 
@@ -76,7 +77,7 @@ def test_get_lists_workers_with_where_they_are(done: Workplace) -> None:
     assert settled(done.run("get", "workers").expect(0).out) == (
         "NAME  POOLS  ENDPOINT  STATE\n"
         "built-in  default  built-in  healthy; runs the steps of default\n"
-        "lin-01  linux  polling poll://lin-01  unknown\n"
+        "lin-01  linux  polling  unknown\n"
     )
 
 
@@ -85,7 +86,7 @@ def test_get_shows_one_object_whole(done: Workplace) -> None:
     assert shown["spec"]["environments"] == ["test"]
     (record,) = records(done.run("get", "project", "shop", "--json"))
     assert record == shown
-    assert (record["type"], record["kind"], record["file"], record["line"]) == ("object", "Project", "project.yaml", 2)
+    assert (record["type"], record["kind"], record["file"]) == ("object", "Project", "project.yaml")
 
 
 def test_tasks_are_listed_with_how_they_ended(done: Workplace) -> None:
@@ -139,10 +140,10 @@ def test_events_tell_who_did_what_in_order(done: Workplace) -> None:
 
 def test_why_says_where_a_thing_comes_from_and_what_was_done(done: Workplace) -> None:
     first, *rest = settled(done.run("why", "Project/shop").expect(0).out).splitlines()
-    assert first == "Project/shop is declared at project.yaml:2, applied from DIGEST, generation 1"
+    assert first == "Project/shop is declared at project.yaml:LINE, applied from DIGEST, generation 1"
     assert "used by Deployment/shop-test" in rest
-    (step, where) = done.run("why", "Project/shop/Work").expect(0).out.splitlines()
-    assert step == '"Work" of Project/shop is declared at project.yaml:2'
+    step, where = settled(done.run("why", "Project/shop/Work").expect(0).out).splitlines()
+    assert step == '"Work" of Project/shop is declared at project.yaml:LINE'
     assert where.startswith("it would run on built-in: ")
     assert "is succeeded" in done.run("why", "task/1").expect(0).out
     reasons = records(done.run("why", "Project/shop", "--json"))

@@ -33,7 +33,7 @@ def sentences(path: Path) -> Iterator[tuple[str, ...]]:
         yield tuple(str(value.value) for value in node.values if isinstance(value, ast.Constant))
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside | silent:
-            yield (node.value,)
+            yield from ((line,) for line in node.value.splitlines())
 
 
 def is_sentence(parts: tuple[str, ...]) -> bool:
