@@ -24,8 +24,8 @@ class Bench:
         return full // 10 if self.is_quick else full
 
     def runs(self, full: int) -> int:
-        """Return how often to measure: twice in a quick run."""
-        return 2 if self.is_quick else full
+        """Return how often to measure: once in a quick run."""
+        return 1 if self.is_quick else full
 
     def goal(self, full: Goal) -> Goal | None:
         """Return the goal; None in a quick run, whose sizes are others."""

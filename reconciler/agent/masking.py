@@ -1,6 +1,7 @@
 """Masking: secret values vanish from a stream of bytes, in every usual spelling, however it is cut into chunks.
 
-Many `bytes.find` beat one regular expression with alternatives by three to one in CPython.
+Many searches for one needle beat one regular expression with alternatives by three to one in CPython, and `rfind`
+beats `find` by half, where there is nothing to be found. Spellings that begin alike are looked for together.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import quote_from_bytes
 
 MASK = b"********"
 SHORTEST = 4  # bytes; masking shorter values would eat the log
+STEM_BYTES = 8  # a common beginning that is shorter would be found too often
 
 
 def spellings(value: str) -> set[bytes]:
@@ -30,6 +32,7 @@ class Masker:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._needles: tuple[bytes, ...] = ()
+        self._stems: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
         self._short_prefixes: frozenset[bytes] = frozenset()
         self._held = b""
         self._covered = 0  # bytes at the start of `_held` that a mask already sent stands for
@@ -43,11 +46,12 @@ class Masker:
         needles = set(self._needles).union(*map(spellings, self._added))
         self._added.clear()
         self._needles = tuple(sorted(needles, key=len, reverse=True))
+        self._stems = tuple(_stems(needles))
         self._short_prefixes = frozenset(needle[:length] for needle in needles for length in range(1, SHORTEST))
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be shown now that `chunk` came."""
-        if self._added:
+        if self._added and chunk:
             self._spell_out()
         if not self._needles:
             return chunk
@@ -76,11 +80,11 @@ class Masker:
     def _spans(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Find what is to be masked in `data`: disjoint spans in order, overlapping finds joined."""
         spans = [(0, self._covered)] if self._covered else []
-        for needle in self._needles:
-            at = data.find(needle)
+        for stem, needles in self._stems:
+            at = data.find(stem) if data.rfind(stem) >= 0 else -1
             while at >= 0:
-                spans.append((at, at + len(needle)))
-                at = data.find(needle, at + 1)
+                spans += [(at, at + len(needle)) for needle in needles if data.startswith(needle, at)]
+                at = data.find(stem, at + 1)
         spans.sort()
         current: tuple[int, int] | None = None
         for start, stop in spans:
@@ -106,6 +110,28 @@ class Masker:
                     hold = at
                 at = data.find(needle[:SHORTEST], at + 1)
         return hold
+
+
+def _stems(needles: Iterable[bytes]) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+    """Group needles by how they begin: each stem with the needles that begin with it."""
+    stem, group = b"", list[bytes]()
+    for needle in sorted(needles):
+        common = _beginning(stem, needle)
+        if group and (common in group or len(common) >= STEM_BYTES):
+            stem = common
+            group.append(needle)
+            continue
+        if group:
+            yield stem, tuple(group)
+        stem, group = needle, [needle]
+    if group:
+        yield stem, tuple(group)
+
+
+def _beginning(one: bytes, other: bytes) -> bytes:
+    """Return what both begin with."""
+    length = next((at for at, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+    return one[:length]
 
 
 def _percent(raw: bytes) -> set[bytes]:

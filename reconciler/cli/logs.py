@@ -42,8 +42,8 @@ def command(
 ) -> int:
     """Print what the steps of TASK printed; TASK is a number, or a deployment's name for its last one."""
     where = place(directory, data, files)
-    printer = _Printer(LogStore(where.files.logs), wanted, as_json=as_json)
     with looking(where) as readers:
+        printer = _Printer(LogStore(where.files.logs), wanted, as_json=as_json)
         number = readers.read_now(lambda tx: find_task(tx, task)).id
         if as_json:
             json_list([])

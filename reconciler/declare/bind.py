@@ -63,7 +63,7 @@ class Binder:
         spec, data, errors = _validated(model, node, inside.data)
         if spec is not None and not inside.problems:
             return Bound(spec, data, (*uses(spec), *inside.references))
-        faults = self._faults(model, node, errors)
+        faults = self._faults(model, node, errors, inside.gaps)
         drawn = outline(model, data, faults, f"{self._file} {node.start}")
         told = [error for error in _told_once(errors) if not _is_meant(error, model, node, faults)]
         problems = [self.explainer.explain(error, model, node, key) for error in (*told, *drawn.broken)]
@@ -73,7 +73,7 @@ class Binder:
             data,
             (*found, *inside.references),
             (*inside.problems, *problems),
-            drawn.gaps | inside.gaps,
+            drawn.gaps,
             drawn.spec,
         )
 
@@ -120,11 +120,11 @@ class Binder:
     def _meant(self, name: str, known: Mapping[str, Any]) -> str | None:
         return None if name in self._actions.future else self.explainer.meant(name, [*known, *self._actions.inputs])
 
-    def _faults(self, model: type[Spec], node: Node, errors: list[ErrorDetails]) -> Faults:
-        """Return where the errors of validation stand in the document."""
+    def _faults(self, model: type[Spec], node: Node, errors: list[ErrorDetails], inside: frozenset[Path]) -> Faults:
+        """Return where the errors of validation stand in the document; `inside` are the gaps of its parts."""
         wrong: set[Path] = set()
         unknown: set[Path] = set()
-        meant: set[Path] = set()
+        meant: set[Path] = set(inside)
         for error in errors:
             path, _, _, rest = follow(model, node, error["loc"])
             if error["type"] == "extra_forbidden":

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 from reconciler.declare.bind import Actions, Binder, Bound
 from reconciler.declare.explain import at
@@ -11,17 +10,14 @@ from reconciler.declare.globs import SPACE_FILE
 from reconciler.declare.headers import GROUP, holds_our_version, judge, kinds_in, may_be_ours
 from reconciler.declare.near import closest
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
-from reconciler.declare.outline import stand_in
-from reconciler.declare.partial import Hidden, Partial, is_stand_in
-from reconciler.declare.shapes import Path, child_of
-from reconciler.declare.uses import uses
-from reconciler.declare.worker_sets import expand, worker_gaps
+from reconciler.declare.objects import Document, objects_of
+from reconciler.declare.partial import Hidden, Partial
+from reconciler.declare.shapes import Path, walk
 from reconciler.declare.yaml import DOCUMENTS_MAX, Chunk, Composed, Composer, chunks
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
-from reconciler.model.infrastructure import WorkerSetSpec
 from reconciler.model.kinds import KINDS
-from reconciler.model.spec import Address, Metadata, Position, Reference, Spec, canonical_json, digest_of
+from reconciler.model.spec import Address, Metadata
 
 BYTES_MAX = 4 * 2**20  # of a file: 10,000 workers; read in a second
 NOTHING = Hidden()
@@ -149,10 +145,9 @@ class _File:
             self._hide(chunk)  # a "---" may be missing
         if kind is None or bound is None:
             self._note_unknown_kind(metadata)
-        elif problems or found or bound.spec is None or not isinstance(metadata.spec, Metadata):
-            self._outline(_Faulty(index, kind, root, metadata, bound, self._unsettled(root, problems)))
         else:
-            self._declare(index, kind, root, metadata.spec, bound)
+            faulty = bool(problems or found)
+            self._declare(Document(index, kind, root, metadata, bound, faulty, self._unsettled(root, problems)))
 
     def _parts(self, root: MappingNode) -> dict[str, tuple[ScalarNode, Node]]:
         """Return metadata and spec, also where there is a slip in the key."""
@@ -205,103 +200,11 @@ class _File:
             message = "there is one Space in a space, and this is the second"
             yield Diagnostic(span, Severity.ERROR, "second-space", message)
 
-    def _declare(self, index: int, kind: str, root: MappingNode, metadata: Metadata, bound: Bound) -> None:
-        assert bound.spec is not None
-        if isinstance(bound.spec, WorkerSetSpec):
-            self._declare_workers(index, root, metadata, bound.spec)
-            return
-        found = _Found(metadata, bound.spec, bound.references, self._position(root), index)
-        self._declared.append(_declared(Address(kind, metadata.name), found))
-
-    def _declare_workers(self, index: int, root: MappingNode, metadata: Metadata, declared: WorkerSetSpec) -> None:
-        self._refuse_rename(root, metadata)
-        for item, (who, spec) in enumerate(expand(declared, metadata)):
-            if spec is None:
-                self._without_pools(root, item)
-                continue
-            entry = _walk(root, ("spec", "workers", item))
-            found = _Found(who, spec, uses(spec), self._position(entry), index, item)
-            self._declared.append(_declared(Address("Worker", who.name), found))
-
-    def _refuse_rename(self, root: MappingNode, metadata: Metadata) -> None:
-        if metadata.renamed_from is not None:
-            message = "a WorkerSet has no identity of its own; write renamedFrom at its workers"
-            span = at(self._source, root, ("metadata", "renamedFrom"), key=True)
-            self._problems.append(Diagnostic(span, Severity.ERROR, "bad-rename", message))
-
-    def _without_pools(self, root: MappingNode, item: int) -> None:
-        span = at(self._source, root, ("spec", "workers", item, "name"))
-        message = 'the key "pools" is missing, here and in the defaults of the set'
-        self._problems.append(Diagnostic(span, Severity.ERROR, "missing-key", message))
-
-    def _outline(self, faulty: "_Faulty") -> None:
-        """Keep what is certain of a faulty document, for the checks between objects."""
-        metadata = faulty.metadata.spec or faulty.metadata.outline
-        spec = faulty.bound.spec or faulty.bound.outline
-        if not isinstance(metadata, Metadata):
-            metadata = Metadata.model_construct(name=stand_in(str, f"{self._source.file} {faulty.root.start}"))
-        assert spec is not None
-        gaps = faulty.gaps
-        if isinstance(spec, WorkerSetSpec):
-            self._outline_workers(faulty, metadata, spec, gaps)
-            return
-        found = _Found(metadata, spec, faulty.bound.references, self._position(faulty.root), faulty.document)
-        written = _walk(faulty.root, ("metadata", "name"))
-        self._partial.append(
-            Partial(
-                _declared(Address(faulty.kind, metadata.name), found),
-                spec,
-                gaps,
-                written.text if isinstance(written, ScalarNode) else "",
-            )
-        )
-
-    def _outline_workers(
-        self, faulty: "_Faulty", metadata: Metadata, declared: WorkerSetSpec, gaps: frozenset[Path]
-    ) -> None:
-        if faulty.metadata.spec is not None:
-            self._refuse_rename(faulty.root, metadata)
-        for item, (who, spec) in enumerate(expand(declared, metadata)):
-            own = worker_gaps(gaps, item, declared.workers[item])
-            if spec is None and not any(gap[:2] in {("spec",), ("spec", "pools")} for gap in own):
-                self._without_pools(faulty.root, item)
-            if spec is None:
-                continue
-            entry = _walk(faulty.root, ("spec", "workers", item))
-            named = tuple(use for use in uses(spec) if not is_stand_in(use.target.name))
-            found = _Found(who, spec, named, self._position(entry), faulty.document, item)
-            self._partial.append(Partial(_declared(Address("Worker", who.name), found), spec, own, who.name))
-
-    def _position(self, node: Node) -> Position:
-        return Position(self._source.file, *self._source.place(node.start))
-
-
-class _Found(NamedTuple):
-    """An object without faults, and where it stands."""
-
-    metadata: Metadata
-    spec: Spec
-    references: tuple[Reference, ...]
-    position: Position
-    document: int
-    item: int | None = None
-
-
-class _Faulty(NamedTuple):
-    """A document with faults, of a known kind; `unsettled` are the paths of keys that stand twice."""
-
-    document: int
-    kind: str
-    root: MappingNode
-    metadata: Bound
-    bound: Bound
-    unsettled: frozenset[Path]
-
-    @property
-    def gaps(self) -> frozenset[Path]:
-        """All that is not certain, as paths of the document."""
-        of_metadata = {("metadata", *gap) for gap in self.metadata.gaps}
-        return self.unsettled | of_metadata | {("spec", *gap) for gap in self.bound.gaps}
+    def _declare(self, document: Document) -> None:
+        found = objects_of(document, self._source)
+        self._declared += found.declared
+        self._partial += found.partial
+        self._problems += found.problems
 
 
 def _top_keys(root: Node) -> dict[str, str]:
@@ -323,27 +226,6 @@ def _keys(root: Node, path: Path = ()) -> Iterator[tuple[Path, ScalarNode]]:
         case SequenceNode():
             for index, item in enumerate(root.items):
                 yield from _keys(item, (*path, index))
-
-
-def _declared(address: Address, found: _Found) -> Declared:
-    metadata = found.metadata
-    dumped = metadata.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True, exclude={"renamed_from"}, warnings="none"
-    )
-    shown = found.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, warnings="none")
-    who, what = canonical_json(dumped), canonical_json(shown)
-    return Declared(
-        address=address,
-        spec=what,
-        metadata=who,
-        digest=digest_of(f'{{"metadata":{who},"spec":{what}}}'),
-        position=found.position,
-        document=found.document,
-        item=found.item,
-        references=found.references,
-        protect=metadata.protect,
-        renamed_from=metadata.renamed_from,
-    )
 
 
 @cache
@@ -387,18 +269,8 @@ def _document_path(root: Node, declared: Declared, field_path: Path) -> Path:
         return (top[str(full[0])], *full[1:]) if full[0] in top else ("kind",)
     if full[: len(entry)] == entry:
         return full
-    inside, node, shared = full[1:], _walk(root, entry), _walk(root, ("spec", "defaults"))
+    inside, node, shared = full[1:], walk(root, entry), walk(root, ("spec", "defaults"))
     if inside and isinstance(node, MappingNode) and str(inside[0]) not in node.entries:
         in_defaults = isinstance(shared, MappingNode) and str(inside[0]) in shared.entries
         return ("spec", "defaults", *inside) if in_defaults else (*entry, "name")
     return (*entry, *inside)
-
-
-def _walk(root: Node, path: Path) -> Node:
-    """Return the node at `path`, or the last one on the way."""
-    for element in path:
-        child = child_of(root, element)
-        if child is None:
-            return root
-        root = child
-    return root

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.space import Space
 from reconciler.model.diagnostics import Diagnostic
+from reconciler.model.order import IMPLICIT
+from reconciler.model.spec import Address
 
 REDUNDANT = 2
 """Workers below which a production pool has no second machine to go on with."""
@@ -24,10 +26,16 @@ def warnings(space: Space) -> Iterator[Diagnostic]:
         for use in worker.references
         if use.target.kind == "WorkerPool"
     )
-    if not space.any_lacks("Worker", ("spec", "pools", None)):
+    strays = any(not _is_pool(space, name) for name in members)
+    if not strays and not space.any_lacks("Worker", ("spec", "pools", None)):
         yield from _small_pools(space, members)
         yield from _empty_pools(space, members)
     yield from _odd_names(space)
+
+
+def _is_pool(space: Space, name: str) -> bool:
+    address = Address("WorkerPool", name)
+    return address in space.objects or address in IMPLICIT
 
 
 def _small_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:

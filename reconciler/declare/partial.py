@@ -13,6 +13,11 @@ STAND_IN = "unknown-to-the-checks-"
 STAND_IN_WORD = "Unknown_to_the_checks_"
 
 
+def names_stand_in(sentence: str) -> bool:
+    """Say whether a sentence speaks of what was put in: then it says nothing of what people wrote."""
+    return STAND_IN in sentence or STAND_IN_WORD in sentence
+
+
 def is_stand_in(text: str) -> bool:
     """Say whether a text was put in where nothing certain stands."""
     return text.startswith((STAND_IN, STAND_IN_WORD))

@@ -6,8 +6,14 @@ from typing import NamedTuple, TypeVar
 
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.readings import readings
-from reconciler.declare.space import STEP_KEYS, FieldPath, FileKind, Space
-from reconciler.declare.visibility import all_variables, sees_all_variables, visible_variables
+from reconciler.declare.space import GROUPED_STEP_KEYS, STEP_KEYS, FieldPath, FileKind, Space
+from reconciler.declare.visibility import (
+    all_variables,
+    has_certain_types,
+    sees_all_variables,
+    sensitive_names,
+    visible_variables,
+)
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
 from reconciler.model.infrastructure import ExecutionLocationSpec
@@ -85,7 +91,7 @@ def _process(space: Space, declared: Declared, steps: tuple[Step, ...], project:
         declared,
         steps,
         frozenset(found.name for found in known),
-        frozenset(found.name for found in known if found.variable.type == "sensitive"),
+        sensitive_names(known),
         frozenset(found.name for found in known if found.variable.type == "workerPool"),
         project is not None and sees_all_variables(space, project),
     )
@@ -122,7 +128,7 @@ def _step_problems(
     yield from _location_problems(space, process, root, step)
     for field in template_fields(step, templates):
         certain = {"vars"} if process.certain else set()
-        certain |= set() if space.lacks(process.declared, *STEP_KEYS) else {"steps"}
+        certain |= set() if space.lacks(process.declared, *STEP_KEYS, *GROUPED_STEP_KEYS) else {"steps"}
         known = Known(
             Names(process.variables, _earlier(process, index, field), None, leased=field.kind.leased), certain
         )
@@ -197,6 +203,8 @@ def _location_problems(space: Space, process: _Process, root: FieldPath, step: S
     if variable is not None and variable not in process.pools and process.certain and not is_stand_in(variable):
         inline = isinstance(step.location, ExecutionLocationSpec)
         path = (*root, "location", "poolVariable") if inline else (*root, "location")
+        if variable in process.variables and not has_certain_types(space):
+            return
         if variable in process.variables:
             message = f"the variable {variable} is not of type workerPool"
         else:

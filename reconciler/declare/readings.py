@@ -1,7 +1,7 @@
 """The ways in which a faulty step can be read: with each of two actions, or each of two inputs that exclude another."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import JsonValue, ValidationError
 
@@ -21,8 +21,7 @@ def readings(step: A) -> Iterator[A]:
     found = [(key, inputs) for key, given in actions.items() for inputs in _legal(key, given)]
     fields = {name: getattr(step, name) for name in type(step).model_fields}
     for key, inputs in found or [("script", NOTHING)]:
-        model: type[A] = type(step)
-        yield model.model_construct(**{**fields, key: inputs})
+        yield cast("A", type(step).model_construct(**{**fields, key: inputs}))
 
 
 def _legal(key: str, given: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from reconciler.declare.lint import warnings
-from reconciler.declare.partial import Hidden, Partial
+from reconciler.declare.partial import Hidden, Partial, names_stand_in
 from reconciler.declare.space import NOTHING_HIDDEN, FieldPath, FileKind, Locate, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
@@ -32,7 +32,7 @@ def resolve(
     problems = list(_duplicates(space))
     for check in _checks({address.kind for address in space.objects}):
         problems += check(space)
-    return problems
+    return [problem for problem in problems if not (space.partial and names_stand_in(problem.message))]
 
 
 def _checks(kinds: set[str]) -> Iterator[Callable[[Space], Iterable[Diagnostic]]]:

@@ -151,3 +151,8 @@ def owner(root: Node, path: Path) -> tuple[ScalarNode | None, Node]:
         key = node.key(str(element)) if isinstance(node, MappingNode) else None
         node = child
     return key, node
+
+
+def walk(root: Node, path: Path) -> Node:
+    """Return the node at `path`, or the last one on the way."""
+    return owner(root, path)[1]

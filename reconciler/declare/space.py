@@ -18,6 +18,10 @@ Place = tuple[str, int, int]
 NOTHING_HIDDEN = Hidden()
 STEP_KEYS: tuple[PartialPath, ...] = (("spec", "process", None, "id"), ("spec", "process", None, "name"))
 """What says which steps a process has."""
+GROUPED_STEP_KEYS: tuple[PartialPath, ...] = tuple(
+    ("spec", "process", None, "group", "steps", None, name) for name in ("id", "name")
+)
+"""What says which steps its groups have."""
 VARIABLE_NAMES: PartialPath = ("spec", "variables", None, "name")
 """What says which variables an object declares."""
 FieldPath = tuple[str | int, ...]

@@ -132,6 +132,8 @@ def _ties(space: Space, project: Declared) -> Iterator[Diagnostic]:
     tenants = {item.address.name: json.loads(item.spec).get("tags", []) for item in space.of_kind("Tenant")}
     targets = {item.address.name: json.loads(item.spec).get("tags", []) for item in space.of_kind("DeploymentTarget")}
     for tie in find_ties(visible(project.address.name, spec, sets), tenants, targets):
+        if tie.first.owner == tie.second.owner and tie.first.variable is not tie.second.variable:
+            continue  # one variable declared twice, which is told already
         later, earlier = _place(space, tie.second, tie.second_index), _place(space, tie.first, tie.first_index)
         if later is None or earlier is None or any(space.open_at(*_scoped(place)) for place in (later, earlier)):
             continue

@@ -1,6 +1,8 @@
 """Which variables the processes of a project may see, and whether those are all that there may be."""
 
 import json
+from collections import Counter
+from collections.abc import Collection
 
 from reconciler.declare.space import VARIABLE_NAMES, Space
 from reconciler.model.desired import Declared
@@ -32,6 +34,16 @@ def visible_variables(space: Space, project: Declared) -> list[Sourced]:
     return known
 
 
+def sensitive_names(known: Collection[Sourced]) -> frozenset[str]:
+    """Return the names of sensitive variables; of one that its owner declares twice nothing is known."""
+    declared = Counter((found.source, found.owner, found.name) for found in known)
+    return frozenset(
+        found.name
+        for found in known
+        if found.variable.type == "sensitive" and declared[found.source, found.owner, found.name] == 1
+    )
+
+
 _NO_VARIABLES = ProjectSpec.model_construct(process=())
 
 
@@ -46,6 +58,12 @@ def sees_all_variables(space: Space, project: Declared) -> bool:
 
 
 _ELSEWHERE = (("Tenant", VARIABLE_NAMES), *((kind, ("spec", "variables")) for kind in FROM_RUNS))
+
+
+def has_certain_types(space: Space) -> bool:
+    """Say whether the type of every variable is certain."""
+    types = ("spec", "variables", None, "type")
+    return not any(space.any_lacks(kind, types) for kind in ("Project", "VariableSet", "Tenant"))
 
 
 def all_variables(space: Space) -> tuple[set[str], bool]:

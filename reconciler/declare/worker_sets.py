@@ -9,8 +9,8 @@ from reconciler.model.spec import Metadata
 _SHARED = tuple(name for name in WorkerSpec.model_fields if name in WorkerDefaults.model_fields)
 
 
-def expand(declared: WorkerSetSpec, metadata: Metadata) -> Iterator[tuple[Metadata, WorkerSpec | None]]:
-    """Yield metadata and spec of each worker, in order; None where neither it nor the defaults name a pool.
+def expand(declared: WorkerSetSpec, metadata: Metadata) -> Iterator[tuple[Metadata, WorkerSpec]]:
+    """Yield metadata and spec of each worker, in order; without pools where neither it nor the defaults name one.
 
     What an entry says replaces the default; labels of the set, of its defaults and of the entry are joined, the
     nearest winning; a protected set protects each of its workers.
@@ -30,11 +30,9 @@ def _metadata(entry: WorkerEntry, defaults: WorkerDefaults, of_set: Metadata) ->
     )
 
 
-def _spec(entry: WorkerEntry, defaults: WorkerDefaults) -> WorkerSpec | None:
+def _spec(entry: WorkerEntry, defaults: WorkerDefaults) -> WorkerSpec:
     said = entry.model_fields_set
     traits = {name: getattr(entry if name in said else defaults, name) for name in _SHARED}
-    if not traits["pools"]:
-        return None
     return WorkerSpec.model_construct(**traits, endpoint=entry.endpoint)
 
 

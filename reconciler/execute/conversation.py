@@ -107,7 +107,7 @@ class Conversation:
             case FileBytes():
                 self._on_file(event)
             case messages.State(report):
-                await self._listener.on_report(report)
+                self._tasks.create_task(self._listener.on_report(report))  # nobody waits for its record
             case messages.Finished(final):
                 self._finals[final.ticket] = final
                 self._settle_if_complete(final.ticket)
@@ -178,7 +178,8 @@ class Conversation:
                 notes.append(f"artifact {artifact.name} could not be stored: {error}")
         self._settled.add(ticket)
         self._logs.close(ticket)
-        await self._listener.on_logged(ticket, length)
+        if length:
+            await self._listener.on_logged(ticket, length)
         if len(stored) < len(final.artifacts):
             final = _with(final, tuple(stored), " ".join(notes))
         await self._listener.on_finished(final)

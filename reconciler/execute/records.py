@@ -103,7 +103,7 @@ def grant_attempt(
         )
         attempts.grant(tx, attempt)
         tasks.set_step(tx, task.id, index, StepState.RUNNING, reason=placed.because, at=now)
-        return attempt, fenced, _step(tx, task.id, index)
+        return attempt, fenced, tasks.step(tx, task.id, index)
 
     return work
 
@@ -152,7 +152,7 @@ def end_attempt(
             state = StepState.RUNNING
             reason = f"attempt {attempt.number} of {step.retry.attempts}: {reason}; the next one in {pause:g} s"
         tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=time.time())
-        return _step(tx, attempt.task, attempt.step)
+        return tasks.step(tx, attempt.task, attempt.step)
 
     return work
 
@@ -162,7 +162,7 @@ def settle_step(run: StepRun, state: StepState, reason: str) -> Callable[[Transa
 
     def work(tx: Transaction) -> StepRun:
         tasks.set_step(tx, run.task, run.index, state, reason=reason, at=time.time())
-        return _step(tx, run.task, run.index)
+        return tasks.step(tx, run.task, run.index)
 
     return work
 
@@ -177,7 +177,7 @@ def open_question(run: StepRun, job: ManualJob) -> Callable[[Transaction], tuple
         first_line = job.instructions.strip().partition("\n")[0]
         reason = f'"{run.name}": {first_line}'
         tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, reason, now)
-        return tasks.task(tx, run.task), _step(tx, run.task, run.index)
+        return tasks.task(tx, run.task), tasks.step(tx, run.task, run.index)
 
     return work
 
@@ -192,7 +192,7 @@ def close_question(
         tasks.set_step(tx, run.task, run.index, state, reason=reason, at=now)
         if task_goes_on:
             tasks.set_state(tx, run.task, TaskState.RUNNING, "", now)
-        return tasks.task(tx, run.task), _step(tx, run.task, run.index)
+        return tasks.task(tx, run.task), tasks.step(tx, run.task, run.index)
 
     return work
 
@@ -235,7 +235,3 @@ def task_facts(number: TaskId, sealer: Sealer) -> Callable[[Transaction], TaskFa
         )
 
     return work
-
-
-def _step(tx: Transaction, task: TaskId, index: int) -> StepRun:
-    return tasks.steps(tx, task)[index]

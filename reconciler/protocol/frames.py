@@ -110,18 +110,19 @@ class Decoder:
             end = start + HEADER.size + length
             if len(self._held) < end:
                 break
-            frames.append(_frame(kind, flags, subject_length, bytes(self._held[start + HEADER.size : end])))
+            with memoryview(self._held) as held:  # each byte is copied once
+                frames.append(_frame(kind, flags, subject_length, held[start + HEADER.size : end]))
             start = end
         del self._held[:start]
         return frames
 
 
-def _frame(kind: int, flags: int, subject_length: int, body: bytes) -> Frame:
+def _frame(kind: int, flags: int, subject_length: int, body: memoryview) -> Frame:
     if kind == CONTROL:
-        return Control(body)
-    subject = body[:subject_length].decode("ascii", "replace")
+        return Control(bytes(body))
+    subject = bytes(body[:subject_length]).decode("ascii", "replace")
     (offset,) = OFFSET.unpack_from(body, subject_length)
-    data = body[subject_length + OFFSET.size :]
+    data = bytes(body[subject_length + OFFSET.size :])
     if kind == LOG:
         return LogBytes(TicketId(subject), offset, data)
     return FileBytes(Digest(subject), offset, data, bool(flags & LAST))

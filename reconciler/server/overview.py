@@ -103,6 +103,6 @@ def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
         wish, task = declared.get(slot), live.last_tasks.get(slot)
         name = wish.deployment if wish else task.deployment if task else ""
         steps = tuple(tasks.steps(tx, task.id)) if task is not None and not task.state.ended else ()
-        moved = bool(task and task.process) and task.process != process_digest(live.objects, slot.project)
+        moved = task is not None and task.process not in {"", process_digest(live.objects, slot.project)}
         rows.append(SlotRow(slot, name, wish, task, steps, process_moved=moved))
     return rows

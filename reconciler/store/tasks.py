@@ -158,6 +158,13 @@ def steps(tx: Transaction, number: TaskId) -> list[StepRun]:
     return [_step(row) for row in tx.all(_SELECT_STEPS + "WHERE task = ? ORDER BY position", number)]
 
 
+def step(tx: Transaction, number: TaskId, index: int) -> StepRun:
+    """Return one step run of a task, which has begun."""
+    row = tx.one(_SELECT_STEPS + "WHERE task = ? AND position = ?", number, index)
+    assert row is not None, f"task {number} has no step {index}"
+    return _step(row)
+
+
 def set_step(tx: Transaction, number: TaskId, index: int, state: StepState, *, reason: str, at: float) -> bool:
     """Move a step run on; False, and nothing changes, where it has ended.
 

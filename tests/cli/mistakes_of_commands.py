@@ -251,7 +251,12 @@ def an_engine_that_dies_while_it_is_asked(folder: Path) -> Said:
 def an_engine_that_stands_still(folder: Path) -> Said:
     place = waiting(folder)
     asked = threading.Event()
-    with listener(place, lambda connection: asked.wait() and connection.close()):
+
+    def stand_still(connection: socket.socket) -> None:
+        asked.wait()
+        connection.close()
+
+    with listener(place, stand_still):
         where = Place(place.root, str(place.data), DataDirectory(place.data))
         said = raised(lambda: decide(where, Decision("approve", "1", "ada"), answer_within=0.05))
         asked.set()

@@ -222,7 +222,7 @@ def test_adopted_deployments_count_as_done_until_they_change(place: Workplace) -
 def test_a_state_of_another_repository_is_refused(place: Workplace, tmp_path: Path) -> None:
     place.apply()
     other = Workplace(tmp_path / "other")
-    other.declare_shop()
+    other.declare_shop("echo other")
     other.commit()
     refused = other.run("plan", "--data", place.data).expect(3)
     assert refused.err == (

@@ -46,12 +46,16 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def command(
-    *arguments: str | Path, folder: Path, stdin: str = "", more: Mapping[str, str] | None = None, uid: int | None = None
+    *arguments: str | Path,
+    folder: Path,
+    stdin: str = "",
+    more: Mapping[str, str] | None = None,
+    through: tuple[str, ...] = (),
 ) -> Outcome:
-    """Run the real command as a process of its own, with `more` in its environment."""
+    """Run the real command as a process of its own, with `more` in its environment, started by `through`."""
     done = subprocess.run(
-        [RECONCILE, *arguments], cwd=folder, env=environment(**(more or {})), input=stdin, capture_output=True,
-        text=True, check=False, timeout=SECONDS_MAX, user=uid, extra_groups=None if uid is None else [],
+        [*through, RECONCILE, *arguments], cwd=folder, env=environment(**(more or {})), input=stdin,
+        capture_output=True, text=True, check=False, timeout=SECONDS_MAX,
     )  # fmt: skip
     return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -3,9 +3,9 @@
 from hypothesis import given, settings
 
 from reconciler.model.desired import DesiredState
+from reconciler.model.spec import Address
 from reconciler.plan.planner import Options, plan
 from reconciler.plan.records import records
-from reconciler.model.spec import Address
 from tests.plan.living import live_of
 from tests.plan.spaces import desired_states
 from tests.scenarios.applying import EMPTY

@@ -20,6 +20,7 @@ SHOWN_IN = [
     *(ROOT / "tests/plan").glob("test_*.py"),
     *(ROOT / "tests/schedule").glob("test_*.py"),
 ]
+_FILLED = "\0"  # stands for what is filled in; no sentence holds it
 WORDS_MIN = 3  # fewer are a name or a part of a sentence
 
 
@@ -29,11 +30,15 @@ def sentences(path: Path) -> Iterator[tuple[str, ...]]:
     joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     inside = {id(value) for node in joined for value in node.values}
     silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in joined:
-        yield tuple(str(value.value) for value in node.values if isinstance(value, ast.Constant))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside | silent:
-            yield from ((line,) for line in node.value.splitlines())
+    whole = [
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in inside | silent
+    ]
+    whole += [
+        "".join(_FILLED if isinstance(v, ast.FormattedValue) else v.value for v in node.values) for node in joined
+    ]
+    for text in whole:
+        if isinstance(text, str):
+            yield from (tuple(re.split(r"\0|\{\w+\}", line)) for line in text.splitlines())
 
 
 def is_sentence(parts: tuple[str, ...]) -> bool:

@@ -52,8 +52,7 @@ def worker(name: str = "w1", **facts: object) -> Member:
         (fleet(omaha=Pool("omaha", default=True, dynamic=True)),
          "the pool omaha is dynamic, and dynamic workers are not made yet", True),
         (fleet(worker()),
-         "no worker of the pool omaha can take it: w1 has never been seen healthy: "
-         "listening workers are registered, but not yet reached", False),
+         "no worker of the pool omaha can take it: w1 has never been seen healthy: listening workers are registered, but not yet reached", False),
         (fleet(worker(state="disabled"), worker("w2")),
          "no worker of the pool omaha can take it: w1 is disabled (and 1 more)", False),
         (fleet(worker(state="draining"), omaha=Pool("omaha", default=True)),

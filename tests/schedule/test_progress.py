@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,8 +65,8 @@ class Played:
     end: End
 
 
-def play(process: Process, data: st.DataObject) -> Played:
-    """Play a process; workers come and steps end in an order that is drawn."""
+def play(process: Process, random: Random) -> Played:
+    """Play a process; workers come and steps end as chance has it."""
     runs, started, widest = pending(process.steps), [[] for _ in process.steps], 0
     for _ in range(MOVES_MAX):
         moves = next_moves(process.steps, runs, process.evaluate, parallel_max=process.parallel_max)
@@ -80,15 +81,15 @@ def play(process: Process, data: st.DataObject) -> Played:
                     runs[index] = replace(runs[index], state=state, reason=reason)
                 case Start(index):
                     assert runs[index].state in {S.PENDING, S.WAITING}
-                    found = data.draw(st.sampled_from([S.RUNNING, S.RUNNING, S.WAITING]), f"worker for {index}")
+                    found = random.choice([S.RUNNING, S.RUNNING, S.WAITING])
                     runs[index] = replace(runs[index], state=found)
                     if found is S.RUNNING:
                         started[index] = [run.index for run in runs if run.state.ended]
         running = [run.index for run in runs if run.state is S.RUNNING]
         widest = max(widest, len(running))
         assert running or moves, "nothing runs and nothing moves: the task hangs"
-        if running and data.draw(st.booleans(), "one ends"):
-            index = data.draw(st.sampled_from(running), "which")
+        if running and random.random() < 0.5:
+            index = random.choice(running)
             runs[index] = replace(runs[index], state=process.ends[index])
     raise AssertionError("the task never ends")
 
@@ -99,13 +100,14 @@ def waves(process: Process) -> list[list[int]]:
     return [list(range(first, last)) for first, last in zip(firsts, [*firsts[1:], len(process.steps)], strict=True)]
 
 
+chances = st.integers(0, 2**32).map(Random)
 many = settings(max_examples=300, deadline=None)
 
 
-@given(processes(), st.data())
+@given(processes(), chances)
 @many
-def test_every_step_ends_and_the_task_ends_once(process: Process, data: st.DataObject) -> None:
-    played = play(process, data)
+def test_every_step_ends_and_the_task_ends_once(process: Process, random: Random) -> None:
+    played = play(process, random)
     assert all(run.state.ended for run in played.runs)
     states = {run.state for run in played.runs}
     if states & {S.FAILED, S.LOST}:
@@ -116,16 +118,16 @@ def test_every_step_ends_and_the_task_ends_once(process: Process, data: st.DataO
         assert played.end == End(TaskState.SUCCEEDED, "")
 
 
-@given(processes(), st.data())
+@given(processes(), chances)
 @many
-def test_no_more_steps_run_at_a_time_than_may(process: Process, data: st.DataObject) -> None:
-    assert play(process, data).widest <= process.parallel_max
+def test_no_more_steps_run_at_a_time_than_may(process: Process, random: Random) -> None:
+    assert play(process, random).widest <= process.parallel_max
 
 
-@given(processes(), st.data())
+@given(processes(), chances)
 @many
-def test_a_wave_begins_when_the_one_before_has_ended(process: Process, data: st.DataObject) -> None:
-    played = play(process, data)
+def test_a_wave_begins_when_the_one_before_has_ended(process: Process, random: Random) -> None:
+    played = play(process, random)
     earlier: list[int] = []
     for wave in waves(process):
         for index in wave:
@@ -134,12 +136,12 @@ def test_a_wave_begins_when_the_one_before_has_ended(process: Process, data: st.
         earlier += wave
 
 
-@given(processes(), st.data())
+@given(processes(), chances)
 @many
 def test_a_condition_is_judged_by_the_waves_before_and_an_expression_whatever_happened(
-    process: Process, data: st.DataObject
+    process: Process, random: Random
 ) -> None:
-    runs = play(process, data).runs
+    runs = play(process, random).runs
     earlier: list[StepState] = []
     for wave in waves(process):
         failed = any(state in {S.FAILED, S.LOST} for state in earlier)
