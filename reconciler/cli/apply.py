@@ -11,14 +11,15 @@ from pydantic import JsonValue
 
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
-from reconciler.cli.options import coloured, located, place, selecting
+from reconciler.cli.options import coloured, located, selecting
 from reconciler.cli.output import on_terminal, wants_colour
-from reconciler.cli.plan import options_of, show_plan
+from reconciler.cli.plan import show_plan
 from reconciler.cli.progress import progress_for
 from reconciler.model.errors import Conflict, Interrupted, UsageMistake
 from reconciler.plan.planner import Options
 from reconciler.plan.saved import SavedPlan, moved, read
 from reconciler.server.embedded import Approval, Embedded, Ending, Finding
+from reconciler.server.place import Place
 from reconciler.server.planning import Planned
 
 WITH_PLANFILE = (
@@ -43,16 +44,9 @@ def command(
     new_state: bool,
     adopt: bool,
     as_json: bool,
-    rev: str | None,
-    targets: tuple[str, ...],
-    excludes: tuple[str, ...],
-    max_removals: str | None,
-    retry_failed: bool,
-    space: str | None,
+    selection: Selection,
     color: str,
-    directory: str | None,
-    data: str | None,
-    files: str | None,
+    place: Place,
 ) -> int:
     """Carry out what `plan` shows and run what is declared, with live progress to the end.
 
@@ -61,13 +55,11 @@ def command(
     """
     if new_state and adopt:
         raise UsageMistake("--new-state and --adopt exclude each other")
-    where = place(directory, data, files)
-    options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
     saved = _saved(planfile)
     if saved is not None:
-        if rev or options != Options():
+        if selection.rev or selection.options != Options():
             raise UsageMistake(WITH_PLANFILE, "make another one with them: reconcile plan --out FILE")
-        options, rev = _saved_options(saved)
+        selection = _saved_selection(saved, selection.space)
     elif not auto_approve and not on_terminal():
         raise UsageMistake(
             "there is no terminal to ask on", "add --auto-approve, or apply a saved plan: reconcile apply PLANFILE"
@@ -75,9 +67,9 @@ def command(
     colour = wants_colour(color)
     approval = _Asking(saved, colour=colour, as_json=as_json, auto=auto_approve)
     embedded = Embedded(
-        place=where,
-        load=lambda live_paths: load_space(where, rev=rev, live_paths=live_paths, space=space),
-        options=options,
+        place=place,
+        load=lambda live_paths: load_space(place, rev=selection.rev, live_paths=live_paths, space=selection.space),
+        options=selection.options,
         approval=approval,
         progress=progress_for(as_json=as_json, colour=color),
         new_state=new_state,
@@ -118,8 +110,8 @@ def _saved(planfile: str | None) -> SavedPlan | None:
     return read(Path(planfile).read_text(errors="replace"), planfile) if planfile else None
 
 
-def _saved_options(saved: SavedPlan) -> tuple[Options, str | None]:
-    """Return the options that a plan was saved with and the revision to read again."""
+def _saved_selection(saved: SavedPlan, space: str | None) -> Selection:
+    """Return what a plan was saved with: its options, and the revision to read again."""
     chosen = saved.options
     targets, excludes = chosen.get("targets"), chosen.get("excludes")
     options = options_of(
@@ -128,7 +120,7 @@ def _saved_options(saved: SavedPlan) -> tuple[Options, str | None]:
         str(chosen["maxRemovals"]) if chosen.get("maxRemovals") else None,
         retry_failed=bool(chosen.get("retryFailed")),
     )
-    return options, None if saved.revision.startswith("tree:") else saved.revision
+    return Selection(None if saved.revision.startswith("tree:") else saved.revision, space, options)
 
 
 def _rewritten(then: JsonValue, now: Mapping[str, str]) -> list[str]:

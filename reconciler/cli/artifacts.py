@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.cli.output import json_list, note, table
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import StoredArtifact
 from reconciler.server.decisions import find_task
 from reconciler.server.looking import looking
+from reconciler.server.place import Place
 from reconciler.store import results
 from reconciler.store.blobs import blob_path
 
@@ -28,17 +29,14 @@ def command(
     name: str | None,
     out: str | None,
     as_json: bool,
-    directory: str | None,
-    data: str | None,
-    files: str | None,
+    place: Place,
 ) -> int:
     """List the files that TASK left; with NAME, write that one to a file."""
-    where = place(directory, data, files)
-    with looking(where) as readers:
+    with looking(place) as readers:
         found = readers.read_now(lambda tx: results.artifacts(tx, find_task(tx, task).id))
     if name is not None:
         target = Path(out) if out else Path(Path(name).name)
-        shutil.copyfile(blob_path(where.files.blobs, _chosen(found, name).digest), target)
+        shutil.copyfile(blob_path(place.files.blobs, _chosen(found, name).digest), target)
         note(f"wrote {target}")
     elif as_json:
         json_list(map(record, found))

@@ -5,9 +5,10 @@ from getpass import getuser
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.server.control import decide
 from reconciler.server.decisions import Decision
+from reconciler.server.place import Place
 
 
 def decision_command(verb: str, explanation: str, following: str = "") -> click.Command:
@@ -17,9 +18,9 @@ def decision_command(verb: str, explanation: str, following: str = "") -> click.
     @click.argument("task")
     @click.option("--notes", metavar="TEXT", default="", help="Why; recorded with the decision.")
     @located
-    def command(*, task: str, notes: str, directory: str | None, data: str | None, files: str | None) -> int:
+    def command(*, task: str, notes: str, place: Place) -> int:
         actor = f"{getuser()}@{socket.gethostname()}"
-        click.echo(decide(place(directory, data, files), Decision(verb, task, actor, notes)))
+        click.echo(decide(place, Decision(verb, task, actor, notes)))
         if following:
             click.echo(following, err=True)
         return 0

@@ -2,12 +2,13 @@
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.cli.output import json_list, table
 from reconciler.cli.times import stamp
 from reconciler.model.live import Event
 from reconciler.plan.text import shown_revision
 from reconciler.server.looking import looking
+from reconciler.server.place import Place
 from reconciler.store import audit
 
 
@@ -23,12 +24,10 @@ def command(
     subject: str | None,
     limit: int,
     as_json: bool,
-    directory: str | None,
-    data: str | None,
-    files: str | None,
+    place: Place,
 ) -> int:
     """List who did what to which thing, the oldest first."""
-    with looking(place(directory, data, files)) as readers:
+    with looking(place) as readers:
         found = readers.read_now(lambda tx: audit.events(tx, after, limit, subject))
     if as_json:
         json_list(map(record, found))

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.cli.output import json_list, table
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
@@ -12,6 +12,7 @@ from reconciler.model.live import LiveObject
 from reconciler.plan.text import shown_revision
 from reconciler.server.looking import looking
 from reconciler.server.overview import worker_rows
+from reconciler.server.place import Place
 from reconciler.store import objects
 
 SHORT = {"pool": "WorkerPool", "location": "ExecutionLocation", "policy": "MachinePolicy", "target": "DeploymentTarget"}
@@ -23,15 +24,13 @@ SHORT = {"pool": "WorkerPool", "location": "ExecutionLocation", "policy": "Machi
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
 @located
-def command(
-    *, kind: str, name: str | None, as_json: bool, directory: str | None, data: str | None, files: str | None
-) -> int:
+def command(*, kind: str, name: str | None, as_json: bool, place: Place) -> int:
     """List the live objects of KIND, or show the one called NAME.
 
     KIND is written as in YAML, or in lower case, or as a plural.
     """
     wanted = kind_of(kind)
-    with looking(place(directory, data, files)) as readers:
+    with looking(place) as readers:
         live = readers.read_now(objects.live_state)
     found = [item for address, item in live.objects.items() if address.kind == wanted and name in {None, address.name}]
     if name is not None and not found:

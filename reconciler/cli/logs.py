@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.cli.output import json_lines, json_list
 from reconciler.cli.progress import text_of
 from reconciler.cli.times import stamp
@@ -17,6 +17,7 @@ from reconciler.protocol.journal import Kind, Record
 from reconciler.protocol.tickets import TicketId
 from reconciler.server.decisions import find_task
 from reconciler.server.looking import looking
+from reconciler.server.place import Place
 from reconciler.store import attempts, tasks
 from reconciler.store.database import Transaction
 
@@ -36,14 +37,11 @@ def command(
     follow: bool,
     wanted: str | None,
     as_json: bool,
-    directory: str | None,
-    data: str | None,
-    files: str | None,
+    place: Place,
 ) -> int:
     """Print what the steps of TASK printed; TASK is a number, or a deployment's name for its last one."""
-    where = place(directory, data, files)
-    with looking(where) as readers:
-        printer = _Printer(LogStore(where.files.logs), wanted, as_json=as_json)
+    with looking(place) as readers:
+        printer = _Printer(LogStore(place.files.logs), wanted, as_json=as_json)
         number = readers.read_now(lambda tx: find_task(tx, task)).id
         if as_json:
             json_list([])

@@ -8,12 +8,11 @@ from pydantic import JsonValue
 
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
-from reconciler.cli.options import coloured, located, place, selecting
+from reconciler.cli.options import coloured, located, selecting
 from reconciler.cli.output import json_lines, note, plan_text, wants_colour
-from reconciler.model.errors import UsageMistake
-from reconciler.model.spec import Address
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options
+from reconciler.server.place import Place
 from reconciler.server.planning import files_of, plan_space, read_live, scripts_of
 
 
@@ -30,26 +29,17 @@ def command(
     out: str | None,
     detailed_exitcode: bool,
     form: str,
-    rev: str | None,
-    targets: tuple[str, ...],
-    excludes: tuple[str, ...],
-    max_removals: str | None,
-    retry_failed: bool,
-    space: str | None,
+    selection: Selection,
     color: str,
-    directory: str | None,
-    data: str | None,
-    files: str | None,
+    place: Place,
 ) -> int:
     """Show what would change: desired against live, each change with its reason. Nothing is written."""
-    where = place(directory, data, files)
-    live = read_live(where.data)
-    options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
-    loaded = load_space(where, rev=rev, live_paths=files_of(live), space=space)
-    planned = plan_space(loaded, live, options)
+    live = read_live(place.data)
+    loaded = load_space(place, rev=selection.rev, live_paths=files_of(live), space=selection.space)
+    planned = plan_space(loaded, live, selection.options)
     show_plan(planned.plan, form, colour=wants_colour(color))
     if out is not None:
-        _save(planned.plan, options, scripts_of(planned, loaded.tree.read), Path(out))
+        _save(planned.plan, selection.options, scripts_of(planned, loaded.tree.read), Path(out))
     return combined(_codes(planned.plan, detailed=detailed_exitcode))
 
 
@@ -61,28 +51,6 @@ def _codes(planned: Plan, *, detailed: bool) -> Iterator[ExitCode]:
         yield ExitCode.REFUSED
     if detailed and not planned.empty:
         yield ExitCode.CHANGES
-
-
-def options_of(
-    targets: tuple[str, ...], excludes: tuple[str, ...], max_removals: str | None, *, retry_failed: bool
-) -> Options:
-    """Read the options that choose what is planned; raises UsageMistake."""
-    from pydantic_core import PydanticCustomError
-
-    from reconciler.model.text import Removals
-
-    try:
-        allowed = Removals.check(max_removals) if max_removals is not None else None
-    except PydanticCustomError as error:
-        raise UsageMistake(f"--max-removals {max_removals}: {error.message()}") from error
-    return Options(_addresses(targets), _addresses(excludes), allowed, retry_failed)
-
-
-def _addresses(texts: tuple[str, ...]) -> tuple[Address, ...]:
-    try:
-        return tuple(Address.parse(text) for text in texts)
-    except ValueError as error:
-        raise UsageMistake(str(error)) from error
 
 
 def show_plan(planned: Plan, form: str, *, colour: bool) -> None:

@@ -4,21 +4,22 @@ import json
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.cli.output import table
 from reconciler.cli.times import ago, stamp
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
 from reconciler.server.looking import looking
 from reconciler.server.overview import Overview, SlotRow, overview
+from reconciler.server.place import Place
 
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @located
-def command(*, as_json: bool, directory: str | None, data: str | None, files: str | None) -> int:
+def command(*, as_json: bool, place: Place) -> int:
     """Show what is: the space, its workers, its deployments and what waits for whom."""
-    with looking(place(directory, data, files)) as readers:
+    with looking(place) as readers:
         seen = readers.read_now(overview)
     if as_json:
         click.echo(json.dumps(record(seen), ensure_ascii=False, indent=1))

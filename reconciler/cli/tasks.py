@@ -2,11 +2,12 @@
 
 import click
 
-from reconciler.cli.options import located, place
+from reconciler.cli.options import located
 from reconciler.cli.output import json_list, table
 from reconciler.cli.times import ago, stamp
 from reconciler.model.live import Task, TaskState
 from reconciler.server.looking import looking
+from reconciler.server.place import Place
 from reconciler.store import tasks
 
 
@@ -17,12 +18,10 @@ from reconciler.store import tasks
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
 @located
-def command(
-    *, limit: int, states: tuple[str, ...], as_json: bool, directory: str | None, data: str | None, files: str | None
-) -> int:
+def command(*, limit: int, states: tuple[str, ...], as_json: bool, place: Place) -> int:
     """List tasks, the newest first."""
     wanted = [TaskState(state) for state in states] or None
-    with looking(place(directory, data, files)) as readers:
+    with looking(place) as readers:
         found = readers.read_now(lambda tx: tasks.tasks(tx, limit, wanted))
     if as_json:
         json_list(map(record, found))

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import coloured, located, place
+from reconciler.cli.options import coloured, located
 from reconciler.cli.output import json_list, wants_colour
 from reconciler.declare.load import Loaded, load
 from reconciler.model.diagnostics import Diagnostic, Severity
 from reconciler.model.errors import UsageMistake
-from reconciler.server.place import folder_in_repository
+from reconciler.server.place import Place, folder_in_repository
 
 
 @click.command("validate")
@@ -25,18 +25,15 @@ def command(
     form: str,
     rev: str | None,
     color: str,
-    directory: str | None,
-    data: str | None,
-    files: str | None,
+    place: Place,
 ) -> int:
     """Check the declarations offline: every error at once, with its place and how to mend it.
 
     The whole space is checked; with PATHs only what is wrong in those files is shown and counted.
     """
-    where = place(directory, data, files)
-    cache = where.cache if where.cache.is_dir() else None
-    loaded = load(where.root, rev=rev, cache=cache)
-    shown = _within(loaded, paths, where.root)
+    cache = place.cache if place.cache.is_dir() else None
+    loaded = load(place.root, rev=rev, cache=cache)
+    shown = _within(loaded, paths, place.root)
     _print(shown, loaded, form, wants_colour(color))
     errors = sum(item.severity is Severity.ERROR for item in shown)
     if form == "text":

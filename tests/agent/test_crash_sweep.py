@@ -42,7 +42,8 @@ async def test_a_killed_shim_never_leads_to_a_second_start_nor_to_a_wrong_exit(t
                 kill_one([int(os.readlink(claim).split('"pid":')[1].split(",")[0])], chance)
             final = await worker.final(ticket)
             witness = tmp_path / f"witness{number}"
-            assert not witness.exists() or witness.read_text() == "started\n"
+            if witness.exists():
+                assert witness.read_text() in {"", "started\n"}, "never twice; swept before it wrote, maybe"
             assert final.ending == Exited(number) or isinstance(final.ending, Lost)
 
 
