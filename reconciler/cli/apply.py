@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
-from reconciler.cli.options import coloured, located, selecting
+from reconciler.cli.options import Selection, coloured, located, options_of, selecting
 from reconciler.cli.output import on_terminal, wants_colour
 from reconciler.cli.plan import show_plan
 from reconciler.cli.progress import progress_for

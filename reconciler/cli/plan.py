@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
-from reconciler.cli.options import coloured, located, selecting
+from reconciler.cli.options import Selection, coloured, located, selecting
 from reconciler.cli.output import json_lines, note, plan_text, wants_colour
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options

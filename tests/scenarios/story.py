@@ -17,7 +17,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from reconciler.cli.plan import options_of
+from reconciler.cli.options import options_of
 from reconciler.model.desired import DesiredState
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.live import StepState, TaskId, TaskState
