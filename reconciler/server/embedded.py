@@ -22,7 +22,7 @@ from reconciler.plan.planner import Options
 from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
 from reconciler.server.planning import Planned, binding_of, files_of, plan_space, scripts_of
-from reconciler.store import leases, objects, plans, tasks
+from reconciler.store import attempts, leases, objects, plans, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.dialects import is_address
 
@@ -247,10 +247,17 @@ def _begun(tx: Transaction) -> set[TaskId]:
 
 @asynccontextmanager
 async def _apply_lease(engine: Engine) -> AsyncIterator[int]:
-    """Hold the apply lease with a heartbeat; who has the lock of the files knows that a former holder there is dead."""
+    """Hold the apply lease with a heartbeat; who has the lock of the files knows that a former holder there is dead.
+
+    While attempts live on the built-in worker of one holder it is not given back, and no other one may take it: their
+    supervisors answer to an engine on the same files alone.
+    """
     holder = f"{getuser()}@{socket.gethostname()}, files in {engine.place.files.root},"
 
     def acquire(tx: Transaction) -> int | leases.HeldBy:
+        former = leases.last_holder(tx, APPLY_LEASE)
+        if former not in {"", holder} and is_address(engine.place.data) and attempts.live_attempts(tx):
+            raise Conflict(f"{former} left steps running there", "go on from there with: reconcile apply")
         taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time())
         if isinstance(taken, leases.HeldBy) and (taken.holder == holder or not is_address(engine.place.data)):
             return leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=True)
@@ -266,7 +273,7 @@ async def _apply_lease(engine: Engine) -> AsyncIterator[int]:
         beating.cancel()
         with suppress(asyncio.CancelledError):
             await beating
-        await engine.store.write(lambda tx: leases.release(tx, APPLY_LEASE, token))
+        await engine.store.write(lambda tx: not attempts.live_attempts(tx) and leases.release(tx, APPLY_LEASE, token))
 
 
 async def _beat(engine: Engine, token: int) -> None:

@@ -38,6 +38,12 @@ def acquire(tx: Transaction, name: str, holder: str, ttl: float, now: float, *, 
     return HeldBy(*held)
 
 
+def last_holder(tx: Transaction, name: str) -> str:
+    """Return who holds the lease, or held it and never gave it back; "" where it was given back."""
+    row = tx.one("SELECT holder FROM leases WHERE name = ?", name)
+    return str(row[0]) if row else ""
+
+
 def renew(tx: Transaction, name: str, token: int, ttl: float, now: float) -> bool:
     """Extend the lease to `ttl` seconds from now; False where another took it or it was released.
 

@@ -50,7 +50,7 @@ def in_one_space(slips: list[Slip]) -> bool:
 several = st.lists(st.sampled_from(SLIPS), min_size=2, max_size=6, unique=True).filter(in_one_space)
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None)
 @given(slips=several)
 def test_many_slips_earn_what_each_earns_alone(slips: list[Slip]) -> None:
     together, each = found(tuple(slips)), set().union(*(ALONE[slip] for slip in slips))
@@ -62,7 +62,7 @@ def test_many_slips_earn_what_each_earns_alone(slips: list[Slip]) -> None:
         assert hidden <= JUDGED_BY_OTHERS
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None)
 @given(slips=several, data=st.data())
 def test_mending_one_error_makes_no_other_appear_that_could_be_judged_before(
     slips: list[Slip], data: st.DataObject
