@@ -6,6 +6,7 @@ import os
 import selectors
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Callable, Optional
 
 from reconciler.agent import directory as tickets_on_disk
@@ -32,6 +33,15 @@ from reconciler.protocol.tickets import (
 
 STARTS_MAX = 3  # shims that may die before they made the claim; then the machine is at fault
 LOOK_AGAIN = 0.05  # seconds until a shim that is coming or going is looked at once more
+WRITE_AGAIN = 1.0  # seconds until a full disk is tried once more
+
+
+@dataclass(frozen=True)
+class _Later:
+    """What is to be tried again, and when on the monotonic clock."""
+
+    due: float
+    action: Callable[[], None]
 
 
 class Custody:
@@ -53,7 +63,7 @@ class Custody:
         self._report = report
         self._finish = finish
         self._lives: dict[TicketId, Life] = {}
-        self._unsettled: dict[TicketId, float] = {}  # when to look again
+        self._unsettled: dict[TicketId, _Later] = {}
         self._unkept: set[TicketId] = set()  # offers that are not durable yet, and not reported
         self._turn = 0
 
@@ -123,6 +133,13 @@ class Custody:
 
     def forget(self, ticket: TicketId) -> None:
         """Drop a ticket that has ended or never started; another one stays and is reported."""
+        try:
+            self._forget(ticket)
+        except OSError:  # a full disk: what has no tombstone may not be dropped
+            if ticket in self._lives:
+                self._later(ticket, WRITE_AGAIN, lambda: self.forget(ticket))
+
+    def _forget(self, ticket: TicketId) -> None:
         found = self._lives.get(ticket)
         if found is not None and isinstance(found.state, Offered):
             found.directory.claim_void("it was forgotten before it started")
@@ -177,14 +194,17 @@ class Custody:
 
     def patience(self) -> Optional[float]:
         """Return the seconds until `look_again` has something to do, None if nothing waits."""
-        return max(0.0, min(self._unsettled.values()) - time.monotonic()) if self._unsettled else None
+        due = min((later.due for later in self._unsettled.values()), default=None)
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def look_again(self) -> None:
-        """Examine the tickets whose shim was coming or going."""
+        """Try again what could not be done before."""
         now = time.monotonic()
-        for ticket in [ticket for ticket, due in self._unsettled.items() if due <= now]:
-            del self._unsettled[ticket]
-            self._examine(self._lives[ticket])
+        for ticket in [ticket for ticket, later in self._unsettled.items() if later.due <= now]:
+            self._unsettled.pop(ticket).action()
+
+    def _later(self, ticket: TicketId, seconds: float, action: Callable[[], None]) -> None:
+        self._unsettled[ticket] = _Later(time.monotonic() + seconds, action)
 
     # Shims.
 
@@ -238,7 +258,13 @@ class Custody:
         self._shims.fill()  # not before the script is under way, since forking takes the processor from it
 
     def _examine(self, found: Life) -> None:
-        """Find out from disk what became of a ticket that no shim speaks for."""
+        """Find out from disk what became of a ticket that no shim speaks for, once there is room to write it."""
+        try:
+            self._find_out(found)
+        except OSError:
+            self._later(found.ticket, WRITE_AGAIN, lambda: self._examine(found))
+
+    def _find_out(self, found: Life) -> None:
         is_locked = found.directory.is_locked()
         final = found.directory.final()
         if final is not None and not (is_locked and any(output.sensitive for output in final.outputs)):
@@ -256,21 +282,22 @@ class Custody:
         try:
             self._attach(found, Channel(found.directory.connect()))
         except OSError:
-            self._unsettled[found.ticket] = time.monotonic() + LOOK_AGAIN
+            self._later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
 
     def _bury(self, found: Life) -> None:
         final = life.lost(found.directory)
-        try:
-            if final is not None:
-                found.directory.publish(final)
-                self._ended(found, final)
-                return
-        except OSError:
-            pass  # a full disk: the ending is published when there is room
-        self._unsettled[found.ticket] = time.monotonic() + LOOK_AGAIN
+        if final is None:
+            self._later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
+        else:
+            found.directory.publish(final)
+            self._ended(found, final)
 
     def _void(self, found: Life, reason: str) -> None:
-        found.directory.claim_void(reason)
+        try:
+            found.directory.claim_void(reason)
+        except OSError:  # a full disk: there is no proof yet
+            self._later(found.ticket, WRITE_AGAIN, lambda: self._void(found, reason))
+            return
         claim = found.directory.claim()
         if isinstance(claim, VoidClaim) and not life.has_ended(found):
             self._ended(found, tickets_on_disk.not_started(found.ticket, claim.reason))
@@ -309,6 +336,7 @@ class Custody:
         try:
             directory = tickets_on_disk.create(self._tickets, spec, script)
         except OSError as error:
+            tickets_on_disk.remove(self._tickets, spec.ticket)
             self._decline(spec.ticket, f"the worker cannot store it: {error.strerror}; look at its state directory")
             return
         self._lives[spec.ticket] = Life(directory, Offered(), sent=0)

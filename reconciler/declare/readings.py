@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
 from reconciler.model.spec import canonical_json
-from reconciler.model.work import Acting
+from reconciler.model.work import Acting, Step
 from reconciler.steps.table import STEP_TYPES
 
 A = TypeVar("A", bound=Acting)
@@ -40,7 +41,16 @@ def _child(step: dict[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in step.items() if name not in STEP_TYPES}
     legal = ((key, inputs) for key in step if key in STEP_TYPES for inputs in _legal(key, step[key]))
     key, inputs = next(legal, ("script", dict(NOTHING)))
-    return {**fields, key: inputs}
+    refused = {str(error["loc"][0]) for error in _errors({**fields, key: inputs})}
+    return {**{name: value for name, value in fields.items() if name not in refused}, key: inputs}
+
+
+def _errors(step: dict[str, Any]) -> list[ErrorDetails]:
+    try:
+        Step.parse(canonical_json(step))
+    except ValidationError as error:
+        return error.errors(include_url=False, include_input=False)
+    return []
 
 
 def _is_read(key: str, inputs: Any) -> bool:

@@ -45,10 +45,19 @@ class Conversation:
     """The server's end of one connection, from HELLO to its end."""
 
     def __init__(
-        self, connection: Connection, epoch_floor: int, listener: Listener, logs: LogStore, blobs: Path
+        self,
+        connection: Connection,
+        epoch_floor: int,
+        listener: Listener,
+        logs: LogStore,
+        blobs: Path,
+        *,
+        ping_interval: float = PING_INTERVAL,
     ) -> None:
         self._reader, self._writer = connection.reader, connection.writer
-        self._session = ServerSession(epoch_floor, PING_INTERVAL)
+        self._ping_interval = ping_interval
+        self._session = ServerSession(epoch_floor, ping_interval)
+        self._patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * ping_interval)  # to hear something
         self._listener = listener
         self._logs = logs
         self._blobs = blobs
@@ -63,7 +72,6 @@ class Conversation:
         """Hold the conversation; it always ends with `ConversationEndedError`, in an exception group."""
         try:
             async with self._tasks:
-                self._tasks.create_task(self._ping())
                 self._tasks.create_task(self._acknowledge())
                 await self._read()
         except* (OSError, FrameError, ProtocolError, MalformedError, LogNameError, NoDigestError) as group:
@@ -86,13 +94,12 @@ class Conversation:
             self._flush()
 
     async def _read(self) -> None:
-        patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * PING_INTERVAL)
         while True:
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(self._patience):
                     data = await self._reader.read(READ_BYTES)
             except TimeoutError:
-                raise ConversationEndedError(f"nothing was heard from the agent for {patience:g} s") from None
+                raise ConversationEndedError(f"nothing was heard from the agent for {self._patience:g} s") from None
             if not data:
                 raise ConversationEndedError("the agent closed the connection")
             for event in self._session.receive(data):
@@ -112,6 +119,8 @@ class Conversation:
                 self._finals[final.ticket] = final
                 self._settle_if_complete(final.ticket)
             case Connected():
+                self._patience = SILENT_INTERVALS * self._ping_interval
+                self._tasks.create_task(self._ping())
                 await self._listener.on_connected(event, self.say)
             case messages.Get():
                 self._serve(event)
@@ -228,7 +237,7 @@ class Conversation:
 
     async def _ping(self) -> None:
         while True:
-            await asyncio.sleep(PING_INTERVAL)
+            await asyncio.sleep(self._ping_interval)
             self.say(messages.Ping(time.monotonic()))
 
     def _flush(self) -> None:

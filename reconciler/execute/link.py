@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.execute.carriers import Carrier, CarrierError
-from reconciler.execute.conversation import Conversation, ConversationEndedError
+from reconciler.execute.conversation import PING_INTERVAL, Conversation, ConversationEndedError
 from reconciler.execute.logs import LogStore
 from reconciler.protocol import messages
 from reconciler.protocol.messages import Message
@@ -53,7 +53,15 @@ class WorkerLink:
     """One worker: says what is wanted of its tickets, in this session and the next ones, until they are forgotten."""
 
     def __init__(
-        self, worker: str, carrier: Carrier, logs: LogStore, blobs: Path, intake: Intake, *, epoch_floor: int = 0
+        self,
+        worker: str,
+        carrier: Carrier,
+        logs: LogStore,
+        blobs: Path,
+        intake: Intake,
+        *,
+        epoch_floor: int = 0,
+        ping_interval: float = PING_INTERVAL,
     ) -> None:
         self._worker = worker
         self._carrier = carrier
@@ -61,6 +69,7 @@ class WorkerLink:
         self._blobs = blobs
         self._intake = intake
         self._epoch = epoch_floor
+        self._ping_interval = ping_interval
         self._desires: dict[TicketId, Desire] = {}
         self._started_on: dict[TicketId, str] = {}  # the worker's store to which RUN was sent
         self._seen: dict[TicketId, TicketState] = {}
@@ -123,7 +132,9 @@ class WorkerLink:
         reason = "the agent closed the connection"
         try:
             connection = await self._carrier.open()
-            await Conversation(connection, self._epoch, self, self._logs, self._blobs).run()
+            await Conversation(
+                connection, self._epoch, self, self._logs, self._blobs, ping_interval=self._ping_interval
+            ).run()
         except* (CarrierError, ConversationEndedError) as group:
             reason = str(_first(group))
         return reason

@@ -74,7 +74,7 @@ def _still_used(changes: list[Change], live: LiveState) -> Iterator[tuple[Addres
         if before is not None:
             for name in leaving.keys() & set(_words(json.loads(before.spec))):
                 for gone, address in leaving[name]:
-                    if gone != user and RANK[gone.kind] <= RANK[user.kind]:
+                    if RANK[gone.kind] <= RANK[user.kind]:
                         yield address, change.address
 
 

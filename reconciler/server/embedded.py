@@ -256,11 +256,10 @@ async def _apply_lease(engine: Engine) -> AsyncIterator[int]:
 
     def acquire(tx: Transaction) -> int | leases.HeldBy:
         former = leases.last_holder(tx, APPLY_LEASE)
-        if former not in {"", holder} and is_address(engine.place.data) and attempts.live_attempts(tx):
+        ours = former in {"", holder} or not is_address(engine.place.data)
+        taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=ours)
+        if not ours and not isinstance(taken, leases.HeldBy) and attempts.live_attempts(tx):
             raise Conflict(f"{former} left steps running there", "go on from there with: reconcile apply")
-        taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time())
-        if isinstance(taken, leases.HeldBy) and (taken.holder == holder or not is_address(engine.place.data)):
-            return leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=True)
         return taken
 
     token = await engine.store.write(acquire)

@@ -72,13 +72,13 @@ class News:
 class Worker:
     """One worker and everything that a test wants to look at."""
 
-    def __init__(self, directory: Path, program: Sequence[str] = THIS_AGENT) -> None:
+    def __init__(self, directory: Path, program: Sequence[str] = THIS_AGENT, **link: Any) -> None:
         self.directory = directory
         self.news = News()
         self.logs = LogStore(directory / "logs")
         self.carrier = BuiltinCarrier(directory / "agent", program)
         self.blobs = directory / "blobs"
-        self.link = WorkerLink("builtin", self.carrier, self.logs, self.blobs, self.news)
+        self.link = WorkerLink("builtin", self.carrier, self.logs, self.blobs, self.news, **link)
 
     def ticket_path(self, ticket: TicketId) -> Path:
         return self.directory / "agent" / "tickets" / ticket
@@ -117,9 +117,9 @@ def specification(script: str, ticket: str = "t1", language: str = "bash", **spe
 
 
 @asynccontextmanager
-async def running(directory: Path, program: Sequence[str] = THIS_AGENT) -> AsyncIterator[Worker]:
+async def running(directory: Path, program: Sequence[str] = THIS_AGENT, **link: Any) -> AsyncIterator[Worker]:
     """Run a worker until the block ends; what its scripts left is the test's to end."""
-    worker = Worker(directory, program)
+    worker = Worker(directory, program, **link)
     task = asyncio.create_task(worker.link.run())
     try:
         await worker.news.until(lambda: worker.news.sessions)

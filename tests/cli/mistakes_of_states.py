@@ -69,6 +69,21 @@ def another_apply_on_the_same_database(folder: Path) -> Said:
             return told(place.run("apply", "--auto-approve", "--new-state", "--data", address, "--files", folder / "f"))
 
 
+def steps_left_on_another_machine(folder: Path) -> Said:
+    from tests.postgres import postgres_server
+
+    place = shop(folder)
+    with postgres_server() as server:
+        at = ("--data", server.new_database(), "--files", folder / "files")
+        place.apply(*at)
+        with Store.open(str(at[1]), folder / "files") as store:
+            attempt = Attempt("t-2", TaskId(1), 0, 2, "built-in", 1, AttemptState.GRANTED, "{}")
+            store.write_now(lambda tx: attempts.grant(tx, attempt))
+            store.write_now(lambda tx: leases.acquire(tx, "apply", "ada@elsewhere", 0.0, 0.0))
+        place.release("2")
+        return told(place.run("apply", "--auto-approve", *at))
+
+
 def a_second_attempt(folder: Path) -> Said:
     with applied(folder).store() as store:
         first, second = (

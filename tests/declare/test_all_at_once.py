@@ -11,8 +11,8 @@ from tests.declare.slips import SLIPS, Slip, files, with_slips
 
 RIGHT = files()
 JUDGED_BY_OTHERS = {
-    "bad-parameter", "duplicate-identity", "duplicate-variable", "environment-not-allowed", "few-workers",
-    "required-step", "tenant-not-connected", "unknown-name", "unknown-reference", "unknown-step", "unknown-tag",
+    "bad-parameter", "duplicate-identity", "duplicate-variable", "environment-not-allowed", "few-workers", "pool-scope",
+    "required-step", "secret-in-clear", "source-not-allowed", "tenant-not-connected", "unknown-name", "unknown-reference", "unknown-step", "unknown-tag",
     "unknown-variable", "variable-prefix",
 }  # fmt: skip
 """What can be said of a field only where something elsewhere is certain."""
@@ -28,8 +28,10 @@ ALONE = {slip: found((slip,)) for slip in SLIPS}
 
 
 def lines(slip: Slip) -> set[tuple[str, int]]:
-    first = RIGHT[slip.file].count("\n", 0, RIGHT[slip.file].index(slip.line))
-    return {(slip.file, number) for number in range(first, first + slip.line.count("\n") + 1)}
+    """Return the lines that a slip changes, and those that are blamed for it."""
+    first = RIGHT[slip.file].count("\n", 0, RIGHT[slip.file].index(slip.line)) + 1
+    changed = {(slip.file, number) for number in range(first, first + slip.line.count("\n") + 1)}
+    return changed | {(file, line) for file, line, _ in ALONE[slip]}
 
 
 def test_the_whole_space_is_free_of_faults() -> None:
