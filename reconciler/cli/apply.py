@@ -14,7 +14,7 @@ from reconciler.cli.loading import load_space
 from reconciler.cli.options import Selection, coloured, located, options_of, selecting
 from reconciler.cli.output import on_terminal, wants_colour
 from reconciler.cli.plan import show_plan
-from reconciler.cli.progress import progress_for
+from reconciler.cli.showing import progress_for
 from reconciler.model.errors import Conflict, Interrupted, UsageMistake
 from reconciler.plan.planner import Options
 from reconciler.plan.saved import SavedPlan, moved, read

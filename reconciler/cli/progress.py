@@ -1,19 +1,15 @@
 """Progress of tasks: plain lines on stderr, or JSON lines on stdout; the log of a failing step in full."""
 
 import json
-import os
-import sys
 import time
 from collections.abc import Callable
 
 import click
 
-from reconciler.cli.output import wants_colour
 from reconciler.execute.watching import Printed, Sighting, StepMoved, TaskMoved
 from reconciler.model.live import StepState, TaskState
 from reconciler.plan.changes import Change, Run
 from reconciler.protocol.journal import Kind, Level, Record
-from reconciler.server.embedded import Progress
 
 MARKS = {
     StepState.SUCCEEDED: ("✓", "green"),
@@ -25,21 +21,6 @@ MARKS = {
     StepState.WAITING: ("…", "yellow"),
 }
 LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "cyan", Level.DEBUG: "bright_black"}
-
-
-def progress_for(*, as_json: bool, colour: str) -> Progress:
-    """Return the progress that fits: records, a live display on a terminal, or plain lines."""
-    if as_json:
-        return JsonProgress()
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        from reconciler.cli.terminal import TerminalProgress
-
-        return TerminalProgress(colour=wants_colour(colour, sys.stderr))
-    return LineProgress(_to_stderr, colour=wants_colour(colour, sys.stderr))
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
 
 
 class LineProgress:

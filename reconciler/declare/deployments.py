@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from reconciler.declare.partial import is_stand_in
-from reconciler.declare.space import STEP_KEYS, Space
+from reconciler.declare.space import STEP_KEYS, FieldPath, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
 from reconciler.model.live import Slot
@@ -24,7 +24,7 @@ def deployment_problems(space: Space) -> Iterator[Diagnostic]:
             yield from _tenants(space, declared, spec)
         yield from _process(space, declared, spec)
     yield from _cycles(space)
-    yield from _undeclared_tags(space)
+    yield from _runs(space)
 
 
 def _second_on_slot(
@@ -151,22 +151,20 @@ def _cycle_from(start: str, waits: Mapping[str, list[str]], settled: set[str]) -
     return []
 
 
-def _undeclared_tags(space: Space) -> Iterator[Diagnostic]:
-    known = {
-        f"{declared.address.name}/{tag['name']}"
-        for declared in space.of_kind("TagSet")
-        for tag in json.loads(declared.spec)["tags"]
-    }
-    shown = {tag for tag in known if not is_stand_in(tag)}
-    for declared in space.of_kind("Tenant"):
-        for index, tag in enumerate(json.loads(declared.spec).get("tags", [])):
-            if tag not in known and not is_stand_in(tag) and not _may_hold_tag(space, tag):
-                message = f'the tag "{tag}" is not declared in any TagSet{did_you_mean(tag, shown)}'
-                yield space.error(declared, ("spec", "tags", index), "unknown-tag", message)
-
-
-def _may_hold_tag(space: Space, tag: str) -> bool:
-    """Say whether the set of a tag may hold it, where something in it is not certain."""
-    address = Address("TagSet", tag.partition("/")[0])
-    found = space.objects.get(address)
-    return space.may_hold(address) if found is None else space.lacks(found, ("spec", "tags", None, "name"))
+def _runs(space: Space) -> Iterator[Diagnostic]:
+    """Check that runbooks run where they may."""
+    for kind in ("RunbookRun", "Schedule"):
+        for declared in space.of_kind(kind):
+            spec = json.loads(declared.spec)
+            book = space.objects.get(Address("Runbook", spec.get("runbook", "")))
+            allowed = json.loads(book.spec).get("environments") if book else None
+            if book is None or allowed is None or space.open_at(book, ("spec", "environments")):
+                continue
+            wanted: list[tuple[FieldPath, str]] = (
+                [(("environment",), spec["environment"])] if "environment" in spec else []
+            )
+            wanted += [(("environments", index), name) for index, name in enumerate(spec.get("environments", []))]
+            for path, name in wanted:
+                if name not in allowed and _is_declared(space, name):
+                    message = f"{book.address} does not run in {name}, only in {', '.join(allowed)}"
+                    yield space.error(declared, ("spec", *path), "environment-not-allowed", message)

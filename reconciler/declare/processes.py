@@ -1,12 +1,14 @@
 """Check processes: steps that can be told apart, scripts that exist, templates that name what there is."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from reconciler.declare.fields import Known, field_problems
+from reconciler.declare.files import leads_out, public_file
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.readings import readings
-from reconciler.declare.space import GROUPED_STEP_KEYS, STEP_KEYS, FieldPath, FileKind, Space
+from reconciler.declare.space import GROUPED_STEP_KEYS, STEP_KEYS, FieldPath, Space
 from reconciler.declare.visibility import (
     all_variables,
     has_certain_types,
@@ -20,11 +22,8 @@ from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import Acting, ProjectSpec, RunbookSpec, Step, StepTemplateSpec
 from reconciler.steps.checks import (
-    FieldKind,
     Names,
     TemplateField,
-    circle_in,
-    name_problem,
     template_fields,
     unquoted_interpolation,
 )
@@ -33,7 +32,7 @@ from reconciler.steps.group import GroupInputs
 from reconciler.steps.script import ScriptInputs
 from reconciler.steps.table import inputs_of
 from reconciler.steps.template import TemplateInputs
-from reconciler.steps.templates import check, check_condition, is_template, uses
+from reconciler.steps.templates import uses
 
 A = TypeVar("A", bound=Acting)
 
@@ -64,8 +63,6 @@ def process_problems(space: Space) -> Iterator[Diagnostic]:
             yield from dict.fromkeys(found)
     for declared in space.of_kind("StepTemplate"):
         yield from _template_problems(space, declared)
-    for declared in space.of_kind("Project"):
-        yield from _value_problems(space, declared)
 
 
 def _readings(space: Space, declared: Declared, step: A) -> Iterator[A]:
@@ -125,6 +122,7 @@ def _step_problems(
 ) -> Iterator[Diagnostic]:
     root: FieldPath = ("spec", "process", index)
     yield from _script_problems(space, process.declared, root, step)
+    yield from _artifacts(space, process.declared, root, step)
     yield from _location_problems(space, process, root, step)
     for field in template_fields(step, templates):
         certain = {"vars"} if process.certain else set()
@@ -132,7 +130,7 @@ def _step_problems(
         known = Known(
             Names(process.variables, _earlier(process, index, field), None, leased=field.kind.leased), certain
         )
-        yield from _field_problems(space, process.declared, (*root, *field.path), field, known)
+        yield from field_problems(space, process.declared, (*root, *field.path), field, known)
         yield from _leaks(space, process, (*root, *field.path), field)
     key, inputs = inputs_of(step)
     if isinstance(inputs, TemplateInputs) and not is_stand_in(inputs.name):
@@ -172,26 +170,18 @@ def _script_problems(space: Space, declared: Declared, root: FieldPath, step: Ac
     key, inputs = inputs_of(step)
     if not isinstance(inputs, ScriptInputs):
         return
-    if inputs.file is not None and not is_stand_in(inputs.file):
-        yield from _file_problems(space, declared, (*root, key, "file"), inputs.file)
+    if inputs.file is not None:
+        yield from public_file(space, declared, (*root, key, "file"), inputs.file)
     if inputs.body is not None and not space.lacks(declared, (*root, key, "syntax")):
         for sentence in {problem.sentence for problem in unquoted_interpolation(inputs.body, inputs.syntax)}:
             yield space.warning(declared, (*root, key, "body"), "unquoted-value", sentence)
 
 
-def _file_problems(space: Space, declared: Declared, path: FieldPath, file: str) -> Iterator[Diagnostic]:
-    if file.startswith("/") or ".." in file.split("/"):
-        message = f'"{file}" leads out of the space; name a file below its root'
-        yield space.error(declared, path, "outside", message)
-        return
-    match space.paths.get(file):
-        case FileKind.FILE:
-            return
-        case None:
-            message = f'there is no file "{file}"{did_you_mean(file, space.paths)}'
-            yield space.error(declared, path, "missing-file", message, "the path is relative to the space's root")
-        case kind:
-            yield space.error(declared, path, "link", f'"{file}" is a {kind}, which is never followed')
+def _artifacts(space: Space, declared: Declared, root: FieldPath, step: Step) -> Iterator[Diagnostic]:
+    for index, pattern in enumerate(step.artifacts):
+        if leads_out(pattern):
+            message = f'"{pattern}" leads out of the step\'s working directory, where artifacts are collected'
+            yield space.error(declared, (*root, "artifacts", index), "bad-path", message)
 
 
 def _location_problems(space: Space, process: _Process, root: FieldPath, step: Step) -> Iterator[Diagnostic]:
@@ -212,27 +202,6 @@ def _location_problems(space: Space, process: _Process, root: FieldPath, step: S
         yield space.error(process.declared, path, "unknown-variable", message)
 
 
-class Known(NamedTuple):
-    """What a field may name, and of which first names that is all that there may be: vars, steps, params."""
-
-    names: Names
-    certain: Collection[str]
-
-
-def _field_problems(
-    space: Space, declared: Declared, path: FieldPath, field: TemplateField, known: Known
-) -> Iterator[Diagnostic]:
-    problem = check_condition(field.text) if field.kind is FieldKind.CONDITION else check(field.text)
-    if problem is not None:
-        yield space.error(declared, path, "bad-template", problem.sentence)
-        return
-    for use in uses(field.text):
-        sentence = name_problem(use, known.names)
-        open_ended = use.path[0] in {"vars", "steps", "params"} and use.path[0] not in known.certain
-        if sentence is not None and not open_ended:
-            yield space.error(declared, path, "unknown-name", sentence)
-
-
 def _leaks(space: Space, process: _Process, path: FieldPath, field: TemplateField) -> Iterator[Diagnostic]:
     if field.kind.sensitive_allowed:
         return
@@ -250,6 +219,9 @@ def _leaks(space: Space, process: _Process, path: FieldPath, field: TemplateFiel
 
 def _template_problems(space: Space, declared: Declared) -> Iterator[Diagnostic]:
     spec = space.spec(declared, StepTemplateSpec)
+    for name in sorted({"template", "group"} & set(spec.action.model_extra or {})):
+        message = f"a StepTemplate's action cannot be a {name}"
+        yield space.error(declared, ("spec", "action", name), "nested-template", message, "give it another action")
     for problem in declaration_problems(spec):
         path: FieldPath = ("spec", "parameters", *problem.path)
         if not space.open_at(declared, path):
@@ -273,35 +245,10 @@ def _action_problems(space: Space, declared: Declared, spec: StepTemplateSpec, a
     for field in template_fields(action):
         path = (*root, *field.path)
         known = Known(Names(everywhere, None, parameters, leased=field.kind.leased), first_names)
-        yield from _field_problems(space, declared, path, field, known)
+        yield from field_problems(space, declared, path, field, known)
         for use in uses(field.text):
             if use.path[0] == "params" and ".".join(use.path[1:]) in sensitive and not field.kind.sensitive_allowed:
                 message = f"the sensitive parameter {use.path[1]} would be seen here"
                 yield space.error(
                     declared, path, "secret-in-clear", message, "sensitive parameters reach the template's env alone"
                 )
-
-
-def _value_problems(space: Space, declared: Declared) -> Iterator[Diagnostic]:
-    """Check the templates in a project's own values, and that no value needs itself."""
-    spec = space.spec(declared, ProjectSpec)
-    names = {found.name for found in visible_variables(space, declared)}
-    certain = {"steps", *(("vars",) if sees_all_variables(space, declared) else ())}
-    needs: dict[str, set[str]] = {}
-    for index, variable in enumerate(spec.variables):
-        for number, scoped in enumerate(variable.scoped()):
-            text = scoped.value
-            if variable.type != "string" or not isinstance(text, str) or not is_template(text):
-                continue
-            inner: FieldPath = ("value",) if variable.value is not None else ("values", number, "value")
-            field = TemplateField(inner, text, FieldKind.SENSITIVE)
-            path = ("spec", "variables", index, *inner)
-            known = Known(Names(names, None, None, leased=True), certain)
-            yield from _field_problems(space, declared, path, field, known)
-            found = {".".join(use.path[1:]) for use in uses(text) if use.path[0] == "vars"}
-            needs.setdefault(variable.name, set()).update(found)
-    circle = circle_in(needs)
-    if circle is not None:
-        index = next(number for number, variable in enumerate(spec.variables) if variable.name == circle[0])
-        message = f"the value needs itself: {' → '.join(circle)}"
-        yield space.error(declared, ("spec", "variables", index, "name"), "cycle", message)

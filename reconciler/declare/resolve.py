@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from reconciler.declare.lint import warnings
+from reconciler.declare.machines import machine_problems
 from reconciler.declare.partial import Hidden, Partial, names_stand_in
 from reconciler.declare.space import NOTHING_HIDDEN, FieldPath, FileKind, Locate, Space
 from reconciler.model.desired import Declared
@@ -37,17 +38,28 @@ def resolve(
 
 def _checks(kinds: set[str]) -> Iterator[Callable[[Space], Iterable[Diagnostic]]]:
     """Yield the checks that some kind calls for: a fleet of workers needs no look at templates, nor their import."""
-    yield from (_dangling, _defaults, _identities, _renames, warnings)
-    if not kinds.isdisjoint({"Deployment", "Tenant"}):
+    yield from (_dangling, _defaults, _identities, _renames, machine_problems, warnings)
+    if not kinds.isdisjoint({"Account", "Certificate", "Project", "VariableSet", "Tenant"}):
+        from reconciler.declare.files import file_problems
+
+        yield file_problems
+    if not kinds.isdisjoint({"Deployment", "RunbookRun", "Schedule", "Tenant", "Project", "VariableSet", "Runbook"}):
         from reconciler.declare.deployments import deployment_problems
 
         yield deployment_problems
     if not kinds.isdisjoint({"Project", "Runbook", "StepTemplate", "VariableSet", "Tenant"}):
-        from reconciler.declare.processes import process_problems
-        from reconciler.declare.variables import variable_problems
+        yield from _checks_of_work()
 
-        yield variable_problems
-        yield process_problems
+
+def _checks_of_work() -> Iterator[Callable[[Space], Iterable[Diagnostic]]]:
+    from reconciler.declare.fields import strays
+    from reconciler.declare.placing import placing_problems
+    from reconciler.declare.processes import process_problems
+    from reconciler.declare.tags import tag_problems
+    from reconciler.declare.values import value_problems
+    from reconciler.declare.variables import variable_problems
+
+    yield from (variable_problems, process_problems, value_problems, tag_problems, placing_problems, strays)
 
 
 def _duplicates(space: Space) -> Iterator[Diagnostic]:
@@ -120,22 +132,18 @@ def _identities(space: Space) -> Iterator[Diagnostic]:
             if owner.address == declared.address or _may_share(space, declared, owner, agree=other == written):
                 continue
             yield Diagnostic(
-                space.locate(declared, (*_root(declared), "endpoint", *path)),
+                space.locate(declared, (*space.root(declared), "endpoint", *path)),
                 Severity.ERROR,
                 "duplicate-identity",
                 f"{declared.address} and {owner.address} have one identity: {identity}",
                 "one machine is declared once; a worker and a target may share it when all endpoint fields agree",
-                (Related(space.locate(owner, (*_root(owner), "endpoint")), f"{owner.address} has it first"),),
+                (Related(space.locate(owner, (*space.root(owner), "endpoint")), f"{owner.address} has it first"),),
             )
 
 
 def _may_share(space: Space, declared: Declared, owner: Declared, *, agree: bool) -> bool:
     uncertain = any(space.open_at(item, ("spec", "endpoint")) for item in (declared, owner))
     return owner.address.kind != declared.address.kind and (agree or uncertain)
-
-
-def _root(declared: Declared) -> FieldPath:
-    return ("spec",) if declared.item is None else ("spec", "workers", declared.item)
 
 
 def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, FieldPath, list[FieldPath]]]:
@@ -159,7 +167,7 @@ def _renames(space: Space) -> Iterator[Diagnostic]:
             continue
         former = Address(declared.address.kind, declared.renamed_from)
         if former in space.objects:
-            path = ("metadata", "renamedFrom") if declared.item is None else (*_root(declared), "renamedFrom")
+            path = ("metadata", "renamedFrom") if declared.item is None else (*space.root(declared), "renamedFrom")
             yield space.error(
                 declared,
                 path,

@@ -124,6 +124,11 @@ class Space:
             bool(self.partial) and any(self.lacks(found, *paths) for found in self.of_kind(kind))
         )
 
+    @staticmethod
+    def root(declared: Declared) -> FieldPath:
+        """Return where the spec of an object stands in its document."""
+        return ("spec",) if declared.item is None else ("spec", "workers", declared.item)
+
     def error(self, declared: Declared, path: FieldPath, code: str, message: str, help_text: str = "") -> Diagnostic:
         """Make an error at a field of an object."""
         return Diagnostic(self.locate(declared, path), Severity.ERROR, code, message, help_text)

@@ -11,7 +11,7 @@ from reconciler.model.order import IMPLICIT
 from reconciler.model.organisation import TenantSpec, VariableSetSpec
 from reconciler.model.spec import Address
 from reconciler.model.variables import ScopedValue, SecretSource, Variable
-from reconciler.model.work import ProjectSpec
+from reconciler.model.work import ProjectSpec, RunbookSpec, Step
 from reconciler.schedule.variables import Sourced, find_ties, prefix_conflicts, visible
 
 OWNERS: Mapping[str, type[ProjectSpec | VariableSetSpec | TenantSpec]] = {
@@ -20,6 +20,9 @@ OWNERS: Mapping[str, type[ProjectSpec | VariableSetSpec | TenantSpec]] = {
     "Tenant": TenantSpec,
 }
 """Kinds that declare variables."""
+
+NAMED: Mapping[str, str] = {"workerPool": "WorkerPool", "account": "Account", "certificate": "Certificate"}
+"""Types of variables whose values are names, and the kind of what they name."""
 
 
 def variable_problems(space: Space) -> Iterator[Diagnostic]:
@@ -86,6 +89,8 @@ def _value_problems(
         yield space.error(declared, (*path, "value"), "source-not-allowed", message)
     if variable.type == "workerPool":
         yield from _pool_problems(space, declared, variable, path, scoped)
+    if variable.type in NAMED:
+        yield from _named(space, declared, NAMED[variable.type], path, scoped)
 
 
 def _source_name(source: SecretSource) -> str:
@@ -99,11 +104,14 @@ def _pool_problems(
         field = "targets" if scoped.scope.targets else "targetTags"
         message = f"the worker-pool variable {variable.name} is scoped to {field}; a pool is chosen before any target"
         yield space.error(declared, (*path, "scope", field), "pool-scope", message)
+
+
+def _named(space: Space, declared: Declared, kind: str, path: FieldPath, scoped: ScopedValue) -> Iterator[Diagnostic]:
     name = scoped.value
-    if not isinstance(name, str) or is_stand_in(name) or Address("WorkerPool", name) in IMPLICIT:
+    if not isinstance(name, str) or is_stand_in(name) or Address(kind, name) in IMPLICIT:
         return
-    if not space.may_hold(Address("WorkerPool", name)):
-        message = f'WorkerPool "{name}" is not declared{did_you_mean(name, space.names("WorkerPool"))}'
+    if not space.may_hold(Address(kind, name)):
+        message = f'{kind} "{name}" is not declared{did_you_mean(name, space.names(kind))}'
         yield space.error(declared, (*path, "value"), "unknown-reference", message)
 
 
@@ -113,12 +121,33 @@ def _scope_problems(space: Space, declared: Declared, path: FieldPath, scoped: S
         if not (is_stand_in(name) or any(space.may_hold(Address(kind, name)) for kind in ("Project", "Runbook"))):
             message = f'no project or runbook is called "{name}"{did_you_mean(name, processes)}'
             yield space.error(declared, (*path, "scope", "processes", index), "unknown-reference", message)
-    if scoped.scope.steps and declared.address.kind == "Project" and not space.lacks(declared, *STEP_KEYS):
-        steps = {step.key for step in space.spec(declared, ProjectSpec).process}
-        for index, key in enumerate(scoped.scope.steps):
-            if key not in steps and not is_stand_in(key):
-                message = f'{declared.address} has no step "{key}"{did_you_mean(key, steps)}'
-                yield space.error(declared, (*path, "scope", "steps", index), "unknown-step", message)
+    steps = _steps_of(space, declared) if scoped.scope.steps else None
+    if steps is None:
+        return
+    whose = f"{declared.address} has no step" if declared.address.kind == "Project" else "no process has a step"
+    for index, key in enumerate(scoped.scope.steps):
+        if key not in steps and not is_stand_in(key):
+            message = f'{whose} "{key}"{did_you_mean(key, steps)}'
+            yield space.error(declared, (*path, "scope", "steps", index), "unknown-step", message)
+
+
+def _steps_of(space: Space, owner: Declared) -> set[str] | None:
+    """Return the steps that a variable of `owner` may be scoped to: of its processes, or of all; None if uncertain."""
+    name = owner.address.name
+    only = name if owner.address.kind == "Project" else None
+    processes: list[tuple[Declared, tuple[Step, ...]]] = [
+        (project, space.spec(project, ProjectSpec).process)
+        for project in space.of_kind("Project")
+        if only in {None, project.address.name}
+    ]
+    for runbook in space.of_kind("Runbook"):
+        spec = space.spec(runbook, RunbookSpec)
+        if only in {None, spec.project} or space.lacks(runbook, ("spec", "project")):
+            processes.append((runbook, spec.process))
+    hidden = space.hides("Runbook") or (only is None and space.hides("Project"))
+    if hidden or any(space.lacks(declared, *STEP_KEYS) for declared, _ in processes):
+        return None
+    return {step.key for _, steps in processes for step in steps}
 
 
 def _ties(space: Space, project: Declared) -> Iterator[Diagnostic]:

@@ -127,7 +127,7 @@ _WORK = (
     ("  variableSets: [shared]", "  variableSet: [shared]", "unknown-key?"),
     ("    - {name: Database, value: shop}", "    - {name: Databse, value: shop}", "unknown-name unknown-name unknown-name?"),
     ("    - {name: Database, value: shop}", "    - {name: Database, valu: shop}", "unknown-key"),
-    ("    - {name: Database, value: shop}", '    - {name: Database, value: "${{ vars.Url }}"}', "cycle?"),
+    ("    - {name: Database, value: shop}", '    - {name: Database, value: "${{ vars.Url }}"}', "cycle!"),
     ("      type: workerPool\n", "      type: workerPol\n", "bad-value?"),
     ("      type: workerPool\n", "      type: string\n", "unknown-variable?"),
     ("{value: main, scope: {environments: [staging]}}", "{value: mian, scope: {environments: [staging]}}", "unknown-reference"),

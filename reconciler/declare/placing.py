@@ -1,0 +1,132 @@
+"""Check steps against declared machines: labels that nobody bears, shells that are not there, tags without targets.
+
+What agents discover is not known here; only what contradicts the declarations is an error.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from reconciler.declare.space import FieldPath, Space
+from reconciler.model.desired import Declared
+from reconciler.model.diagnostics import Diagnostic, did_you_mean
+from reconciler.model.infrastructure import ExecutionLocationSpec
+from reconciler.model.spec import Address
+from reconciler.model.work import ProjectSpec, RunbookSpec, Step
+
+Members = Mapping[str, list[tuple[Declared, Mapping[str, str]]]]
+"""The workers of each pool with their labels."""
+
+POSIX_SHELLS = ("bash", "sh")
+
+
+class _Machines(NamedTuple):
+    """The declared machines; `certain` where there can be no others, `default` is the default pool."""
+
+    members: Members
+    certain: bool
+    default: str
+    tags: frozenset[str]
+    all_tags: bool
+
+
+def placing_problems(space: Space) -> Iterator[Diagnostic]:
+    """Yield errors for steps that no declared worker can take, and warnings for what is seldom meant."""
+    machines = _machines(space)
+    for declared in space.of_kind("Project"):
+        yield from _of_process(space, declared, space.spec(declared, ProjectSpec).process, machines)
+    for declared in space.of_kind("Runbook"):
+        yield from _of_process(space, declared, space.spec(declared, RunbookSpec).process, machines)
+
+
+def _machines(space: Space) -> _Machines:
+    members: dict[str, list[tuple[Declared, Mapping[str, str]]]] = {}
+    for worker in space.of_kind("Worker"):
+        labels = json.loads(worker.metadata).get("labels", {})
+        for use in worker.references:
+            if use.target.kind == "WorkerPool":
+                members.setdefault(use.target.name, []).append((worker, labels))
+    defaults = (pool.address.name for pool in space.of_kind("WorkerPool") if json.loads(pool.spec).get("default"))
+    tags = {tag for target in space.of_kind("DeploymentTarget") for tag in json.loads(target.spec).get("tags", [])}
+    certain = not space.any_lacks("Worker", ("spec", "pools", None), ("metadata", "labels"))
+    known_default = not space.any_lacks("WorkerPool", ("spec", "default"))
+    return _Machines(
+        members,
+        certain and known_default,
+        next(defaults, "default"),
+        frozenset(tags),
+        not space.any_lacks("DeploymentTarget", ("spec", "tags", None)),
+    )
+
+
+def _of_process(space: Space, declared: Declared, steps: tuple[Step, ...], machines: _Machines) -> Iterator[Diagnostic]:
+    for index, step in enumerate(steps):
+        root: FieldPath = ("spec", "process", index)
+        yield from _tags(space, declared, root, step, machines)
+        if space.open_at(declared, (*root, "location"), (*root, "selector"), (*root, "script")):
+            continue
+        pool = _pool_of(space, step, machines)
+        if pool is not None and machines.certain and machines.members.get(pool):
+            yield from _labels(space, declared, (*root, "selector"), step, machines.members[pool])
+            yield from _shells(space, declared, (*root, "script", "syntax"), step, machines.members[pool])
+
+
+def _pool_of(space: Space, step: Step, machines: _Machines) -> str | None:
+    """Return the pool of a step, None where it depends on a variable or is not certain."""
+    location = step.location
+    if isinstance(location, str):
+        named = space.objects.get(Address("ExecutionLocation", location))
+        if named is None or space.open_at(named, ("spec", "runOn"), ("spec", "pool"), ("spec", "poolVariable")):
+            return None
+        location = space.spec(named, ExecutionLocationSpec)
+    if "group" in (step.model_extra or {}) or "manual" in (step.model_extra or {}):
+        return None
+    if location is None or location.run_on == "server":
+        return machines.default
+    if location.run_on == "targets" or location.pool_variable is not None:
+        return None
+    pool = location.pool or machines.default
+    found = space.objects.get(Address("WorkerPool", pool))
+    dynamic = found is not None and ('"dynamic":' in found.spec or space.open_at(found, ("spec", "dynamic")))
+    return None if dynamic else pool
+
+
+def _labels(
+    space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[tuple[Declared, Mapping[str, str]]]
+) -> Iterator[Diagnostic]:
+    wanted = dict(step.selector).items()
+    if wanted and not any(wanted <= labels.items() for _, labels in workers):
+        shown = ", ".join(f"{name}={value}" for name, value in wanted)
+        message = f"none of the {len(workers)} workers in the pool of this step bears the labels {shown}"
+        yield space.error(declared, path, "no-worker", message, "label a worker, or ask for what one of them bears")
+
+
+def _shells(
+    space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[tuple[Declared, Mapping[str, str]]]
+) -> Iterator[Diagnostic]:
+    script = (step.model_extra or {}).get("script")
+    if not isinstance(script, dict) or script.get("syntax") not in POSIX_SHELLS:
+        return
+    wanted = dict(step.selector).items()
+    windows = [worker for worker, labels in workers if labels.get("os") == "windows" and wanted <= labels.items()]
+    if windows:
+        message = f"a {script['syntax']} script may come to {windows[0].address}, which is labelled os=windows"
+        yield space.warning(declared, path, "shell-on-windows", message)
+
+
+def _tags(space: Space, declared: Declared, root: FieldPath, step: Step, machines: _Machines) -> Iterator[Diagnostic]:
+    """Warn of target tags that no declared target bears: the step would run for nobody."""
+    if not machines.all_tags or space.open_at(declared, root):
+        return
+    location = step.location
+    given: list[tuple[FieldPath, str]] = []
+    if isinstance(location, ExecutionLocationSpec):
+        given += [((*root, "location", "targetTags", index), tag) for index, tag in enumerate(location.target_tags)]
+        given += [((*root, "location", "onBehalfOf", index), tag) for index, tag in enumerate(location.on_behalf_of)]
+    group = (step.model_extra or {}).get("group")
+    if isinstance(group, dict):
+        given += [((*root, "group", "targetTags", number), str(tag)) for number, tag in enumerate(group["targetTags"])]
+    for path, tag in given:
+        if tag not in machines.tags:
+            message = f'no declared target bears the tag "{tag}"{did_you_mean(tag, machines.tags)}'
+            yield space.warning(declared, path, "no-target", message)
