@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from reconciler.agent import durable
 from reconciler.protocol.tickets import Artifact, Digest
 
 COPY_BYTES = 1 << 20
@@ -45,6 +46,8 @@ def collect(work: str, store: str, wanted: Iterable[tuple[str, str]]) -> Iterato
             yield error
         except OSError as error:
             yield NotCollectableError(path, f"cannot be read: {error.strerror}")
+    durable.sync_directory(store)
+    durable.sync_directory(os.path.dirname(store))
 
 
 def _copied(work: str, store: str, path: str, name: str) -> Artifact:

@@ -1,7 +1,8 @@
 """Process trees: found through /proc by descent or by a cookie in the environment, and killed to the last one.
 
 The shim is its tree's subreaper: whoever loses its parent becomes a child of the shim, so that "no children" proves
-that nothing is left. After the shim's death only the cookie speaks.
+that nothing is left. After the shim's death only the cookie speaks: it leads to its carriers, to their descendants and
+to their sessions. A process that has left all of these and cleared its environment is not found then.
 """
 
 from __future__ import annotations
@@ -10,11 +11,21 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 PR_SET_CHILD_SUBREAPER = 36
 COOKIE_NAME = "RECONCILE_COOKIE"
 FREEZE_ROUNDS_MAX = 20  # a fork bomb is stopped by then, or the process table is full and it cannot fork
+
+
+@dataclass(frozen=True)
+class _Process:
+    """One process of this machine."""
+
+    parent: int
+    session: int
+    is_alive: bool
 
 
 def become_subreaper() -> None:
@@ -27,22 +38,19 @@ def become_subreaper() -> None:
 
 def descendants(root: int) -> set[int]:
     """Return the processes below `root` that are no zombies."""
-    children: dict[int, list[int]] = {}
-    alive: set[int] = set()
-    for pid in _processes():
-        status = _status(pid)
-        if status is not None:
-            state, parent = status
-            children.setdefault(parent, []).append(pid)
-            if state not in "ZX":
-                alive.add(pid)
-    found: set[int] = set()
-    waiting = [root]
-    while waiting:
-        below = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
-        found.update(below)
-        waiting += below
-    return found & alive
+    table = _table()
+    return {pid for pid in _below({root}, table) if table[pid].is_alive}
+
+
+def relatives_of(cookie: str) -> set[int]:
+    """Return the carriers of `cookie`, their descendants and whoever shares a session with them, zombies aside.
+
+    A session is entered by birth alone, and every script begins one, so that none of these is a stranger.
+    """
+    carriers, table = carriers_of(cookie), _table()
+    sessions = {table[pid].session for pid in carriers if pid in table}
+    found = _below(carriers, table) | {pid for pid, process in table.items() if process.session in sessions}
+    return carriers | {pid for pid in found if table[pid].is_alive}
 
 
 def carriers_of(cookie: str) -> set[int]:
@@ -82,16 +90,16 @@ def kill_tree(root: int) -> None:
 
 
 def sweep(cookie: str) -> bool:
-    """Kill what carries `cookie` and say whether the last look found none."""
+    """Kill the relatives of `cookie` and say whether the last look found none."""
     stopped: set[int] = set()
     for _ in range(FREEZE_ROUNDS_MAX):
-        fresh = carriers_of(cookie) - stopped
+        fresh = relatives_of(cookie) - stopped
         if not fresh:
             break
         tell(fresh, signal.SIGSTOP)
         stopped |= fresh
     tell(stopped, signal.SIGKILL)
-    return not carriers_of(cookie)
+    return not relatives_of(cookie)
 
 
 @lru_cache(maxsize=1)
@@ -108,11 +116,28 @@ def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _status(pid: int) -> tuple[str, int] | None:
-    """Return state letter and parent of `pid`, None if it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return fields[0].decode(), int(fields[1])
+def _table() -> dict[int, _Process]:
+    """Read who is there."""
+    table: dict[int, _Process] = {}
+    for pid in _processes():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                state, parent, _, session, *_ = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # gone
+        table[pid] = _Process(int(parent), int(session), state not in (b"Z", b"X"))
+    return table
+
+
+def _below(roots: set[int], table: dict[int, _Process]) -> set[int]:
+    """Return the descendants of `roots`."""
+    children: dict[int, list[int]] = {}
+    for pid, process in table.items():
+        children.setdefault(process.parent, []).append(pid)
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        below = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        found.update(below)
+        waiting += below
+    return found

@@ -86,7 +86,8 @@ def _process(space: Space, declared: Declared, spec: DeploymentSpec) -> Iterator
     found = space.objects.get(Address("Project", spec.project))
     if found is None:
         return
-    steps = {step.key: step for step in space.spec(found, ProjectSpec).process}
+    process = space.spec(found, ProjectSpec).process
+    steps = {step.key: step for step in process}
     certain = not space.lacks(found, *STEP_KEYS)
     for index, key in enumerate(spec.skip_steps):
         if key not in steps and certain and not is_stand_in(key):
@@ -97,12 +98,7 @@ def _process(space: Space, declared: Declared, spec: DeploymentSpec) -> Iterator
             yield space.error(declared, ("spec", "skipSteps", index), "required-step", message)
     for package in spec.packages:
         pinned = next(
-            (
-                use
-                for step in steps.values()
-                for use in step.packages
-                if use.version and _means(package, step.key, use.id)
-            ),
+            (use for step in process for use in step.packages if use.version and _means(package, step.key, use.id)),
             None,
         )
         if pinned is not None:

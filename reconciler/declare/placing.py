@@ -94,11 +94,17 @@ def _pool_of(space: Space, step: Step, machines: _Machines) -> str | None:
 def _labels(
     space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[tuple[Declared, Mapping[str, str]]]
 ) -> Iterator[Diagnostic]:
-    wanted = dict(step.selector).items()
-    if wanted and not any(wanted <= labels.items() for _, labels in workers):
-        shown = ", ".join(f"{name}={value}" for name, value in wanted)
-        message = f"none of the {len(workers)} workers in the pool of this step bears the labels {shown}"
-        yield space.error(declared, path, "no-worker", message, "label a worker, or ask for what one of them bears")
+    """Refuse labels that every worker of the pool contradicts; a label that some just do not bear may be on its way."""
+    wanted = dict(step.selector)
+    if not wanted or any(wanted.items() <= labels.items() for _, labels in workers):
+        return
+    shown = ", ".join(f"{name}={value}" for name, value in wanted.items())
+    if all(any(labels.get(name, value) != value for name, value in wanted.items()) for _, labels in workers):
+        message = f"every worker in the pool of this step bears other labels than {shown}"
+        yield space.error(declared, path, "no-worker", message, "label a worker so, or ask for what one of them bears")
+    else:
+        message = f"no worker in the pool of this step bears {shown}: the step will wait and then fail"
+        yield space.warning(declared, path, "no-label", message)
 
 
 def _shells(

@@ -135,6 +135,21 @@ async def test_a_killed_shim_loses_the_ticket_and_nothing_of_the_script_is_left(
         assert worker.text() == "seen\n"
 
 
+async def test_a_killed_shim_leaves_no_process_that_cleared_its_environment(tmp_path: Path) -> None:
+    pids = [tmp_path / "in-the-session", tmp_path / "in-its-own"]
+    begun = [
+        f"env -i {prefix} sh -c 'echo $$ > {pid}; exec sleep 1000'"
+        for prefix, pid in zip(["", "setsid"], pids, strict=True)
+    ]
+    async with running(tmp_path) as worker:
+        ticket = worker.begin(f"({begun[0]} &); {begun[1]} & echo $PPID > {tmp_path}/shim; wait")
+        left = [int(await until_written(pid)) for pid in pids]
+        os.kill(int(await until_written(tmp_path / "shim")), signal.SIGKILL)
+        assert isinstance((await worker.final(ticket)).ending, Lost)
+        for pid in left:
+            await until_gone(pid)
+
+
 async def test_cancel_kills_what_ignores_sigterm_and_what_became_a_daemon(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     daemon = (

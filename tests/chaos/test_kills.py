@@ -6,8 +6,8 @@ Killed are the engine (`reconcile apply` itself), its agent, the nursery that fo
 never a shim, of which no more is promised than that its attempt is lost and not repeated. That the suite catches
 what it is for was seen with bugs planted on a copy:
 
-* an engine that takes an attempt of which it has heard nothing for one that never started, and grants another: a step
-  had started twice (2 of 15 campaigns);
+* an engine that takes an attempt of which it has heard nothing for one that never started, and grants another: a second
+  attempt, and once a second start (2 of 15 campaigns);
 * an engine that takes up a running task without its live attempts: `apply` never ended (5 of 10 campaigns);
 * an agent that does not look at its tickets when it starts: a step that went on was called lost (1 of 6 campaigns).
 """
