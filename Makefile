@@ -47,7 +47,7 @@ sim: $(VENV)/ready ## engines that die at every write, on N seeds from SEED on
 	@for seed in $$(seq $(SEED) 10 $$(($(SEED) + $(N) - 1))); do echo "seeds from $$seed"; $(BIN)/python -m pytest -q tests/simulation --seed=$$seed || exit 1; done
 
 chaos: $(VENV)/ready ## full counts of kill -9 against real processes
-	$(BIN)/python -m pytest -q tests/chaos --kills=200
+	$(BIN)/python -m pytest -q -n 2 tests/chaos --kills=200
 
 lock: ## pin the development set again
 	$(BIN)/python -m piptools compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements-dev.txt pyproject.toml

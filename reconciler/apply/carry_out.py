@@ -59,26 +59,33 @@ async def carry_out(
 ) -> Applied:
     """Write every change of `plan` that is not refused, in order, and queue its runs.
 
-    Killed anywhere, what was written stands and is in the audit; the next plan shows the rest. Raises Conflict when
-    the apply lease was lost, StateUnreadable when the store takes nothing more.
+    Killed anywhere, what was written stands and is in the audit; the next plan shows the rest. What is adopted is
+    recorded first and all at once, so that no later apply takes half of it for never deployed. Raises Conflict when the
+    apply lease was lost, StateUnreadable when the store takes nothing more.
     """
     await store.write(lambda tx: objects.bind(tx, authority.binding))
+    runs = [run for run in plan.runs if not run.refusal]
+    works = [
+        _queueing(
+            run,
+            pin_of(run, desired, root, read, blobs),
+            process_digest(desired.objects, run.slot.project),
+            plan,
+            authority,
+        )
+        for run in runs
+    ]
+    queued = await store.write(lambda tx: [work(tx) for work in works]) if authority.adopt else []
     accepted = [change for change in plan.changes if not change.refusal]
     for batch in _batches(accepted):
-        works = [_work_of(change, plan, desired, authority) for change in batch]
-        await asyncio.gather(*(store.write(work) for work in works))
+        await asyncio.gather(*(store.write(_work_of(change, plan, desired, authority)) for change in batch))
         for change in batch:
             progress(change, "done")
-    queued = []
-    for run in plan.runs:
-        if not run.refusal:
-            pinned = pin_of(run, desired, root, read, blobs)
-            process = process_digest(desired.objects, run.slot.project)
-            task = await store.write(_queueing(run, pinned, process, plan, authority))
-            queued.append(task.id)
-            progress(run, "adopted" if authority.adopt else "queued")
+    queued = queued or [await store.write(work) for work in works]
+    for run in runs:
+        progress(run, "adopted" if authority.adopt else "queued")
     await store.write(lambda tx: _finish(tx, plan, authority))
-    return Applied(len(accepted), tuple(queued))
+    return Applied(len(accepted), tuple(task.id for task in queued))
 
 
 def _batches(changes: list[Change]) -> Iterator[list[Change]]:

@@ -20,6 +20,9 @@ MARKS = {
     StepState.RUNNING: ("▶", None),
     StepState.WAITING: ("…", "yellow"),
 }
+TRIED = "attempt "
+"""How the reason of a running step begins that waits for its next attempt."""
+
 LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "cyan", Level.DEBUG: "bright_black"}
 
 
@@ -66,7 +69,8 @@ class LineProgress:
         mark, colour = MARKS.get(moved.state, ("·", None))
         where = f" on {moved.worker}" if moved.worker and moved.state is StepState.RUNNING else ""
         took = f" in {moved.seconds:.1f} s" if moved.seconds is not None else ""
-        reason = f": {moved.reason}" if moved.reason and moved.state is not StepState.RUNNING else ""
+        told = moved.state is not StepState.RUNNING or moved.reason.startswith(TRIED)
+        reason = f": {moved.reason}" if moved.reason and told else ""
         line = f"{moved.deployment} {mark} {moved.name} {moved.state}{where}{took}{reason}"
         return self._styled(line, colour)
 

@@ -18,6 +18,8 @@ class Outcome:
 def judge(final: Final, timeout: float | None = None) -> Outcome:
     """Turn a final into the step's state and a sentence without its full stop."""
     outcome = _of_ending(final.ending, timeout)
+    if final.message and isinstance(final.ending, Signalled):
+        return Outcome(outcome.state, final.message)
     if final.message and outcome.state is StepState.FAILED:
         return Outcome(outcome.state, f"{final.message} ({outcome.reason})")
     if outcome.state is StepState.SUCCEEDED and final.message.startswith("output-lost"):

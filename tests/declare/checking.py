@@ -1,6 +1,6 @@
 """What a space in memory is told, by the real parser and the real checks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from reconciler.declare.documents import ParsedFile, Places, parse_file
@@ -10,8 +10,8 @@ from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.space import SpaceSpec
 
 
-def check(files: Mapping[str, str]) -> list[Diagnostic]:
-    """Return all that is wrong with a space; only YAML files are read, the others are there."""
+def check(files: Mapping[str, str], links: Collection[str] = ()) -> list[Diagnostic]:
+    """Return all that is wrong with a space; only YAML files are read, the others are there, or are `links`."""
     parsed = {path: _parsed(path, text) for path, text in sorted(files.items()) if path.endswith(".yaml")}
     places: dict[str, Places] = {}
 
@@ -24,7 +24,7 @@ def check(files: Mapping[str, str]) -> list[Diagnostic]:
         hidden |= file.hidden
     problems = resolve(
         [item for file in parsed.values() for item in file.declared],
-        dict.fromkeys(files, FileKind.FILE),
+        {path: FileKind.LINK if path in links else FileKind.FILE for path in files},
         lambda item, path: place(item.position.file).span(item, path),
         SpaceSpec.parse(space.spec) if space else SpaceSpec(),
         partial=[item for file in parsed.values() for item in file.partial],

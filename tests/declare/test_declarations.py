@@ -4,6 +4,7 @@
 change of wording, run `REWRITE=1 pytest tests/declare/test_declarations.py` and read the difference.
 """
 
+import ast
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from reconciler.declare.codes import FILE_CODES
+from reconciler.declare.codes import CODES
 from reconciler.declare.core_schema import plain
 from reconciler.declare.documents import parse_file
 from reconciler.declare.nodes import Source
@@ -19,48 +20,66 @@ from reconciler.declare.render import as_text
 from reconciler.declare.schema import schemas
 from reconciler.declare.yaml import Composer, chunks
 from reconciler.model.kinds import KINDS
+from tests.declare.diagnostics_page import PAGE, page
+from tests.declare.examples import EXAMPLES, MADE, told
 
 DECLARATIONS = Path(__file__).parent.parent / "declarations"
-INVALID = sorted((DECLARATIONS / "invalid").glob("*.yaml"))
 VALID = sorted((DECLARATIONS / "valid").glob("*.yaml"))
-OF_THE_SPACE = {"bad-removals", "second-space"}
-"""Examples that stand in the space's own file."""
-IN_BYTES = {
-    "control-character": b"apiVersion: reconciler/v1\nkind: Team\nmetadata: {name: a\x00b}\n",
-    "file-too-large": b"apiVersion: reconciler/v1\n" + b"#" * 5_000_000,
-    "not-utf8": b"apiVersion: reconciler/v1\nkind: Team\nmetadata: {name: \xff}\n",
-    "too-many-documents": b"---\napiVersion: reconciler/v1\n" * 10_001,
-}
-"""Examples that no text file should hold."""
-ELSEWHERE = {"link"}
-"""Codes of a tree, not of a file's content; see test_load.py."""
+SOURCES = [
+    path
+    for package in ("declare", "model", "steps")
+    for path in sorted((DECLARATIONS.parent.parent / "reconciler" / package).glob("*.py"))
+    if path.name != "codes.py"
+]
+EMITTERS = {"error", "warning", "Diagnostic", "_error", "_at", "_report", "PydanticCustomError"}
+"""What a code is handed to."""
 
 
-@pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_invalid_declaration_is_explained_word_for_word(path: Path) -> None:
-    data = path.read_bytes()
-    found = parse_file("reconcile.yaml" if path.stem in OF_THE_SPACE else path.name, data)
-    shown = "\n".join([*as_text(found.diagnostics, lambda _: data.decode()), ""])
+    found = told(path.stem)
+    shown = "\n".join([*as_text(found, lambda _: path.read_text()), ""])
     expected = path.with_suffix(".txt")
     if os.environ.get("REWRITE"):
         expected.write_text(shown)
     assert shown == expected.read_text()
-    assert path.stem in {diagnostic.code for diagnostic in found.diagnostics}
+    assert path.stem in {diagnostic.code for diagnostic in found}
 
 
 def test_every_code_has_an_example() -> None:
-    assert {path.stem for path in INVALID} | set(IN_BYTES) | ELSEWHERE == set(FILE_CODES)
+    assert {path.stem for path in EXAMPLES} | set(MADE) == set(CODES)
 
 
-@pytest.mark.parametrize("code", IN_BYTES)
-def test_bytes_that_are_no_text_are_explained_too(code: str) -> None:
-    found = parse_file("a.yaml", IN_BYTES[code])
-    assert code in {diagnostic.code for diagnostic in found.diagnostics}
+@pytest.mark.parametrize("code", MADE)
+def test_what_no_text_file_holds_is_explained_too(code: str) -> None:
+    assert code in {diagnostic.code for diagnostic in told(code)}
 
 
 def test_every_diagnostic_bears_a_known_code() -> None:
-    found = {line for path in INVALID for line in re.findall(r"error\[(.*?)\]", path.with_suffix(".txt").read_text())}
-    assert found <= set(FILE_CODES)
+    texts = [path.with_suffix(".txt").read_text() for path in EXAMPLES]
+    found = {code for text in texts for code in re.findall(r"^\S+: (?:error|warning)\[(.*?)\]", text, re.MULTILINE)}
+    assert found == set(CODES) - set(MADE)
+
+
+def emitted(path: Path) -> set[str]:
+    """Return the words that a source hands to what makes diagnostics."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in EMITTERS:
+            words = [item.value for item in node.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            found |= {word for word in words if re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", word)}
+    return found
+
+
+def test_every_code_that_the_sources_emit_is_known() -> None:
+    found = set().union(*(emitted(path) for path in SOURCES))
+    assert found - {"text_source"} <= set(CODES)
+    text = "".join(path.read_text() for path in SOURCES)
+    assert [code for code in CODES if f'"{code}"' not in text] == []
+
+
+def test_the_page_of_diagnostics_is_that_of_the_codes() -> None:
+    assert PAGE.read_text() == page(), "run `python -m tests.declare.diagnostics_page`"
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
