@@ -18,7 +18,7 @@ MESSAGE_MAX = 8192  # characters of the final's message
 class Attempt:
     """The product side of a running script; knows nothing of processes and channels.
 
-    Its files are created empty, so that the claim's sync of the directory carries their names too.
+    Its files are created before that, so that the claim's sync of the directory carries their names too.
     """
 
     def __init__(self, directory: TicketDirectory, spec: TicketSpec, secrets: Secrets, nonce: str) -> None:
@@ -26,7 +26,7 @@ class Attempt:
         self._spec = spec
         self._masks = [nonce, *secrets.masks]
         self._has_secrets = bool(secrets.environment)
-        self._exit = directory.empty_exit()
+        self._exit = directory.blank_exit()
         self._journal = begun_journal(directory.descriptor)
         self._limiter = Limiter(spec.output_limit)
         self._findings = Findings(self._add_masks, self._set_level, self._report_progress, self.complain)

@@ -1,7 +1,7 @@
 """A ticket on disk: the one truth about an attempt that survives every process.
 
 `spec` what was offered · `lock` held while a shim lives for it · `claim` who was first, a shim or `void` · `journal`
-the masked output · `exit` the Final, empty before · `ctl` the shim's socket, there once its agent has gone · `work`,
+the masked output · `exit` the Final, blank before · `ctl` the shim's socket, there once its agent has gone · `work`,
 `tmp`, `artifacts` · `script.…` what is run.
 
 Power cuts: whoever makes the claim makes the directory durable with it, `spec` is made durable by `keep` before the
@@ -27,6 +27,7 @@ from reconciler.protocol.tickets import Digest, Final, NotStarted, TicketId, Tic
 TICKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SUFFIXES = {"bash": ".sh", "sh": ".sh", "python": ".py", "powershell": ".ps1"}
 REASON_MAX = 600  # characters; six bytes each at worst, and a claim is a link of 4095 bytes
+EXIT_BYTES = 1024  # an ending without outputs has 300
 LOCK_PATIENCE = 2.0  # seconds that a shim waits for the one before it to vanish
 EMPTY_DIGEST = Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")  # SHA-256 of nothing
 
@@ -116,17 +117,21 @@ class TicketDirectory:
         """Make `final` the ticket's ending for ever."""
         durable.publish(self.descriptor, "exit", dumped(final))
 
-    def empty_exit(self) -> int:
-        """Create `exit` empty, to be durable with the claim, and return its descriptor for `fill_exit`."""
-        return durable.create(self.descriptor, "exit")
+    def blank_exit(self) -> int:
+        """Create `exit` blank, to be durable with the claim, and return its descriptor for `fill_exit`.
+
+        Most endings fit the blanks: writing one then neither makes nor grows a file, which is twice as fast to sync.
+        """
+        return durable.create(self.descriptor, "exit", b" " * EXIT_BYTES)
 
     def keep(self, *, is_claimed: bool) -> None:
-        """Make the offer durable; a claim has made its directory so."""
-        descriptor = os.open("spec", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        """Make the offer durable; a claim has made its directory so, and `exit` can settle where it waits to be filled."""
+        for name in ("spec", "exit") if is_claimed else ("spec",):
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         if not is_claimed:
             os.fsync(self.descriptor)
             durable.sync_directory(os.path.dirname(self.path))
@@ -212,7 +217,7 @@ def fill_exit(descriptor: int, final: Final) -> None:
     data = dumped(final)
     os.lseek(descriptor, 0, os.SEEK_SET)
     durable.write_all(descriptor, data)
-    os.fsync(descriptor)
+    os.fdatasync(descriptor)
 
 
 def script_name(spec: TicketSpec) -> str:

@@ -1,8 +1,9 @@
 """What a model found wrong with a node, in plain words and at its exact place."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
+from pydantic import StringConstraints
 from pydantic_core import ErrorDetails
 
 from reconciler.declare.core_schema import DIGITS_MAX, value_of
@@ -13,11 +14,27 @@ from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.spec import Spec
 from reconciler.model.text import NAME_PATTERN, TAG_PATTERN, MeasuredText
 from reconciler.model.variables import VARIABLE_PATTERN
+from reconciler.model.work import Parameter, ScheduleSpec, StepName
 
 SUGGESTIONS_MAX = 300  # of a file: each takes some 100 µs, and nobody reads more
 SHOWN_MAX = 80  # characters of a person's text in a message
 
+
+def _pattern(marks: Iterable[Any]) -> str:
+    """Return the pattern that a field's annotation carries."""
+    return next(str(mark.pattern) for mark in marks if isinstance(mark, StringConstraints) and mark.pattern)
+
+
 _PATTERNS = {
+    _pattern(get_args(StepName)): ("bad-name", "the name of a step is a line of text without a slash"),
+    _pattern(Parameter.model_fields["name"].metadata): (
+        "bad-name",
+        "a parameter's name is letters, digits and underscores, no digit first",
+    ),
+    _pattern(ScheduleSpec.model_fields["concurrency_policy"].metadata): (
+        "bad-value",
+        '"forbid", "replace" or "queue(n)" is expected',
+    ),
     NAME_PATTERN: ("bad-name", "a name is 1 to 63 lower-case letters, digits and hyphens, no hyphen first or last"),
     TAG_PATTERN: ("bad-tag", "a tag is written tagset/tag, both of lower-case letters, digits and hyphens"),
     VARIABLE_PATTERN: ("bad-name", "a variable's name is words of letters, digits and underscores, joined by dots"),

@@ -81,5 +81,11 @@ def judge(root: Node, explainer: Explainer) -> tuple[bool, str | None, tuple[Dia
     elif word not in KINDS:
         message = f'the kind "{word[:_WORD_MAX]}" is not known{did_you_mean(word[:_WORD_MAX], KINDS)}'
         problems.append(explainer.error(explainer.spot(kind, None), "unknown-kind", message))
+        return True, _meant(word), tuple(problems)
+    return True, word if word in KINDS else None, tuple(problems)
+
+
+def _meant(word: str) -> str | None:
+    """Return the kind that a word is a slip of, or None."""
     meant = closest(word[:_WORD_MAX], KINDS)
-    return True, meant if meant == word or (meant and within_two(word, meant)) else None, tuple(problems)
+    return meant if meant is not None and within_two(word, meant) else None

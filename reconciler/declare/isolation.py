@@ -9,18 +9,21 @@ from reconciler.model.order import IMPLICIT
 from reconciler.model.spec import Address
 
 
-def healthy(declared: Sequence[Declared], problems: Iterable[Diagnostic]) -> dict[Address, Declared]:
-    """Return the objects that no error touches and that name none which is left out.
+def healthy(
+    declared: Sequence[Declared], problems: Iterable[Diagnostic], faulty: Iterable[Declared] = ()
+) -> dict[Address, Declared]:
+    """Return the objects of `declared` that no error touches and that name none which is left out.
 
-    An error touches the object that begins at or above its line; a document that could not be read touches the one
-    above it too, which is left as it is until the file is mended.
+    An error touches the object that begins at or above its line, which may be one of the `faulty` ones; a document
+    that could not be read at all touches the one above it, which is left as it is until the file is mended.
     """
-    faulty = {
+    known = (*declared, *faulty)
+    touched = {
         found.address
         for problem in problems
-        if problem.severity is Severity.ERROR and (found := _touched(declared, problem)) is not None
+        if problem.severity is Severity.ERROR and (found := _touched(known, problem)) is not None
     }
-    objects = {found.address: found for found in declared if found.address not in faulty}
+    objects = {found.address: found for found in declared if found.address not in touched}
     while needy := [address for address, found in objects.items() if _misses(found, objects)]:
         for address in needy:
             del objects[address]

@@ -142,7 +142,8 @@ class _Reading:
         errors = any(problem.severity is Severity.ERROR for problem in problems)
         desired: DesiredState | None
         if errors and settings.apply == "isolated":
-            desired = self._desired(healthy(declared, problems).values(), settings, complete=False)
+            faulty = [partial.declared for partial in self._partial]
+            desired = self._desired(healthy(declared, problems, faulty).values(), settings, complete=False)
         else:
             desired = None if errors else self._desired(declared, settings)
         return Loaded(desired, problems, self._tree, len(self._declared), self._foreign)

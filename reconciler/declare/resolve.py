@@ -33,7 +33,8 @@ def resolve(
     problems = list(_duplicates(space))
     for check in _checks({address.kind for address in space.objects}):
         problems += check(space)
-    return [problem for problem in problems if not (space.partial and names_stand_in(problem.message))]
+    told = dict.fromkeys(problems)  # all workers of a set may share one fault of its defaults
+    return [problem for problem in told if not (space.partial and names_stand_in(problem.message))]
 
 
 def _checks(kinds: set[str]) -> Iterator[Callable[[Space], Iterable[Diagnostic]]]:
@@ -121,15 +122,14 @@ def _defaults(space: Space) -> Iterator[Diagnostic]:
 
 def _identities(space: Space) -> Iterator[Diagnostic]:
     """Find two objects that claim one machine; a worker and a target may share one when all fields agree."""
-    owners: dict[str, tuple[Declared, str]] = {}
+    owners: dict[str, tuple[Declared, Mapping[str, object]]] = {}
     for declared in (*space.of_kind("Worker"), *space.of_kind("DeploymentTarget")):
         endpoint = json.loads(declared.spec)["endpoint"]
-        written = json.dumps(endpoint, sort_keys=True)
         for identity, path, fields in _identities_of(endpoint):
             if space.open_at(declared, *(("spec", "endpoint", *field) for field in fields)):
                 continue
-            owner, other = owners.setdefault(identity, (declared, written))
-            if owner.address == declared.address or _may_share(space, declared, owner, agree=other == written):
+            owner, other = owners.setdefault(identity, (declared, endpoint))
+            if owner.address == declared.address or _may_share(space, declared, owner, agree=other == endpoint):
                 continue
             yield Diagnostic(
                 space.locate(declared, (*space.root(declared), "endpoint", *path)),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from reconciler.declare.partial import FieldPath as PartialPath
 from reconciler.declare.partial import Hidden, Partial, is_stand_in
@@ -14,6 +14,7 @@ from reconciler.model.spec import Address, Spec
 from reconciler.model.text import slug
 
 Kind = TypeVar("Kind", bound=Spec)
+Answer = TypeVar("Answer")
 Place = tuple[str, int, int]
 NOTHING_HIDDEN = Hidden()
 STEP_KEYS: tuple[PartialPath, ...] = (("spec", "process", None, "id"), ("spec", "process", None, "name"))
@@ -53,7 +54,9 @@ class Space:
     hidden: Hidden = NOTHING_HIDDEN
     nameless: Mapping[str, set[str]] = field(default_factory=dict)
     """Of each kind whose objects have no certain names, what is written there."""
+    _kinds: Mapping[str, list[Declared]] = field(default_factory=dict)
     _parsed: dict[tuple[str, str], Spec] = field(default_factory=dict)
+    _answers: dict[Callable[["Space"], Any], Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -72,21 +75,23 @@ class Space:
         if faulty:
             whole = tuple(sorted((*whole, *(found.declared for found in faulty.values())), key=place_of))
         objects: dict[Address, Declared] = {}
+        kinds: dict[str, list[Declared]] = {}
         for item in whole:
             objects.setdefault(item.address, item)
+            kinds.setdefault(item.address.kind, []).append(item)
         nameless: dict[str, set[str]] = {}
         for found in faulty.values():
             if not found.named:
                 nameless.setdefault(found.declared.address.kind, set()).add(slug(found.written))
-        return cls(whole, objects, paths, locate, settings, faulty, hidden, nameless)
+        return cls(whole, objects, paths, locate, settings, faulty, hidden, nameless, kinds)
 
     def of_kind(self, kind: str) -> Iterator[Declared]:
         """Yield the objects of one kind, in the order of their files."""
-        return (found for found in self.declared if found.address.kind == kind)
+        return iter(self._kinds.get(kind, ()))
 
     def names(self, kind: str) -> set[str]:
         """Return the names of one kind, as far as they are certain."""
-        return {address.name for address in self.objects if address.kind == kind and not is_stand_in(address.name)}
+        return {found.address.name for found in self.of_kind(kind) if not is_stand_in(found.address.name)}
 
     def spec(self, declared: Declared, model: type[Kind]) -> Kind:
         """Return the spec of an object; of a partial one what is certain of it."""
@@ -97,6 +102,13 @@ class Space:
             found = self._parsed[key] = model.parse(declared.spec)
         assert isinstance(found, model)
         return found
+
+    def once(self, ask: Callable[["Space"], Answer]) -> Answer:
+        """Return what a question about the whole space is answered, and remember it."""
+        if ask not in self._answers:
+            self._answers[ask] = ask(self)
+        answer: Answer = self._answers[ask]
+        return answer
 
     def open_at(self, declared: Declared, *paths: PartialPath) -> bool:
         """Say whether something at one of `paths` of an object, above or below it, is not certain."""

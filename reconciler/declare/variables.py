@@ -116,9 +116,9 @@ def _named(space: Space, declared: Declared, kind: str, path: FieldPath, scoped:
 
 
 def _scope_problems(space: Space, declared: Declared, path: FieldPath, scoped: ScopedValue) -> Iterator[Diagnostic]:
-    processes = space.names("Project") | space.names("Runbook")
     for index, name in enumerate(scoped.scope.processes):
         if not (is_stand_in(name) or any(space.may_hold(Address(kind, name)) for kind in ("Project", "Runbook"))):
+            processes = space.names("Project") | space.names("Runbook")
             message = f'no project or runbook is called "{name}"{did_you_mean(name, processes)}'
             yield space.error(declared, (*path, "scope", "processes", index), "unknown-reference", message)
     steps = _steps_of(space, declared) if scoped.scope.steps else None

@@ -23,14 +23,20 @@ def visible_variables(space: Space, project: Declared) -> list[Sourced]:
         for found in space.of_kind("VariableSet")
         if found.address.name in spec.variable_sets
     }
-    known = list(visible(name, spec, sets))
+    return [*visible(name, spec, sets), *space.once(_of_runs_and_tenants)]
+
+
+def _of_runs_and_tenants(space: Space) -> list[Sourced]:
+    """Return the variables of all tenants and runs, whichever project they are for."""
+    known: list[Sourced] = []
     for tenant in space.of_kind("Tenant"):
         if '"variables":' in tenant.spec:
-            known += visible(name, _NO_VARIABLES, {}, tenant=(tenant.address.name, space.spec(tenant, TenantSpec)))
+            known += visible("", _NO_VARIABLES, {}, tenant=(tenant.address.name, space.spec(tenant, TenantSpec)))
     for kind in FROM_RUNS:
         for run in space.of_kind(kind):
-            values = json.loads(run.spec).get("variables", {})
-            known += visible(name, _NO_VARIABLES, {}, deployment=(run.address.name, values))
+            if '"variables":' in run.spec:
+                values = json.loads(run.spec)["variables"]
+                known += visible("", _NO_VARIABLES, {}, deployment=(run.address.name, values))
     return known
 
 

@@ -105,7 +105,7 @@ async def test_an_artifact_that_vanished_is_named_and_the_ending_stands(tmp_path
     gate.touch()
     directory = worker.ticket_path(ticket)
     async with asyncio.timeout(PATIENCE):
-        while not ((directory / "exit").read_bytes() and not (directory / "work").exists()):
+        while not ((directory / "exit").read_bytes().strip() and not (directory / "work").exists()):
             await asyncio.sleep(0.01)
     for file in (directory / "artifacts").iterdir():
         if file.read_text() == "a\n":

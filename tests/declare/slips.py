@@ -137,7 +137,7 @@ _WORK = (
     ("      value: {env: SHOP_DB_PASSWORD}", "      value: swordfish", "secret-in-clear"),
     ('{value: "db/${{ vars.Database }}"}', '{value: "db/${{ vars.Databas }}"}', "unknown-name"),
     ("scope: {steps: [migrate]}", "scope: {steps: [migrat]}", "unknown-step"),
-    ("    - name: Back up\n", "    - name: Back/up\n", "bad-value?"),
+    ("    - name: Back up\n", "    - name: Back/up\n", "bad-name?"),
     ("    - name: Back up\n", "    - name: Backup\n", "unknown-name?"),
     ("    - name: Back up\n", "    - name: Approve\n", "duplicate-step unknown-name?"),
     ("      location: database", "      location: databse", "unknown-reference"),

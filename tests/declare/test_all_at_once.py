@@ -1,15 +1,18 @@
 """One run shows all that can be judged: no error hides another, and none follows from another."""
 
 import itertools
+import os
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from reconciler.declare.render import as_text
 from tests.declare.checking import check
-from tests.declare.slips import SLIPS, Slip, files, with_slips
+from tests.declare.slips import SLIPS, WHOLE, Slip, files, with_slips
 
 RIGHT = files()
+TOGETHER = WHOLE.parent / "together"
 JUDGED_BY_OTHERS = {
     "bad-parameter", "duplicate-identity", "duplicate-variable", "environment-not-allowed", "few-workers", "pool-scope",
     "required-step", "secret-in-clear", "source-not-allowed", "tenant-not-connected", "unknown-name", "unknown-reference", "unknown-step", "unknown-tag",
@@ -72,3 +75,13 @@ def test_mending_one_error_makes_no_other_appear_that_could_be_judged_before(
     mended = data.draw(st.sampled_from(slips))
     assume(not mended.casts_doubt)
     assert found(tuple(slip for slip in slips if slip is not mended)) <= found(tuple(slips))
+
+
+def test_a_space_full_of_mistakes_is_told_of_all_of_them_at_once() -> None:
+    """Mistakes of every kind within one document and across them: exactly these, word for word."""
+    together = {path.name: path.read_text() for path in TOGETHER.glob("*.yaml")}
+    shown = "\n".join([*as_text(check(together), together.get), ""])
+    expected = TOGETHER / "expected.txt"
+    if os.environ.get("REWRITE"):
+        expected.write_text(shown)
+    assert shown == expected.read_text()
