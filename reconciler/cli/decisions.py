@@ -20,8 +20,9 @@ def decision_command(verb: str, explanation: str, following: str = "") -> click.
     @located
     def command(*, task: str, notes: str, place: Place) -> int:
         actor = f"{getuser()}@{socket.gethostname()}"
-        click.echo(decide(place, Decision(verb, task, actor, notes)))
-        if following:
+        decided = decide(place, Decision(verb, task, actor, notes))
+        click.echo(decided.message)
+        if following and not decided.by_engine:
             click.echo(following, err=True)
         return 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.output import note
+from reconciler.declare.globs import SPACE_FILE
 from reconciler.model.errors import UsageMistake
 
 FOLDER = Path(__file__).parent / "skeleton"
@@ -17,12 +18,13 @@ FOLDER = Path(__file__).parent / "skeleton"
 def command(*, directory: str) -> int:
     """Write a working repository skeleton into DIR, with comments; no existing file is touched."""
     root = Path(directory)
-    wanted = skeleton()
-    present = [name for name in wanted if (root / name).exists()]
-    if present:
-        raise UsageMistake(f"{root / present[0]} exists already; nothing was written", "choose an empty directory")
-    for name, text in wanted.items():
+    if (root / SPACE_FILE).exists():
+        raise UsageMistake(f"{root / SPACE_FILE} exists already; nothing was written", "choose another directory")
+    for name, text in skeleton().items():
         path = root / name
+        if path.exists():
+            click.echo(f"kept {path}")
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         click.echo(f"wrote {path}")

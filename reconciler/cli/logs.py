@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.cli.output import json_lines, json_list
-from reconciler.cli.progress import text_of
+from reconciler.cli.progress import progress_text, text_of
 from reconciler.cli.times import stamp
 from reconciler.execute.logs import LogStore
 from reconciler.model.diagnostics import did_you_mean
@@ -114,7 +114,7 @@ class _Printer:
                 text=text_of(record),
             )
         elif record.kind is Kind.PROGRESS:
-            click.echo(f"{text_of(record)} %")
+            click.echo(progress_text(record))
         else:
             click.echo(text_of(record), nl=False)
 

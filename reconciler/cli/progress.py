@@ -61,7 +61,10 @@ class LineProgress:
 
     def _task_line(self, moved: TaskMoved) -> str:
         reason = f": {moved.reason}" if moved.reason else ""
-        line = f"{moved.deployment}: release {moved.release}, task {moved.task} {moved.state}{reason}"
+        tenant = f"@{moved.slot.tenant}" if moved.slot.tenant else ""
+        line = f"{moved.deployment}{tenant}: release {moved.release}, task {moved.task} {moved.state}{reason}"
+        if moved.state is TaskState.AWAITING_INTERVENTION:
+            line += f"\nanswer with: reconcile approve {moved.task}, or: reconcile reject {moved.task}"
         colours = {TaskState.SUCCEEDED: "green", TaskState.FAILED: "red", TaskState.AWAITING_INTERVENTION: "yellow"}
         return self._styled(line, colours.get(moved.state), bold=True)
 
@@ -77,7 +80,7 @@ class LineProgress:
     def _print(self, printed: Printed) -> None:
         record = printed.record
         if record.kind is Kind.PROGRESS:
-            self.say(f"{printed.deployment} │ {printed.name}: {record.data.decode(errors='replace')} %")
+            self.say(f"{printed.deployment} │ {printed.name}: {progress_text(record)}")
             return
         key = (printed.task, printed.index)
         text = self._open.pop(key, "") + text_of(record)
@@ -132,6 +135,12 @@ class JsonProgress:
             case Printed(task, _, index, name, record):
                 _record("output", task=task, step=index + 1, name=name, stream=record.kind.name.lower(),
                         level=record.level.name.lower(), text=text_of(record))  # fmt: skip
+
+
+def progress_text(record: Record) -> str:
+    """Return a progress record as people read it: `30 % trying`."""
+    percent, _, message = record.data.decode(errors="replace").partition(" ")
+    return f"{percent} % {message}".rstrip()
 
 
 def text_of(record: Record) -> str:

@@ -14,16 +14,13 @@ from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, RunbookSpec, Step
 
-Members = Mapping[str, list[tuple[Declared, Mapping[str, str]]]]
-"""The workers of each pool with their labels."""
-
 POSIX_SHELLS = ("bash", "sh")
 
 
 class _Machines(NamedTuple):
     """The declared machines; `certain` where there can be no others, `default` is the default pool."""
 
-    members: Members
+    members: Mapping[str, list[Declared]]
     certain: bool
     default: str
     tags: frozenset[str]
@@ -40,12 +37,11 @@ def placing_problems(space: Space) -> Iterator[Diagnostic]:
 
 
 def _machines(space: Space) -> _Machines:
-    members: dict[str, list[tuple[Declared, Mapping[str, str]]]] = {}
+    members: dict[str, list[Declared]] = {}
     for worker in space.of_kind("Worker"):
-        labels = json.loads(worker.metadata).get("labels", {})
-        for use in worker.references:
-            if use.target.kind == "WorkerPool":
-                members.setdefault(use.target.name, []).append((worker, labels))
+        for _, (kind, name) in worker.references:
+            if kind == "WorkerPool":
+                members.setdefault(name, []).append(worker)
     defaults = (pool.address.name for pool in space.of_kind("WorkerPool") if json.loads(pool.spec).get("default"))
     tags = {tag for target in space.of_kind("DeploymentTarget") for tag in json.loads(target.spec).get("tags", [])}
     certain = not space.any_lacks("Worker", ("spec", "pools", None), ("metadata", "labels"))
@@ -67,8 +63,10 @@ def _of_process(space: Space, declared: Declared, steps: tuple[Step, ...], machi
             continue
         pool = _pool_of(space, step, machines)
         if pool is not None and machines.certain and machines.members.get(pool):
-            yield from _labels(space, declared, (*root, "selector"), step, machines.members[pool])
-            yield from _shells(space, declared, (*root, "script", "syntax"), step, machines.members[pool])
+            workers = machines.members[pool]
+            if step.selector:
+                yield from _labels(space, declared, (*root, "selector"), step, workers)
+            yield from _shells(space, declared, (*root, "script", "syntax"), step, workers)
 
 
 def _pool_of(space: Space, step: Step, machines: _Machines) -> str | None:
@@ -92,14 +90,15 @@ def _pool_of(space: Space, step: Step, machines: _Machines) -> str | None:
 
 
 def _labels(
-    space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[tuple[Declared, Mapping[str, str]]]
+    space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[Declared]
 ) -> Iterator[Diagnostic]:
     """Refuse labels that every worker of the pool contradicts; a label that some just do not bear may be on its way."""
     wanted = dict(step.selector)
-    if not wanted or any(wanted.items() <= labels.items() for _, labels in workers):
+    borne = [_labels_of(worker) for worker in workers]
+    if any(wanted.items() <= labels.items() for labels in borne):
         return
     shown = ", ".join(f"{name}={value}" for name, value in wanted.items())
-    if all(any(labels.get(name, value) != value for name, value in wanted.items()) for _, labels in workers):
+    if all(any(labels.get(name, value) != value for name, value in wanted.items()) for labels in borne):
         message = f"every worker in the pool of this step bears other labels than {shown}"
         yield space.error(declared, path, "no-worker", message, "label a worker so, or ask for what one of them bears")
     else:
@@ -107,17 +106,24 @@ def _labels(
         yield space.warning(declared, path, "no-label", message)
 
 
+def _labels_of(worker: Declared) -> Mapping[str, str]:
+    labels: Mapping[str, str] = json.loads(worker.metadata).get("labels", {})
+    return labels
+
+
 def _shells(
-    space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[tuple[Declared, Mapping[str, str]]]
+    space: Space, declared: Declared, path: FieldPath, step: Step, workers: list[Declared]
 ) -> Iterator[Diagnostic]:
     script = (step.model_extra or {}).get("script")
     if not isinstance(script, dict) or script.get("syntax") not in POSIX_SHELLS:
         return
-    wanted = dict(step.selector).items()
-    windows = [worker for worker, labels in workers if labels.get("os") == "windows" and wanted <= labels.items()]
-    if windows:
-        message = f"a {script['syntax']} script may come to {windows[0].address}, which is labelled os=windows"
-        yield space.warning(declared, path, "shell-on-windows", message)
+    wanted = {**step.selector, "os": "windows"}
+    if step.selector.get("os", "windows") == "windows":
+        marked = (worker for worker in workers if '"os":"windows"' in worker.metadata)
+        found = next((worker for worker in marked if wanted.items() <= _labels_of(worker).items()), None)
+        if found is not None:
+            message = f"a {script['syntax']} script may come to {found.address}, which is labelled os=windows"
+            yield space.warning(declared, path, "shell-on-windows", message)
 
 
 def _tags(space: Space, declared: Declared, root: FieldPath, step: Step, machines: _Machines) -> Iterator[Diagnostic]:

@@ -16,6 +16,9 @@ TAB = "    "
 _COLOURS = {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m"}
 _BOLD, _BLUE, _PLAIN = "\x1b[1m", "\x1b[34m", "\x1b[0m"
 
+HIDDEN_CODE = "secret-in-clear"
+"""What is marked by a diagnostic of this code is itself a secret: the excerpt must not repeat it."""
+
 
 def as_text(diagnostics: Iterable[Diagnostic], read_source: ReadSource, *, colour: bool = False) -> Iterator[str]:
     """Yield one block of lines per diagnostic: where and what, the line with a mark under it, how to mend it."""
@@ -80,11 +83,20 @@ def _block(diagnostic: Diagnostic, lines_of: Callable[[str], list[str]], colour:
     gutter = " " * (len(str(span.line)) + 1)
     lines = lines_of(span.file)
     if span.line <= len(lines):
-        yield from _excerpt(span, lines[span.line - 1], gutter, _COLOURS[severity] if colour else "")
+        line = lines[span.line - 1]
+        if diagnostic.code == HIDDEN_CODE:
+            line = _blotted(line, span)
+        yield from _excerpt(span, line, gutter, _COLOURS[severity] if colour else "")
     for related in diagnostic.related:
         yield f"{gutter}= {_at(related.span)}: {_shown(related.message)}"
     if diagnostic.help:
         yield f"{gutter}= help: {_shown(diagnostic.help)}"
+
+
+def _blotted(line: str, span: Span) -> str:
+    """Return the line with stars for the secret that the span marks; an expression that names one is no secret."""
+    begin, end = span.column - 1, span.end_column - 1 if span.end_line == span.line else len(line)
+    return line if "${{" in line[begin:end] else line[:begin] + "*" * (end - begin) + line[end:]
 
 
 def _excerpt(span: Span, line: str, gutter: str, colour: str) -> Iterator[str]:

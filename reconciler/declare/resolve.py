@@ -126,7 +126,7 @@ def _identities(space: Space) -> Iterator[Diagnostic]:
     for declared in (*space.of_kind("Worker"), *space.of_kind("DeploymentTarget")):
         endpoint = json.loads(declared.spec)["endpoint"]
         for identity, path, fields in _identities_of(endpoint):
-            if space.open_at(declared, *(("spec", "endpoint", *field) for field in fields)):
+            if space.partial and space.open_at(declared, *(("spec", "endpoint", *field) for field in fields)):
                 continue
             owner, other = owners.setdefault(identity, (declared, endpoint))
             if owner.address == declared.address or _may_share(space, declared, owner, agree=other == endpoint):

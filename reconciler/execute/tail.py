@@ -25,7 +25,7 @@ class Tail:
             return
         offset, step, name = self._cursors[ticket]
         for end, record in self._grounds.logs.records(ticket, offset):
-            self._grounds.watcher.see(Printed(self._task.id, self._task.deployment, step, name, record))
+            self._grounds.watcher.see(Printed(self._task.id, self._task.title, step, name, record))
             offset = end
         self._cursors[ticket] = (offset, step, name)
 

@@ -369,5 +369,5 @@ class TaskRun:
         run, task = self._runs[index], self.task
         took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
         self._grounds.watcher.see(
-            StepMoved(task.id, task.deployment, index, run.name, run.state, worker, run.reason, took)
+            StepMoved(task.id, task.title, index, run.name, run.state, worker, run.reason, took)
         )

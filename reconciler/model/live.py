@@ -106,6 +106,11 @@ class Task:
     started_at: float | None = None
     finished_at: float | None = None
 
+    @property
+    def title(self) -> str:
+        """The deployment's name, and with a tenant `name@tenant`: what people call the task by."""
+        return f"{self.deployment}@{self.slot.tenant}" if self.slot.tenant else self.deployment
+
 
 @dataclass(frozen=True, slots=True)
 class StepRun:

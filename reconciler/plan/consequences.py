@@ -116,13 +116,18 @@ def _default_pool_steps(desired: DesiredState, fleet: Fleet) -> tuple[int, int]:
     from reconciler.model.infrastructure import ExecutionLocationSpec  # here, for few plans move such steps
     from reconciler.model.work import ProjectSpec
     from reconciler.schedule.placement import PoolChoice, choose_pool, location_of
+    from reconciler.schedule.variables import VariableContext, pool_in_context
 
-    def runs_there(step: "Step") -> bool:
+    def runs_there(step: "Step", project: ProjectSpec, context: VariableContext) -> bool:
         location = location_of(step, locations)
         if step.disabled or step.action[0] == "manual" or location.run_on == "targets":
             return False
-        choice = choose_pool(location, fleet, lambda _: None)
+        choice = choose_pool(location, fleet, lambda name: pool_in_context(name, project, desired.objects, context))
         return isinstance(choice, PoolChoice) and choice.pool == fleet.default_pool
+
+    def count(name: str, project: ProjectSpec) -> int:
+        contexts = [VariableContext(process=name, step=step.key) for step in project.process]
+        return sum(map(runs_there, project.process, [project] * len(contexts), contexts))
 
     locations: Mapping[str, ExecutionLocationSpec] = {
         address.name: ExecutionLocationSpec.parse(item.spec)
@@ -130,7 +135,7 @@ def _default_pool_steps(desired: DesiredState, fleet: Fleet) -> tuple[int, int]:
         if address.kind == "ExecutionLocation"
     }
     counts = [
-        sum(map(runs_there, ProjectSpec.parse(item.spec).process))
+        count(address.name, ProjectSpec.parse(item.spec))
         for address, item in desired.objects.items()
         if address.kind == "Project"
     ]

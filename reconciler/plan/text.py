@@ -1,5 +1,6 @@
 """A plan as people read it on a terminal: a line per field, reasons above, consequences beside."""
 
+import difflib
 from collections.abc import Iterator
 
 from pydantic import JsonValue
@@ -22,6 +23,9 @@ LEGEND = {
     "-": "remove",
     RUN_SYMBOL: "run",
 }
+CONTEXT_LINES = 2
+"""Lines that are shown around each difference of a text."""
+
 VALUE_MAX = 200
 """Characters of a value that are shown; past that a plan cannot be read any more."""
 
@@ -110,9 +114,28 @@ def change_lines(change: Change) -> Iterator[str]:
     beside = list(change.consequences)
     for field in change.fields:
         remark = f"        # {beside.pop(0)}" if beside and field.path == "pools" else ""
+        if isinstance(field.before, str) and isinstance(field.after, str) and "\n" in field.before + field.after:
+            yield f"  {_gutter(symbol, field):>3}   {field.path}:"
+            yield from _text_lines(field.before, field.after)
+            continue
         yield f"  {_gutter(symbol, field):>3}   {field.path}: {_values(field, change.action)}{remark}"
     for remark in beside:
         yield f"  #   {remark}"
+
+
+def _text_lines(before: str, after: str) -> Iterator[str]:
+    """Yield what differs between two texts of several lines, with what stands around it."""
+    found = difflib.unified_diff(before.splitlines(), after.splitlines(), n=CONTEXT_LINES, lineterm="")
+    for line in list(found)[2:]:
+        if line.startswith("@@"):
+            yield f"          {line}"
+        else:
+            yield f"  {line[0].strip():>3}       {_printable(line[1:])}".rstrip()
+
+
+def _printable(line: str) -> str:
+    """Return a line without what could move a terminal's cursor."""
+    return "".join(char if char.isprintable() or char == "\t" else f"\\u{ord(char):04x}" for char in line)
 
 
 def _gutter(symbol: str, field: FieldChange) -> str:

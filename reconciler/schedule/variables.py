@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations
 
-from reconciler.model.desired import Declared
 from reconciler.model.organisation import TenantSpec, VariableSetSpec
 from reconciler.model.spec import Address
 from reconciler.model.variables import Scope, ScopedValue, Variable, VariableType, VariableValue
 from reconciler.model.work import ProjectSpec
+from reconciler.schedule.fleet import Described
 
 STEP, TARGET, TARGETED_TAG, TARGET_TAG = 10**7, 10**6, 10**5, 10**4
 TENANT, TENANT_TAG, ENVIRONMENT, PROCESS = 1001, 1000, 100, 5
@@ -233,13 +233,13 @@ def pool_of(variable: str, variables: Iterable[Sourced], context: VariableContex
 
 
 def pool_in_context(
-    variable: str, project: ProjectSpec, objects: Mapping[Address, Declared], context: VariableContext
+    variable: str, project: ProjectSpec, objects: Mapping[Address, Described], context: VariableContext
 ) -> str | None:
     """Return the pool that a worker-pool variable names for a declared project, or None where it names none."""
     sets = {name: Address("VariableSet", name) for name in project.variable_sets}
     specs = {name: VariableSetSpec.parse(objects[at].spec) for name, at in sets.items() if at in objects}
     found = objects.get(Address("Tenant", context.tenant)) if context.tenant else None
-    tenant = (found.address.name, TenantSpec.parse(found.spec)) if found else None
+    tenant = (context.tenant, TenantSpec.parse(found.spec)) if found and context.tenant else None
     match pool_of(variable, visible(context.process or "", project, specs, tenant), context):
         case Pool(name):
             return name

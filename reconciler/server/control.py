@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.model.errors import Conflict, ReconcilerError, UsageMistake
@@ -69,7 +70,15 @@ class ControlSocket:
         return {"message": message}
 
 
-def decide(place: Place, decision: Decision, *, answer_within: float = ANSWER_WITHIN) -> str:
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision that is written: the sentence for the person, and whether a live engine takes it up at once."""
+
+    message: str
+    by_engine: bool
+
+
+def decide(place: Place, decision: Decision, *, answer_within: float = ANSWER_WITHIN) -> Decided:
     """Have a decision written, by the live engine or here; returns the sentence for the person who decided.
 
     Raises UsageMistake where there is nothing to decide, Conflict where neither way is open.
@@ -80,11 +89,11 @@ def decide(place: Place, decision: Decision, *, answer_within: float = ANSWER_WI
     answer = _ask_engine(place.files.socket, decision, answer_within)
     if answer is None:
         with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
-            return store.write_now(lambda tx: carry_out_decision(tx, decision))
+            return Decided(store.write_now(lambda tx: carry_out_decision(tx, decision)), by_engine=False)
     if "error" in answer:
         kind = Conflict if answer.get("conflict") else UsageMistake
         raise kind(str(answer["error"]), str(answer.get("hint", "")))
-    return str(answer["message"])
+    return Decided(str(answer["message"]), by_engine=True)
 
 
 def _ask_engine(path: Path, decision: Decision, within: float) -> Mapping[str, object] | None:

@@ -68,6 +68,8 @@ def find_task(tx: Transaction, name: str) -> Task:
 
 def _answer(tx: Transaction, task: Task, decision: Decision) -> str:
     open_questions = results.open_interventions(tx, task.id)
+    if not open_questions and task.state is TaskState.AWAITING_INTERVENTION:
+        raise Conflict(f"task {task.id} is answered already", "it goes on with the next: reconcile apply")
     if not open_questions:
         raise Conflict(f"task {task.id} waits for nobody: it is {task.state}", "`reconcile status` shows what waits")
     word = "approved" if decision.verb == "approve" else "rejected"

@@ -5,14 +5,18 @@ from collections.abc import Iterator
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.infrastructure import ExecutionLocationSpec
-from reconciler.model.live import Event, LiveObject, LiveState, StepRun, Task
+from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
 from reconciler.plan.deployments import wishes_of
 from reconciler.plan.stored import STORED
+from reconciler.protocol.objects import loaded
+from reconciler.protocol.tickets import Final
 from reconciler.schedule.fleet import Fleet, fleet_of
-from reconciler.schedule.placement import Nowhere, choose_pool, location_of, not_yet, place
+from reconciler.schedule.outcomes import judge
+from reconciler.schedule.placement import Nowhere, PoolOfVariable, choose_pool, location_of, not_yet, place
+from reconciler.schedule.variables import VariableContext, pool_in_context
 from reconciler.server.decisions import find_task
 from reconciler.store import attempts, audit, objects, tasks
 from reconciler.store.database import Transaction
@@ -83,7 +87,14 @@ def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
         yield f"  {_step_sentence(run)}"
         for attempt in tries:
             if attempt.step == run.index:
-                yield f"    attempt {attempt.number} ran on {attempt.worker}: {attempt.decision}"
+                yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"
+
+
+def _end_of(attempt: Attempt) -> str:
+    """Say how an attempt ended, as words that follow its worker."""
+    if not attempt.ending:
+        return ""
+    return f" ({judge(loaded(Final, attempt.ending.encode())).reason or 'succeeded'})"
 
 
 def _step_sentence(run: StepRun) -> str:
@@ -95,16 +106,18 @@ def _of_step(found: LiveObject, wanted: str, live: LiveState) -> Iterator[str]:
     """Say where a step of a project would run now."""
     if found.address.kind != "Project":
         raise UsageMistake(f"{found.address} has no steps", "write Project/NAME/STEP")
-    process = ProjectSpec.parse(found.spec).process
+    project = ProjectSpec.parse(found.spec)
+    process = project.process
     step = next((step for step in process if wanted in {step.name, step.key}), None)
     if step is None:
         names = [step.name for step in process]
         raise UsageMistake(f'{found.address} has no step "{wanted}"{did_you_mean(wanted, names)}')
     yield f'"{step.name}" of {found.address} is declared at {found.position}'
-    yield _whereabouts(step, live)
+    context = VariableContext(process=found.address.name, step=step.key)
+    yield _whereabouts(step, live, lambda name: pool_in_context(name, project, live.objects, context))
 
 
-def _whereabouts(step: Step, live: LiveState) -> str:
+def _whereabouts(step: Step, live: LiveState, pool_of: PoolOfVariable) -> str:
     if step.action[0] == "manual":
         return "it asks a person and runs on no worker"
     locations = {
@@ -117,7 +130,7 @@ def _whereabouts(step: Step, live: LiveState) -> str:
     if missing:
         return f"it cannot run: {missing}"
     fleet = _fleet(live)
-    choice = choose_pool(location, fleet, lambda _: None)
+    choice = choose_pool(location, fleet, pool_of)
     if isinstance(choice, Nowhere):
         return f"its pool depends on where it is deployed: {choice.reason}"
     found = place(step, choice, fleet, "")

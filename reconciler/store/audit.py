@@ -1,7 +1,7 @@
 """The audit: who did what to which thing, in the order of commits, never changed."""
 
 from reconciler.model.live import Event
-from reconciler.store.counters import next_number
+from reconciler.store.counters import last_number, next_number
 from reconciler.store.database import Row, Transaction
 
 EVENTS_MAX = 1_000  # one page; the next begins after its last id
@@ -26,6 +26,11 @@ def events(tx: Transaction, after: int = 0, limit: int = EVENTS_MAX, subject: st
     else:
         rows = tx.all(_SELECT + "WHERE subject = ? AND id > ? ORDER BY id LIMIT ?", subject, after, limit)
     return [_event(row) for row in rows]
+
+
+def newest(tx: Transaction, limit: int) -> list[Event]:
+    """Return the last `limit` events, the oldest of them first."""
+    return events(tx, after=max(0, last_number(tx, "event") - limit), limit=limit)
 
 
 def _event(row: Row) -> Event:
