@@ -110,7 +110,8 @@ class Custody:
             return
         if isinstance(found.state, Offered) and found.start is None:
             found.start = errands.Start(ticket, secrets)
-            self._fork(found)
+            if found.channel is None and ticket not in self._unsettled:
+                self._fork(found)  # else a shim that an agent before us asked for is there or to be reached
         else:
             self._tell(found)
 
@@ -119,10 +120,11 @@ class Custody:
         found = self._known(ticket)
         if found is None:
             return
+        found.stop = errands.Stop(grace)
         if isinstance(found.state, Offered) and found.start is None:
             self._void(found, "it was cancelled before it started")
-        elif found.channel is not None:
-            found.channel.send(errands.Stop(grace))
+        else:
+            self._press(found)
             self._tell(found)
 
     def void(self, ticket: TicketId) -> None:
@@ -218,8 +220,15 @@ class Custody:
             return
         self._attach(found, channel)
         channel.send(found.start)
+        self._press(found)
+
+    def _press(self, found: Life) -> None:
+        """Tell the shim to stop, if that is wanted and there is one."""
+        if found.stop is not None and found.channel is not None:
+            found.channel.send(found.stop)
 
     def _attach(self, found: Life, channel: Channel) -> None:
+        assert found.channel is None, "one shim speaks for a ticket"
         found.channel = channel
         found.told = 0
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(found))
@@ -280,9 +289,12 @@ class Custody:
 
     def _reach(self, found: Life) -> None:
         try:
-            self._attach(found, Channel(found.directory.connect()))
+            channel = Channel(found.directory.connect())
         except OSError:
             self._later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
+            return
+        self._attach(found, channel)
+        self._press(found)
 
     def _bury(self, found: Life) -> None:
         final = life.lost(found.directory)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from reconciler.agent.directory import ShimClaim, TicketDirectory
-from reconciler.agent.errands import Channel, Start, Taken
+from reconciler.agent.errands import Channel, Start, Stop, Taken
 from reconciler.agent.processes import boot_id, sweep
 from reconciler.protocol import journal
 from reconciler.protocol.frames import DATA_BYTES_MAX, LogBytes
@@ -39,6 +39,8 @@ class Life:
     channel: Optional[Channel] = None
     start: Optional[Start] = None
     """What the shim needs, until it has made the claim."""
+    stop: Optional[Stop] = None
+    """What every shim of this ticket is told once it is reached."""
     starts: int = 0
     """How many shims were asked for."""
     length: int = 0

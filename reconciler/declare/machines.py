@@ -1,6 +1,7 @@
 """Check what pools and policies say of machines: sizes that fit together, patience that ends, a host of its own."""
 
 import json
+import re
 from collections.abc import Iterator
 
 from reconciler.declare.space import FieldPath, Space
@@ -14,6 +15,8 @@ PATIENCE_MAX = Duration("30m")
 OWN_HOSTS = ("localhost", "127.", "::1")
 """What the names of the server's own machine begin with."""
 
+_OWN_HOST = re.compile('"host":"(?:' + "|".join(map(re.escape, OWN_HOSTS)) + ")")
+
 _TIMEOUTS: tuple[FieldPath, ...] = (("healthCheck", "timeout"), ("connection", "connectTimeout"))
 
 
@@ -25,7 +28,7 @@ def machine_problems(space: Space) -> Iterator[Diagnostic]:
     for policy in space.of_kind("MachinePolicy"):
         yield from _patience(space, policy)
     for worker in space.of_kind("Worker"):
-        if '"host":' in worker.spec and any(f'"host":"{host}' in worker.spec for host in OWN_HOSTS):
+        if _OWN_HOST.search(worker.spec):
             yield from _own_host(space, worker)
 
 

@@ -1,7 +1,8 @@
 """Check what no document can know alone: names, references, identities, defaults, cycles."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from reconciler.declare.lint import warnings
 from reconciler.declare.machines import machine_problems
@@ -12,6 +13,9 @@ from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_
 from reconciler.model.order import IMPLICIT
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Reference
+
+_CLAIM = re.compile(r'"(?:host|subscription)":"[^"]*"|"SHA256:[^"]*"')
+"""What machines are known by, in canonical JSON."""
 
 
 def resolve(
@@ -123,7 +127,7 @@ def _defaults(space: Space) -> Iterator[Diagnostic]:
 def _identities(space: Space) -> Iterator[Diagnostic]:
     """Find two objects that claim one machine; a worker and a target may share one when all fields agree."""
     owners: dict[str, tuple[Declared, Mapping[str, object]]] = {}
-    for declared in (*space.of_kind("Worker"), *space.of_kind("DeploymentTarget")):
+    for declared in _claimants((*space.of_kind("Worker"), *space.of_kind("DeploymentTarget"))):
         endpoint = json.loads(declared.spec)["endpoint"]
         for identity, path, fields in _identities_of(endpoint):
             if space.partial and space.open_at(declared, *(("spec", "endpoint", *field) for field in fields)):
@@ -139,6 +143,18 @@ def _identities(space: Space) -> Iterator[Diagnostic]:
                 "one machine is declared once; a worker and a target may share it when all endpoint fields agree",
                 (Related(space.locate(owner, (*space.root(owner), "endpoint")), f"{owner.address} has it first"),),
             )
+
+
+def _claimants(machines: Sequence[Declared]) -> list[Declared]:
+    """Return the machines that share a host, subscription or thumbprint with another, found without reading JSON."""
+    first: dict[str, Declared] = {}
+    claimants: dict[int, Declared] = {}
+    for declared in machines:
+        for word in _CLAIM.findall(declared.spec):
+            other = first.setdefault(word, declared)
+            if other is not declared:
+                claimants |= {id(other): other, id(declared): declared}
+    return [declared for declared in machines if id(declared) in claimants]
 
 
 def _may_share(space: Space, declared: Declared, owner: Declared, *, agree: bool) -> bool:

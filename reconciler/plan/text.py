@@ -114,13 +114,18 @@ def change_lines(change: Change) -> Iterator[str]:
     beside = list(change.consequences)
     for field in change.fields:
         remark = f"        # {beside.pop(0)}" if beside and field.path == "pools" else ""
-        if isinstance(field.before, str) and isinstance(field.after, str) and "\n" in field.before + field.after:
+        if _long(field.before) and _long(field.after):
             yield f"  {_gutter(symbol, field):>3}   {field.path}:"
-            yield from _text_lines(field.before, field.after)
+            yield from _text_lines(str(field.before), str(field.after))
             continue
         yield f"  {_gutter(symbol, field):>3}   {field.path}: {_values(field, change.action)}{remark}"
     for remark in beside:
         yield f"  #   {remark}"
+
+
+def _long(value: JsonValue | Absent) -> bool:
+    """Say whether a value is a text of several lines."""
+    return isinstance(value, str) and "\n" in value.rstrip("\n")
 
 
 def _text_lines(before: str, after: str) -> Iterator[str]:

@@ -103,6 +103,21 @@ async def test_a_script_that_ends_while_no_server_listens_is_reported_later(tmp_
         assert worker.text() == "late\n"
 
 
+async def test_a_cancel_that_finds_no_way_to_the_shim_is_kept_until_there_is_one(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    async with running(tmp_path) as worker:
+        ticket = worker.begin(f"echo $PPID > {pid}; sleep 1000")
+        shim = int(await until_written(pid))
+        assert worker.carrier.agent_pid is not None
+        os.kill(shim, signal.SIGSTOP)  # so that it does not see that its agent is gone
+        os.kill(worker.carrier.agent_pid, signal.SIGKILL)
+        await worker.news.until(lambda: len(worker.news.sessions) == 2)
+        worker.link.cancel(ticket, grace=0.1)
+        await worker.run("true", ticket="after")
+        os.kill(shim, signal.SIGCONT)
+        assert (await worker.final(ticket)).ending == Cancelled()
+
+
 async def test_a_killed_nursery_is_replaced(tmp_path: Path) -> None:
     pid, gate = tmp_path / "pid", tmp_path / "gate"
     async with running(tmp_path) as worker:

@@ -50,9 +50,13 @@ class Scene:
     moves: Moves
 
     async def attempt(self, number: int = 1) -> Attempt:
-        """Wait for an attempt of the first task."""
-        await self._until(lambda: len(self._attempts()) >= number)
+        """Wait for an attempt of the first task, until it was offered: before that no worker reports it."""
+        await self._until(lambda: len(self._attempts()) >= number and self._offered(self._attempts()[number - 1]))
         return self._attempts()[number - 1]
+
+    def _offered(self, attempt: Attempt) -> bool:
+        ended = attempt.state is AttemptState.ENDED
+        return ended or self.dispatcher._run_of(TicketId(attempt.ticket)) is not None
 
     async def task_in(self, *states: TaskState) -> Task:
         await self._until(lambda: self.task().state in states)
