@@ -84,7 +84,8 @@ async def carry_out(
     queued = queued or [await store.write(work) for work in works]
     for run in runs:
         progress(run, "adopted" if authority.adopt else "queued")
-    await store.write(lambda tx: _finish(tx, plan, authority))
+    digest = plan.digest  # here, for the writer has better things to do
+    await store.write(lambda tx: _finish(tx, plan, digest, authority))
     return Applied(len(accepted), tuple(task.id for task in queued))
 
 
@@ -176,12 +177,12 @@ def _supersede(tx: Transaction, slot: Slot, plan: Plan, authority: Authority, no
         audit.record(tx, _event(authority, "supersede", f"task/{last.id}", plan, reason))
 
 
-def _finish(tx: Transaction, plan: Plan, authority: Authority) -> None:
+def _finish(tx: Transaction, plan: Plan, digest: str, authority: Authority) -> None:
     leases.check(tx, APPLY_LEASE, authority.token)
     now = time.time()
     objects.record_revision(tx, plan.revision, now)
-    plans.mark_applied(tx, f"{plan.serial}:{plan.digest}", plan.revision, now)
-    audit.record(tx, _event(authority, "apply", f"space/{plan.space}", plan, plan.digest))
+    plans.mark_applied(tx, f"{plan.serial}:{digest}", plan.revision, now)
+    audit.record(tx, _event(authority, "apply", f"space/{plan.space}", plan, digest))
 
 
 def _event(authority: Authority, action: str, subject: str, plan: Plan, detail: str) -> Event:

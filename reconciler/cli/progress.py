@@ -85,8 +85,9 @@ class LineProgress:
         key = (printed.task, printed.index)
         text = self._open.pop(key, "") + text_of(record)
         *lines, rest = text.split("\n")
-        for line in lines:
-            self.say(self._styled(f"{printed.deployment} │ {line}", LEVEL_COLOURS.get(record.level)))
+        if lines:  # said at once: a call for each line would be the slowest part of a flood
+            colour = LEVEL_COLOURS.get(record.level)
+            self.say("\n".join(self._styled(f"{printed.deployment} │ {line}", colour) for line in lines))
         if rest:
             self._open[key] = rest
 

@@ -368,6 +368,4 @@ class TaskRun:
     def _say_step(self, index: int, worker: str = "") -> None:
         run, task = self._runs[index], self.task
         took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
-        self._grounds.watcher.see(
-            StepMoved(task.id, task.title, index, run.name, run.state, worker, run.reason, took)
-        )
+        self._grounds.watcher.see(StepMoved(task.id, task.title, index, run.name, run.state, worker, run.reason, took))

@@ -74,7 +74,7 @@ _INFRASTRUCTURE = (
     ("      host: 10.0.0.1", "      port: 70000", "missing-key bad-value"),
     ("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ", "duplicate-identity"),
     ("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", "47DEQpj8", "bad-thumbprint"),
-    ("  defaults: {pools: [omaha]}", "  defaults: {pools: [omaha, omah]}", "unknown-reference unknown-reference?"),
+    ("  defaults: {pools: [omaha]}", "  defaults: {pools: [omaha, omah]}", "unknown-reference?"),
     ("  defaults: {pools: [omaha]}", "  default: {pools: [omaha]}", "unknown-key?"),
     ("    - name: w-2", "    - nam: w-2", "unknown-key"),
     ("    - name: w-2", "    - name: w-3", "duplicate-name"),
