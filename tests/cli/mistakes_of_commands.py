@@ -215,6 +215,12 @@ def a_task_for_each_tenant(folder: Path) -> Said:
     return told(place.run("logs", "shop-test"))
 
 
+def approved_twice(folder: Path) -> Said:
+    place = waiting(folder)
+    place.run("approve", "1").expect(0)
+    return told(place.run("approve", "1"))
+
+
 def nothing_to_approve(folder: Path) -> Said:
     return told(applied(folder).run("approve", "1"))
 

@@ -226,9 +226,17 @@ def test_init_makes_a_repository_that_plans(tmp_path: Path) -> None:
     assert (
         reconcile("init", made)
         .expect(1)
-        .err.endswith("exists already; nothing was written\n  choose an empty directory\n")
+        .err.endswith("reconcile.yaml exists already; nothing was written\n  choose another directory\n")
     )
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_init_keeps_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    shown = reconcile("init", tmp_path).expect(0)
+    assert f"kept {tmp_path}/.gitignore\n" in shown.out
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+    assert "\nPlan: " in reconcile("plan", "-C", tmp_path).expect(0).out
 
 
 @pytest.fixture
@@ -241,7 +249,7 @@ def waiting(tmp_path: Path) -> Workplace:
     return place
 
 
-FOLLOWING = "Without a running engine it takes effect with the next: reconcile apply\n"
+FOLLOWING = "No engine is running; it takes effect with the next: reconcile apply\n"
 
 
 def test_a_question_is_shown_with_its_answers(waiting: Workplace) -> None:
