@@ -13,6 +13,8 @@ from reconciler.agent.processes import descendants
 from reconciler.protocol.tickets import Exited, Lost
 from tests.agent.worker import Worker, running
 
+pytestmark = pytest.mark.end_to_end  # real processes, and many of them
+
 TICKETS = 12
 
 

@@ -19,6 +19,8 @@ from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import Cancelled, Exited, Signalled
 from tests.agent.worker import PATIENCE, running
 
+pytestmark = pytest.mark.end_to_end  # real processes, and many of them
+
 SMALL = 4 << 20  # bytes of the disk that is to be full
 
 

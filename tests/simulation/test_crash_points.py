@@ -12,6 +12,8 @@ from reconciler.model.pinned import Pinned
 from reconciler.protocol.tickets import Exited, Lost
 from tests.simulation.world import Fate, Outcome, Script, World
 
+pytestmark = pytest.mark.end_to_end  # real processes, and many of them
+
 NEVER = 10**9
 
 

@@ -16,6 +16,8 @@ from reconciler.store.readers import open_for_reading
 from reconciler.store.writer import Store
 from tests.postgres import PostgresServer, postgres_server
 
+pytestmark = pytest.mark.end_to_end  # real processes, and many of them
+
 EVENT = Event(1.0, "ann", "update", "Worker/a")
 
 
