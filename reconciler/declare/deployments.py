@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.space import STEP_KEYS, FieldPath, Space
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.diagnostics import Diagnostic, Related, Severity
 from reconciler.model.live import Slot
 from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec
@@ -91,7 +91,7 @@ def _process(space: Space, declared: Declared, spec: DeploymentSpec) -> Iterator
     certain = not space.lacks(found, *STEP_KEYS)
     for index, key in enumerate(spec.skip_steps):
         if key not in steps and certain and not is_stand_in(key):
-            message = f'Project/{spec.project} has no step "{key}"{did_you_mean(key, steps)}'
+            message = f'Project/{spec.project} has no step "{key}"{space.suggestion(key, steps)}'
             yield space.error(declared, ("spec", "skipSteps", index), "unknown-step", message)
         elif key in steps and steps[key].required:
             message = f'the step "{steps[key].name}" is required and cannot be skipped'

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from reconciler.declare.readings import readings
@@ -10,7 +11,7 @@ from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.work import ProjectSpec, RunbookSpec, StepTemplateSpec
 from reconciler.steps.checks import FieldKind, Names, TemplateField, name_problem, template_fields
-from reconciler.steps.templates import check_condition, is_template, problems, uses
+from reconciler.steps.templates import Use, check_condition, is_template, problems, uses
 
 ENV_BYTES_MAX = 127 * 1024  # of one environment value: Linux passes no more to a program
 
@@ -31,13 +32,25 @@ def field_problems(
     for sentence in dict.fromkeys(problem.sentence for problem in found):
         yield space.error(declared, path, "bad-template", sentence)
     for use in uses(field.text):
-        unknown = name_problem(use, known.names)
+        unknown = _unknown(space, use, known.names)
         open_ended = use.path[0] in {"vars", "steps", "params"} and use.path[0] not in known.certain
         if unknown is not None and not open_ended:
             yield space.error(declared, path, "unknown-name", unknown)
     if field.path[:1] == ("env",) and len(field.text.encode()) > ENV_BYTES_MAX:
         message = f"an environment value holds at most {ENV_BYTES_MAX:,} bytes, for Linux passes no more"
         yield space.error(declared, path, "too-long", message, "put it into a file")
+
+
+def _unknown(space: Space, use: Use, names: Names) -> str | None:
+    """Say what is wrong with a name; where many were told of, without looking for what is like it."""
+    root, *rest = use.path
+    if root == "vars" and ".".join(rest) in names.variables:
+        return None
+    steps = None if names.steps is None else set(rest[:1]).intersection(names.steps)
+    unknown = name_problem(use, replace(names, variables=(), steps=steps))
+    if unknown is None or not space.may_compare(len(names.variables) + len(names.steps or ())):
+        return unknown
+    return name_problem(use, names)
 
 
 def strays(space: Space) -> Iterator[Diagnostic]:

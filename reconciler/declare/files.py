@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.space import FieldPath, FileKind, Space
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, did_you_mean
+from reconciler.model.diagnostics import Diagnostic
 
 _SOURCES = ("Account", "Certificate", "Project", "VariableSet", "Tenant")
 """Kinds that name the sources of secrets."""
@@ -37,7 +37,7 @@ def public_file(space: Space, declared: Declared, path: FieldPath, file: str) ->
         case FileKind.FILE:
             return
         case None:
-            message = f'there is no file "{file}"{did_you_mean(file, space.paths)}'
+            message = f'there is no file "{file}"{space.suggestion(file, space.paths)}'
             yield space.error(declared, path, "missing-file", message, "the path is relative to the space's root")
         case kind:
             yield space.error(declared, path, "link", f'"{file}" is a {kind}, which is never followed')

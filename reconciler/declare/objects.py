@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from reconciler.declare.bind import Bound
 from reconciler.declare.explain import at
+from reconciler.declare.gaps import Gaps
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, Source
 from reconciler.declare.outline import stand_in
 from reconciler.declare.partial import Partial, is_stand_in
@@ -69,7 +70,7 @@ def objects_of(document: Document, source: Source) -> Objects:
     declared = _declared(Address(document.kind, written or metadata.name), found)
     if not document.faulty:
         return Objects((declared,))
-    return Objects(partial=(Partial(declared, spec, document.gaps, written),))
+    return Objects(partial=(Partial(declared, spec, Gaps(document.gaps), written),))
 
 
 def _metadata(document: Document, source: Source) -> Metadata:
@@ -84,9 +85,9 @@ def _workers(document: Document, metadata: Metadata, declared: WorkerSetSpec, so
     whole: list[Declared] = []
     partial: list[Partial] = []
     problems = _rename_of_set(document, source)
-    gaps = document.gaps
+    of_worker = worker_gaps(document.gaps, declared)
     for item, (who, spec) in enumerate(expand(declared, metadata)):
-        own = worker_gaps(gaps, item, declared.workers[item])
+        own = of_worker[item]
         if not spec.pools and not {("spec",), ("spec", "pools")} & own:
             problems.append(_without_pools(document.root, item, source))
             own |= {("spec", "pools")}
@@ -94,7 +95,7 @@ def _workers(document: Document, metadata: Metadata, declared: WorkerSetSpec, so
         position = _position(source, walk(document.root, ("spec", "workers", item)))
         found = _declared(Address("Worker", who.name), _Found(who, spec, named, position, document.number, item))
         if document.faulty or own:
-            partial.append(Partial(found, spec, own, "" if is_stand_in(who.name) else who.name))
+            partial.append(Partial(found, spec, Gaps(own), "" if is_stand_in(who.name) else who.name))
         else:
             whole.append(found)
     return Objects(tuple(whole), tuple(partial), tuple(problems))

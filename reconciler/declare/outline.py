@@ -69,6 +69,7 @@ class _Drawing:
         self.broken: list[ErrorDetails] = []
         self._faults = faults
         self._origin = origin
+        self._strange = {path[:-1] for path in faults.unknown}
         self._above = {path[:depth] for path in faults.wrong | faults.unknown for depth in range(len(path))}
 
     def model(self, model: type[Spec], data: Any, path: Path) -> Spec:
@@ -144,7 +145,7 @@ class _Drawing:
 
     def _ways(self, spec: Spec, path: Path) -> Iterator[Spec]:
         """Yield the spec as it is, then with each value that its uncertain fields may come to have."""
-        strange = any(fault[:-1] == path for fault in self._faults.unknown)
+        strange = path in self._strange
         names, choices = [], []
         for name, field in type(spec).model_fields.items():
             here = (*path, field.alias or name)

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from reconciler.declare.shapes import Path
+from reconciler.declare.gaps import Gaps
 from reconciler.model.desired import Declared
 from reconciler.model.spec import Address, Spec
-
-FieldPath = tuple[str | int | None, ...]
-"""Where a field stands; None is every index or key there."""
 
 STAND_IN = "unknown-to-the-checks-"
 STAND_IN_WORD = "Unknown_to_the_checks_"
@@ -32,26 +29,14 @@ class Partial:
 
     declared: Declared
     spec: Spec
-    gaps: frozenset[Path] = frozenset()
+    gaps: Gaps
     written: str = ""
     """The name as somebody wrote it, where it is none; empty where there is none."""
 
     @property
     def named(self) -> bool:
         """Is the object's name certain?"""
-        return not self.open_at(("metadata", "name"))
-
-    def open_at(self, path: FieldPath) -> bool:
-        """Say whether something at `path`, above or below it is not certain; None in a path is every index or key."""
-        return any(_agree(gap, path) for gap in self.gaps)
-
-    def lacks(self, path: FieldPath) -> bool:
-        """Say whether what stands at `path` is not certain as a whole; None as in `open_at`."""
-        return any(len(gap) <= len(path) and _agree(gap, path) for gap in self.gaps)
-
-
-def _agree(gap: Path, path: FieldPath) -> bool:
-    return all(asked is None or asked == element for element, asked in zip(gap, path, strict=False))
+        return not self.gaps.open_at(("metadata", "name"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from reconciler.declare.space import FieldPath, Space
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, did_you_mean
+from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, RunbookSpec, Step
@@ -140,5 +140,5 @@ def _tags(space: Space, declared: Declared, root: FieldPath, step: Step, machine
         given += [((*root, "group", "targetTags", number), str(tag)) for number, tag in enumerate(group["targetTags"])]
     for path, tag in given:
         if tag not in machines.tags:
-            message = f'no declared target bears the tag "{tag}"{did_you_mean(tag, machines.tags)}'
+            message = f'no declared target bears the tag "{tag}"{space.suggestion(tag, machines.tags)}'
             yield space.warning(declared, path, "no-target", message)

@@ -1,8 +1,8 @@
 """Check processes: steps that can be told apart, scripts that exist, templates that name what there is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from reconciler.declare.fields import Known, field_problems
 from reconciler.declare.files import leads_out, public_file
@@ -17,7 +17,7 @@ from reconciler.declare.visibility import (
     visible_variables,
 )
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.diagnostics import Diagnostic, Related, Severity
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import Acting, ProjectSpec, RunbookSpec, Step, StepTemplateSpec
@@ -54,13 +54,15 @@ def process_problems(space: Space) -> Iterator[Diagnostic]:
     templates = {found.address.name: space.spec(found, StepTemplateSpec) for found in space.of_kind("StepTemplate")}
     for process in _processes(space):
         yield from _same_steps(space, process)
+        earlier: set[str] = set()
         for index, step in enumerate(process.steps):
             found = (
                 problem
                 for reading in _readings(space, process.declared, step)
-                for problem in _step_problems(space, process, index, reading, templates)
+                for problem in _step_problems(space, process, _Place(index, reading, earlier), templates)
             )
             yield from dict.fromkeys(found)
+            earlier |= _called((step, *_children(step)))
     for declared in space.of_kind("StepTemplate"):
         yield from _template_problems(space, declared)
 
@@ -117,19 +119,26 @@ def _same_steps(space: Space, process: _Process) -> Iterator[Diagnostic]:
             )
 
 
+class _Place(NamedTuple):
+    """A step, where it stands in its process, and the ids and names of those before it."""
+
+    number: int
+    step: Step
+    earlier: set[str]
+
+
 def _step_problems(
-    space: Space, process: _Process, index: int, step: Step, templates: Mapping[str, StepTemplateSpec]
+    space: Space, process: _Process, place: _Place, templates: Mapping[str, StepTemplateSpec]
 ) -> Iterator[Diagnostic]:
-    root: FieldPath = ("spec", "process", index)
+    step = place.step
+    root: FieldPath = ("spec", "process", place.number)
     yield from _script_problems(space, process.declared, root, step)
     yield from _artifacts(space, process.declared, root, step)
     yield from _location_problems(space, process, root, step)
     for field in template_fields(step, templates):
         certain = {"vars"} if process.certain else set()
         certain |= set() if space.lacks(process.declared, *STEP_KEYS, *GROUPED_STEP_KEYS) else {"steps"}
-        known = Known(
-            Names(process.variables, _earlier(process, index, field), None, leased=field.kind.leased), certain
-        )
+        known = Known(Names(process.variables, _earlier(place, field), None, leased=field.kind.leased), certain)
         yield from field_problems(space, process.declared, (*root, *field.path), field, known)
         yield from _leaks(space, process, (*root, *field.path), field)
     key, inputs = inputs_of(step)
@@ -137,13 +146,16 @@ def _step_problems(
         yield from _parameter_problems(space, process.declared, (*root, key), inputs)
 
 
-def _earlier(process: _Process, index: int, field: TemplateField) -> set[str]:
-    """Return the ids and names of the steps before one, those inside of groups too."""
-    before = [*process.steps[:index], *(step for other in process.steps[:index] for step in _children(other))]
+def _earlier(place: _Place, field: TemplateField) -> set[str]:
+    """Return what the steps before a field are called; inside of a group also those before it there."""
     match field.path:
         case ("group", "steps", int(number), *_):
-            before += _children(process.steps[index])[:number]
-    return {name for step in before for name in (step.key, step.name)}
+            return place.earlier | _called(_children(place.step)[:number])
+    return place.earlier
+
+
+def _called(steps: Iterable[Step]) -> set[str]:
+    return {name for step in steps for name in (step.key, step.name)}
 
 
 def _children(step: Step) -> tuple[Step, ...]:
@@ -198,7 +210,7 @@ def _location_problems(space: Space, process: _Process, root: FieldPath, step: S
         if variable in process.variables:
             message = f"the variable {variable} is not of type workerPool"
         else:
-            message = f"the worker-pool variable {variable} is not declared{did_you_mean(variable, process.pools)}"
+            message = f"the worker-pool variable {variable} is not declared{space.suggestion(variable, process.pools)}"
         yield space.error(process.declared, path, "unknown-variable", message)
 
 

@@ -9,7 +9,7 @@ from reconciler.declare.machines import machine_problems
 from reconciler.declare.partial import Hidden, Partial, names_stand_in
 from reconciler.declare.space import NOTHING_HIDDEN, FieldPath, FileKind, Locate, Space
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.diagnostics import Diagnostic, Related, Severity
 from reconciler.model.order import IMPLICIT
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Reference
@@ -106,7 +106,7 @@ def _unknown(space: Space, declared: Declared, reference: Reference, names: set[
         declared,
         ("spec", *reference.path),
         "unknown-reference",
-        f'{kind} "{name}" is not declared{did_you_mean(name, names)}',
+        f'{kind} "{name}" is not declared{space.suggestion(name, names)}',
     )
 
 

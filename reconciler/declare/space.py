@@ -1,20 +1,21 @@
 """A space as the checks between objects see it: its objects, its files, and where each field stands."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from reconciler.declare.partial import FieldPath as PartialPath
+from reconciler.declare.gaps import FieldPath as PartialPath
 from reconciler.declare.partial import Hidden, Partial, is_stand_in
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, Severity, Span
+from reconciler.model.diagnostics import Diagnostic, Severity, Span, did_you_mean
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Spec
 from reconciler.model.text import slug
 
 Kind = TypeVar("Kind", bound=Spec)
 Answer = TypeVar("Answer")
+COMPARED_MAX = 200_000  # words that suggestions are looked for among: two seconds, and nobody reads so many
 Place = tuple[str, int, int]
 NOTHING_HIDDEN = Hidden()
 STEP_KEYS: tuple[PartialPath, ...] = (("spec", "process", None, "id"), ("spec", "process", None, "name"))
@@ -56,6 +57,7 @@ class Space:
     """Of each kind whose objects have no certain names, what is written there."""
     _kinds: Mapping[str, list[Declared]] = field(default_factory=dict)
     _parsed: dict[tuple[str, str], Spec] = field(default_factory=dict)
+    _compared: list[int] = field(default_factory=lambda: [0])
     _answers: dict[Callable[["Space"], Any], Any] = field(default_factory=dict)
 
     @classmethod
@@ -103,6 +105,15 @@ class Space:
         assert isinstance(found, model)
         return found
 
+    def suggestion(self, given: str, known: Collection[str]) -> str:
+        """Return `; did you mean "…"?`, as long as so many words as COMPARED_MAX were compared."""
+        return did_you_mean(given, known) if self.may_compare(len(known)) else ""
+
+    def may_compare(self, words: int) -> bool:
+        """Say whether a suggestion may still be looked for among so many words, and count them."""
+        self._compared[0] += words
+        return self._compared[0] <= COMPARED_MAX
+
     def once(self, ask: Callable[["Space"], Answer]) -> Answer:
         """Return what a question about the whole space is answered, and remember it."""
         if ask not in self._answers:
@@ -113,12 +124,12 @@ class Space:
     def open_at(self, declared: Declared, *paths: PartialPath) -> bool:
         """Say whether something at one of `paths` of an object, above or below it, is not certain."""
         faulty = self.partial.get(place_of(declared)) if self.partial else None
-        return faulty is not None and any(faulty.open_at(path) for path in paths)
+        return faulty is not None and any(faulty.gaps.open_at(path) for path in paths)
 
     def lacks(self, declared: Declared, *paths: PartialPath) -> bool:
         """Say whether what stands at one of `paths` of an object is not certain as a whole."""
         faulty = self.partial.get(place_of(declared)) if self.partial else None
-        return faulty is not None and any(faulty.lacks(path) for path in paths)
+        return faulty is not None and any(faulty.gaps.lacks(path) for path in paths)
 
     def may_hold(self, address: Address) -> bool:
         """Say whether an object is declared, or may be where something could not be read."""

@@ -7,7 +7,7 @@ from reconciler.declare.partial import is_stand_in
 from reconciler.declare.space import FieldPath, Space
 from reconciler.declare.variables import OWNERS
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, did_you_mean
+from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.spec import Address
 from reconciler.model.variables import Variable
 from reconciler.model.work import ProjectSpec, RunbookSpec
@@ -23,7 +23,7 @@ def tag_problems(space: Space) -> Iterator[Diagnostic]:
     shown = {tag for tag in known if not is_stand_in(tag)}
     for declared, path, tag in _uses(space):
         if tag not in known and not is_stand_in(tag) and not _may_hold(space, tag):
-            message = f'the tag "{tag}" is not declared in any TagSet{did_you_mean(tag, shown)}'
+            message = f'the tag "{tag}" is not declared in any TagSet{space.suggestion(tag, shown)}'
             yield space.error(declared, path, "unknown-tag", message)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.space import STEP_KEYS, FieldPath, Space
 from reconciler.model.desired import Declared
-from reconciler.model.diagnostics import Diagnostic, Related, Severity, did_you_mean
+from reconciler.model.diagnostics import Diagnostic, Related, Severity
 from reconciler.model.order import IMPLICIT
 from reconciler.model.organisation import TenantSpec, VariableSetSpec
 from reconciler.model.spec import Address
@@ -111,7 +111,7 @@ def _named(space: Space, declared: Declared, kind: str, path: FieldPath, scoped:
     if not isinstance(name, str) or is_stand_in(name) or Address(kind, name) in IMPLICIT:
         return
     if not space.may_hold(Address(kind, name)):
-        message = f'{kind} "{name}" is not declared{did_you_mean(name, space.names(kind))}'
+        message = f'{kind} "{name}" is not declared{space.suggestion(name, space.names(kind))}'
         yield space.error(declared, (*path, "value"), "unknown-reference", message)
 
 
@@ -119,7 +119,7 @@ def _scope_problems(space: Space, declared: Declared, path: FieldPath, scoped: S
     for index, name in enumerate(scoped.scope.processes):
         if not (is_stand_in(name) or any(space.may_hold(Address(kind, name)) for kind in ("Project", "Runbook"))):
             processes = space.names("Project") | space.names("Runbook")
-            message = f'no project or runbook is called "{name}"{did_you_mean(name, processes)}'
+            message = f'no project or runbook is called "{name}"{space.suggestion(name, processes)}'
             yield space.error(declared, (*path, "scope", "processes", index), "unknown-reference", message)
     steps = _steps_of(space, declared) if scoped.scope.steps else None
     if steps is None:
@@ -127,7 +127,7 @@ def _scope_problems(space: Space, declared: Declared, path: FieldPath, scoped: S
     whose = f"{declared.address} has no step" if declared.address.kind == "Project" else "no process has a step"
     for index, key in enumerate(scoped.scope.steps):
         if key not in steps and not is_stand_in(key):
-            message = f'{whose} "{key}"{did_you_mean(key, steps)}'
+            message = f'{whose} "{key}"{space.suggestion(key, steps)}'
             yield space.error(declared, (*path, "scope", "steps", index), "unknown-step", message)
 
 

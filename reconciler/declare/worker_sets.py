@@ -36,18 +36,23 @@ def _spec(entry: WorkerEntry, defaults: WorkerDefaults) -> WorkerSpec:
     return WorkerSpec.model_construct(**traits, endpoint=entry.endpoint)
 
 
-def worker_gaps(gaps: Iterable[Path], item: int, entry: WorkerEntry) -> frozenset[Path]:
-    """Return what is not certain of one worker, from the paths of what is not certain of its set."""
-    said = {field.alias or name for name, field in WorkerEntry.model_fields.items() if name in entry.model_fields_set}
-    own: set[Path] = set()
+def worker_gaps(gaps: Iterable[Path], declared: WorkerSetSpec) -> list[frozenset[Path]]:
+    """Return what is not certain of each worker, from the paths of what is not certain of its set."""
+    own: list[set[Path]] = [set() for _ in declared.workers]
+    shared: list[Path] = []
     for gap in gaps:
-        match gap[1:] if gap[:1] == ("spec",) else ("of the set",):
-            case ("workers", number, "name") if number == item:
-                own.add(("metadata", "name"))
-            case ("workers", number, *rest) if number == item:
-                own |= {("spec", *rest)} if rest else {("spec",), ("metadata",)}
-            case () | ("workers",) | ("defaults",):
-                own |= {("spec",), ("metadata",)}
-            case ("defaults", field, *rest) if field not in said:
-                own.add(("spec", field, *rest))
-    return frozenset(own)
+        match gap:
+            case ("spec", "workers", int(number), "name"):
+                own[number].add(("metadata", "name"))
+            case ("spec", "workers", int(number), *rest):
+                own[number] |= {("spec", *rest)} if rest else {("spec",), ("metadata",)}
+            case ("spec", "defaults", _, *_):
+                shared.append(gap[2:])
+            case ("spec",) | ("spec", "workers") | ("spec", "defaults"):
+                for worker in own:
+                    worker |= {("spec",), ("metadata",)}
+    for worker, entry in zip(own, declared.workers, strict=True):
+        fields = WorkerEntry.model_fields.items() if shared else ()
+        said = {field.alias or name for name, field in fields if name in entry.model_fields_set}
+        worker |= {("spec", *path) for path in shared if path[0] not in said}
+    return [frozenset(worker) for worker in own]

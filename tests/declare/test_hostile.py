@@ -58,6 +58,16 @@ HOSTILE: dict[str, Callable[[], tuple[bytes, str]]] = {
                                   + b"".join(b"  membrs%d: x\n" % n for n in range(10_000)), "unknown-key"),
     "ten thousand broken documents": lambda: (b"".join(
         b"---\napiVersion: reconciler/v1\nkind: Worker\nmetadata: {name: W}\n" for _ in range(9_999)), "bad-name"),
+    "thousands of faulty workers in a set": lambda: (
+        b"apiVersion: reconciler/v1\nkind: WorkerSet\nmetadata: {name: s}\nspec:\n  workers:\n" + b"".join(
+            b"    - {name: w-%d, slots: -1, pools: [p], endpoint: {ssh: {host: h, account: a, hostKey: k}}}\n" % n
+            for n in range(4_000)), "bad-value"),
+    "thousands of faulty steps and variables": lambda: (
+        b"apiVersion: reconciler/v1\nkind: Project\nmetadata: {name: p}\nspec:\n  variables:\n" + b"".join(
+            b"    - {name: V%d, typ: x, value: '${{ vars.V%d }}'}\n" % (n, n + 1) for n in range(3_000))
+        + b"  process:\n" + b"".join(
+            b"    - {name: S%d, tags: 1, script: {syntax: bsh, body: '${{ vars.X%d }}'}}\n" % (n, n)
+            for n in range(2_000)), "unknown-name"),
     "many duplicate keys": lambda: (HEAD + b"[]\n" + b"  members: []\n" * 50_000, "duplicate-key"),
 }  # fmt: skip
 

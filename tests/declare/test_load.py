@@ -162,3 +162,25 @@ def test_a_warm_start_imports_neither_the_parser_nor_the_models_of_kinds() -> No
     loaded = set(done.stdout.split())
     assert not {name for name in loaded if "ruamel" in name}
     assert not {"reconciler.model.work", "reconciler.model.organisation", "reconciler.declare.documents"} & loaded
+
+
+def test_in_an_isolated_space_only_the_faulty_object_is_left_out_and_what_needs_it(repository: Repository) -> None:
+    space = "apiVersion: reconciler/v1\nkind: Space\nmetadata: {name: shop}\nspec: {apply: isolated}\n"
+    pool = "apiVersion: reconciler/v1\nkind: WorkerPool\nmetadata: {name: main}\nspec: {minWorkers: -1}\n"
+    location = "apiVersion: reconciler/v1\nkind: ExecutionLocation\nmetadata: {name: db}\nspec: {runOn: workerPool, pool: main}\n"
+    repository.write("reconcile.yaml", space)
+    repository.write("a.yaml", "---\n".join([TEAM % "dba", pool, location]))
+    loaded = load(repository.root)
+    assert codes(loaded) == ["bad-value"]
+    assert loaded.desired is not None
+    assert not loaded.desired.complete
+    assert list(loaded.desired.objects) == [Address("Team", "dba"), Address("Space", "shop")]
+
+
+def test_a_faulty_space_still_says_which_files_it_chooses(repository: Repository) -> None:
+    space = (
+        "apiVersion: reconciler/v1\nkind: Space\nmetadata: {name: shop}\nspec: {exclude: [drafts/**], drfit: report}\n"
+    )
+    repository.write("reconcile.yaml", space)
+    repository.write("drafts/a.yaml", TEAM % "A")
+    assert codes(load(repository.root)) == ["unknown-key"]

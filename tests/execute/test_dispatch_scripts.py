@@ -115,6 +115,9 @@ def test_a_killed_script_is_told_from_a_failed_one(space: Space) -> None:
 
 
 def test_a_value_that_no_environment_can_hold_fails_the_step_in_words(space: Space) -> None:
-    space.declare(step("Huge", gate("never"), env={"HUGE": "x" * 200_000}))
+    half = {"name": "Half", "value": "x" * 100_000}
+    space.declare(
+        step("Huge", gate("never"), env={"HUGE": "${{ vars.Half }}${{ vars.Half }}"}), project_variables=[half]
+    )
     assert "an environment value holds at most 127 KiB" in space.apply(expect=6)
     assert space.starts() == Counter()
