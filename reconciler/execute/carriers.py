@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.protocol.session import ServerSession
+
 STREAM_BYTES_MAX = 1 << 20  # read ahead of the link per connection; beyond that the agent waits
 AGENT_ENDS_WITHIN = 5.0  # seconds after its stream was closed; it has nothing to do but let go
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -24,10 +26,11 @@ class CarrierError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One open byte stream to an agent."""
+    """One open byte stream to an agent; `session` where its HELLO was heard already."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    session: ServerSession | None = None
 
 
 class Carrier(Protocol):

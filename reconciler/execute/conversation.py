@@ -56,7 +56,8 @@ class Conversation:
     ) -> None:
         self._reader, self._writer = connection.reader, connection.writer
         self._ping_interval = ping_interval
-        self._session = ServerSession(epoch_floor, ping_interval)
+        self._epoch_floor = epoch_floor
+        self._session = connection.session or ServerSession(ping_interval)
         self._patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * ping_interval)  # to hear something
         self._listener = listener
         self._logs = logs
@@ -94,6 +95,9 @@ class Conversation:
             self._flush()
 
     async def _read(self) -> None:
+        if self._session.hello is not None:  # it was greeted before it came here
+            self._session.welcome(self._epoch_floor)
+            self._flush()
         while True:
             try:
                 async with asyncio.timeout(self._patience):
@@ -118,10 +122,17 @@ class Conversation:
             case messages.Finished(final):
                 self._finals[final.ticket] = final
                 self._settle_if_complete(final.ticket)
+            case messages.Hello():
+                self._session.welcome(self._epoch_floor)
             case Connected():
                 self._patience = SILENT_INTERVALS * self._ping_interval
                 self._tasks.create_task(self._ping())
                 await self._listener.on_connected(event, self.say)
+            case _:
+                self._on_rare(event)
+
+    def _on_rare(self, event: Event) -> None:
+        match event:
             case messages.Get():
                 self._serve(event)
             case messages.Missing(digest, text):

@@ -94,9 +94,13 @@ def cut(digest: Digest, offset: int, data: bytes, size: int) -> list[FileBytes]:
 
 
 class Decoder:
-    """Turns received bytes, in whatever chunks, into frames; holds at most one unfinished frame."""
+    """Turns received bytes, in whatever chunks, into frames; holds at most one unfinished frame.
 
-    def __init__(self) -> None:
+    `control_bytes_max` may be lower for a peer that is not known yet.
+    """
+
+    def __init__(self, control_bytes_max: int = CONTROL_BYTES_MAX) -> None:
+        self.control_bytes_max = control_bytes_max
         self._held = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -106,7 +110,7 @@ class Decoder:
         start = 0
         while len(self._held) - start >= HEADER.size:
             length, kind, flags, subject_length = HEADER.unpack_from(self._held, start)
-            _check(kind, length, subject_length)
+            _check(kind, length, subject_length, self.control_bytes_max)
             end = start + HEADER.size + length
             if len(self._held) < end:
                 break
@@ -128,9 +132,9 @@ def _frame(kind: int, flags: int, subject_length: int, body: memoryview) -> Fram
     return FileBytes(Digest(subject), offset, data, bool(flags & LAST))
 
 
-def _check(kind: int, length: int, subject_length: int) -> None:
+def _check(kind: int, length: int, subject_length: int, control_bytes_max: int) -> None:
     if kind == CONTROL and subject_length == 0:
-        _bounded("a control frame", length, CONTROL_BYTES_MAX)
+        _bounded("a control frame", length, control_bytes_max)
     elif kind in (LOG, FILE) and 0 < subject_length <= SUBJECT_BYTES_MAX and length >= subject_length + OFFSET.size:
         _bounded("a data frame", length, DATA_BYTES_MAX + SUBJECT_BYTES_MAX + OFFSET.size)
     else:

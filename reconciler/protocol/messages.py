@@ -4,6 +4,9 @@ The server tells the desired state of a ticket (OFFER, RUN, CANCEL, VOID, FORGET
 present one (STATE: Offered is the acceptance, Declined the refusal), so that every verb may be repeated. Credit is
 never a message of its own: LOGACK lets the agent send `LOG_WINDOW` more bytes of a log, and GET asks for one piece of
 a file.
+
+An agent that is not known yet says ENROL instead of HELLO, one whose certificate has run out RENEW; either is answered
+by CERTIFIED or REJECT, and nothing else follows on that connection. In a session RENEW may come at any time.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ PROTOCOL_VERSION = 1
 LOG_WINDOW = 4 << 20  # bytes of one log under way without acknowledgement: 60 MB/s at 60 ms a commit
 PIECE_BYTES_MAX = 1 << 20  # of a file, per GET
 INVENTORY_PAGE_MAX = 200  # reports; each is about 200 bytes, outputs and artifacts left out
+GREETING_BYTES_MAX = 64 << 10  # the first frame of a peer that nobody knows yet
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class Hello:
     epoch: int
     """The highest session epoch that the agent has seen."""
     capabilities: dict[str, str] = field(default_factory=dict)
+    """What its self-test has found: programs with their versions, isolations that work."""
+    features: tuple[str, ...] = ()
+    """Optional parts of the protocol that the agent knows."""
+    subscription: str = ""
+    """Under which a polling agent calls."""
+    release: str = ""
+    """The agent's own version, for people."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +54,12 @@ class HelloOk:
     version: int
     epoch: int
     interval: float
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reject:
-    """The server does not take the session."""
+    """The server does not take the session; `code` is one of `REJECT_CODES`."""
 
     code: str
     text: str
@@ -164,6 +176,55 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """Whom an agent trusts: certificates of the installation's authorities (PEM), and the server's thumbprints."""
+
+    authorities: tuple[str, ...]
+    pins: tuple[str, ...]
+    """Thumbprints of the server's present key and, during a change, its next one."""
+
+
+@dataclass(frozen=True)
+class Enrol:
+    """Ask for a certificate with a one-use token; repeating it with the same key is harmless."""
+
+    versions: tuple[int, ...]
+    token: str = field(repr=False)
+    request: str
+    """A certificate signing request (PEM); its key is the agent's identity."""
+    subscription: str = ""
+    """Under which a polling agent will call; empty for one that listens."""
+    listen: str = ""
+    """`HOST:PORT` where the server reaches a listening agent; empty for one that polls."""
+
+
+@dataclass(frozen=True)
+class Renew:
+    """Ask for a new certificate of the key that this connection was opened with, or of the one that is to follow it."""
+
+    request: str
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate (PEM) for the request; with ENROL also the worker's name and its pools."""
+
+    certificate: str
+    trust: Trust
+    worker: str = ""
+    pools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """What an agent has to know beside its tickets; sent at the start of each session and when it changes."""
+
+    trust: Trust
+    thumbprints: tuple[str, ...]
+    """The agent's own identities that Git declares: one, or two during a change of key."""
+
+
+@dataclass(frozen=True)
 class Bye:
     """This end closes the connection on purpose."""
 
@@ -172,8 +233,21 @@ class Bye:
 
 Message = Union[
     Hello, HelloOk, Reject, Ping, Pong, Inventory, Offer, Run, Cancel, Void, Forget, State, Finished, LogAck, Rewind,
-    Get, Missing, Bye,
+    Get, Missing, Enrol, Renew, Certified, Config, Bye,
 ]  # fmt: skip
+
+REJECT_CODES = {
+    "version": "the two ends have no version of the protocol in common",
+    "undeclared": "the identity is certified, but no Worker in Git bears it yet",
+    "revoked": "the identity was revoked",
+    "expired": "the certificate has run out; only RENEW is taken",
+    "duplicate": "another machine is connected with the same identity",
+    "token": "the token is unknown, used, expired or revoked",
+    "taken": "the name belongs to a worker with another identity",
+    "request": "the certificate request is not acceptable",
+    "busy": "the server takes no more connections now",
+}
+"""Why a server refuses a peer; an agent that meets a code it does not know treats it like `busy`."""
 
 KINDS: dict[str, type] = {
     "HELLO": Hello,
@@ -193,6 +267,10 @@ KINDS: dict[str, type] = {
     "REWIND": Rewind,
     "GET": Get,
     "ERROR": Missing,
+    "ENROL": Enrol,
+    "RENEW": Renew,
+    "CERTIFIED": Certified,
+    "CONFIG": Config,
     "BYE": Bye,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}

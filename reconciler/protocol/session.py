@@ -1,7 +1,8 @@
 """Sessions: bytes of one connection in, events out, for both ends; no I/O, no clock.
 
 A session opens with HELLO from the agent, HELLO_OK or REJECT from the server and the agent's whole inventory; after
-that both ends speak freely. What is to be sent is taken with `outgoing()`.
+that both ends speak freely. What is to be sent is taken with `outgoing()`. Whether a peer is welcome is decided outside:
+the server's end hands its HELLO out and waits for `welcome` or `reject`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Optional, Union
 
 from reconciler.protocol import messages
-from reconciler.protocol.frames import Control, Decoder, FileBytes, Frame, LogBytes, encoded
+from reconciler.protocol.frames import CONTROL_BYTES_MAX, Control, Decoder, FileBytes, Frame, LogBytes, encoded
 from reconciler.protocol.messages import Message, frame_of, message_of
 from reconciler.protocol.tickets import (
     Ended,
@@ -34,10 +35,11 @@ class ProtocolError(Exception):
 
 
 class RejectedError(Exception):
-    """The server does not take the session; `retry_after` seconds may help."""
+    """The server does not take the session; waiting `retry_after` seconds may help."""
 
     def __init__(self, reject: messages.Reject) -> None:
         super().__init__(f"the server refused this agent: {reject.text}")
+        self.code = reject.code
         self.retry_after = reject.retry_after
 
 
@@ -57,8 +59,8 @@ Event = Union[Heard, Connected]
 class _Stream:
     """The frames of one connection, both ways."""
 
-    def __init__(self) -> None:
-        self._decoder = Decoder()
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
         self._outgoing: list[bytes] = []
 
     def send(self, message: Message) -> None:
@@ -85,7 +87,7 @@ class AgentSession(_Stream):
     """The worker's end of one connection."""
 
     def __init__(self, hello: messages.Hello) -> None:
-        super().__init__()
+        super().__init__(Decoder())
         self.epoch: Optional[int] = None
         self.interval = 5.0
         self.send(hello)
@@ -116,46 +118,60 @@ class AgentSession(_Stream):
 
 
 class ServerSession(_Stream):
-    """The server's end of one connection; `epoch_floor` is the highest epoch given to this worker so far."""
+    """The server's end of one connection: first a HELLO (ENROL, RENEW), then its inventory, then everything else."""
 
-    def __init__(self, epoch_floor: int, interval: float) -> None:
-        super().__init__()
-        self._epoch_floor = epoch_floor
+    def __init__(self, interval: float) -> None:
+        super().__init__(Decoder(messages.GREETING_BYTES_MAX))
+        self.hello: Optional[messages.Hello] = None
         self._interval = interval
-        self._hello: Optional[messages.Hello] = None
         self._epoch = 0
         self._reports: Optional[dict[TicketId, TicketReport]] = {}
 
     def receive(self, data: bytes) -> list[Event]:
-        """Return what the agent said; the first is always `Connected`. Raise `ProtocolError` or `FrameError`."""
+        """Return what the agent said: a greeting first, `Connected` after its welcome, then the rest.
+
+        Raise `ProtocolError`, `FrameError`, `MalformedError`.
+        """
         events: list[Event] = []
         for heard in self._heard(data):
-            if self._hello is None:
-                self._greet(heard)
+            if self.hello is None:
+                events.append(self._greeting(heard))
             elif self._reports is not None:
-                events += self._take_page(self._hello, heard, self._reports)
+                events += self._take_page(self.hello, heard, self._reports)
             else:
                 events.append(heard)
         return events
 
-    def _greet(self, heard: Heard) -> None:
+    def welcome(self, epoch_floor: int) -> None:
+        """Take the session: its epoch is above `epoch_floor`, the highest that the server gave to this worker so far."""
+        assert self.hello is not None, "nobody is welcomed before HELLO"
+        self._decoder.control_bytes_max = CONTROL_BYTES_MAX
+        self._epoch = max(epoch_floor, self.hello.epoch) + 1  # a restored server is not deaf to its agents
+        self.send(messages.HelloOk(messages.PROTOCOL_VERSION, self._epoch, self._interval))
+
+    def reject(self, code: str, text: str, retry_after: float) -> None:
+        """Refuse the peer in words; the connection is of no further use."""
+        self.send(messages.Reject(code, text, retry_after))
+
+    def _greeting(self, heard: Heard) -> Event:
+        if isinstance(heard, (messages.Enrol, messages.Renew)):
+            return heard
         if not isinstance(heard, messages.Hello):
             raise ProtocolError(type(heard).__name__, "HELLO")
         if messages.PROTOCOL_VERSION not in heard.versions:
             text = f"it speaks versions {list(heard.versions)}, this server {messages.PROTOCOL_VERSION}; update it"
-            self.send(messages.Reject("version", text, retry_after=300.0))
+            self.reject("version", text, retry_after=300.0)
             raise ProtocolError(f"HELLO of versions {list(heard.versions)}", f"version {messages.PROTOCOL_VERSION}")
-        self._hello = heard
-        self._epoch = max(self._epoch_floor, heard.epoch) + 1  # a restored server is not deaf to its agents
-        self.send(messages.HelloOk(messages.PROTOCOL_VERSION, self._epoch, self._interval))
+        self.hello = heard
+        return heard
 
     def _take_page(
         self, hello: messages.Hello, heard: Heard, reports: dict[TicketId, TicketReport]
     ) -> Iterable[Connected]:
         if isinstance(heard, messages.Ping):
             return
-        if not isinstance(heard, messages.Inventory):
-            raise ProtocolError(type(heard).__name__, "INVENTORY")
+        if not isinstance(heard, messages.Inventory) or not self._epoch:
+            raise ProtocolError(type(heard).__name__, "INVENTORY" if self._epoch else "nothing before HELLO_OK")
         reports.update((report.ticket, report) for report in heard.reports)
         if heard.last:
             self._reports = None

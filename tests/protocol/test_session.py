@@ -3,6 +3,7 @@
 import pytest
 
 from reconciler.protocol import messages
+from reconciler.protocol.frames import FrameTooLongError
 from reconciler.protocol.session import (
     AgentSession,
     Connected,
@@ -33,8 +34,9 @@ FINAL = Final(TICKET, Exited(0), 0, Digest("d"), (Output("a", "b"),))
 
 
 def handshake(epoch_floor: int, reports: list[TicketReport]) -> tuple[AgentSession, Connected]:
-    agent, server = AgentSession(HELLO), ServerSession(epoch_floor, interval=5.0)
-    assert server.receive(agent.outgoing()) == []
+    agent, server = AgentSession(HELLO), ServerSession(interval=5.0)
+    assert server.receive(agent.outgoing()) == [HELLO]
+    server.welcome(epoch_floor)
     [welcome] = agent.receive(server.outgoing())
     assert isinstance(welcome, messages.HelloOk)
     agent.send_inventory(reports)
@@ -61,11 +63,44 @@ def test_ended_tickets_stand_in_the_inventory_without_what_final_brings() -> Non
 
 
 def test_an_agent_of_another_protocol_is_told_so() -> None:
-    agent, server = AgentSession(messages.Hello((7,), "s", "b", 1, 0)), ServerSession(0, 5.0)
+    agent, server = AgentSession(messages.Hello((7,), "s", "b", 1, 0)), ServerSession(5.0)
     with pytest.raises(ProtocolError):
         server.receive(agent.outgoing())
     with pytest.raises(RejectedError, match="it speaks versions \\[7\\], this server 1; update it"):
         agent.receive(server.outgoing())
+
+
+@pytest.mark.parametrize("greeting", [messages.Enrol((1,), "t", "csr"), messages.Renew("csr")])
+def test_a_peer_may_ask_for_a_certificate_instead_of_a_session(greeting: messages.Message) -> None:
+    stranger, server = AgentSession(HELLO), ServerSession(5.0)
+    stranger.outgoing()
+    stranger.send(greeting)
+    assert server.receive(stranger.outgoing()) == [greeting]
+    assert server.hello is None
+
+
+def test_nothing_is_taken_between_hello_and_welcome() -> None:
+    agent, server = AgentSession(HELLO), ServerSession(5.0)
+    agent.send_inventory([])
+    with pytest.raises(ProtocolError, match="Inventory came where nothing before HELLO_OK was expected"):
+        server.receive(agent.outgoing())
+
+
+def test_a_rejected_agent_reads_why() -> None:
+    agent, server = AgentSession(HELLO), ServerSession(5.0)
+    server.receive(agent.outgoing())
+    server.reject("undeclared", "no Worker in Git bears its thumbprint", 30.0)
+    with pytest.raises(RejectedError, match="the server refused this agent: no Worker in Git bears") as refusal:
+        agent.receive(server.outgoing())
+    assert (refusal.value.code, refusal.value.retry_after) == ("undeclared", 30.0)
+
+
+def test_a_stranger_may_not_send_a_long_frame() -> None:
+    stranger, server = AgentSession(HELLO), ServerSession(5.0)
+    stranger.outgoing()
+    stranger.send(messages.Renew("x" * (65 << 10)))
+    with pytest.raises(FrameTooLongError, match=r"a control frame has 66\d+ bytes, 65536 are allowed"):
+        server.receive(stranger.outgoing())
 
 
 def test_nothing_is_heard_before_the_greeting() -> None:
@@ -73,7 +108,7 @@ def test_nothing_is_heard_before_the_greeting() -> None:
     stranger.outgoing()
     stranger.send(messages.Ping(1.0))
     with pytest.raises(ProtocolError, match="Ping came where HELLO was expected"):
-        ServerSession(0, 5.0).receive(stranger.outgoing())
+        ServerSession(5.0).receive(stranger.outgoing())
 
 
 OFFER, RUN = messages.Offer(SPEC), messages.Run(TICKET, Secrets())

@@ -1,0 +1,52 @@
+"""Thumbprints from the bytes of certificates, compared with a library; broken bytes are a sentence."""
+
+import base64
+import datetime
+import hashlib
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from reconciler.protocol.identity import CertificateError, thumbprint
+
+Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+
+def certificate(key: Key, name: str) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256())
+    )
+    return built.public_bytes(Encoding.DER)
+
+
+KEYS = [
+    ec.generate_private_key(ec.SECP256R1()),
+    ed25519.Ed25519PrivateKey.generate(),
+    rsa.generate_private_key(65537, 2048),
+]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["ec", "ed25519", "rsa"])
+def test_a_thumbprint_is_that_of_the_public_key(key: Key) -> None:
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    expected = "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
+    assert thumbprint(certificate(key, "a")) == thumbprint(certificate(key, "b" * 60)) == expected
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 10, 40, 100, 200])
+def test_a_cut_certificate_is_said_to_be_unreadable(length: int) -> None:
+    with pytest.raises(CertificateError, match="the other end's certificate cannot be read"):
+        thumbprint(certificate(KEYS[0], "a")[:length])
