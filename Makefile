@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
 SEED ?= 0
 N ?= 50
 .DEFAULT_GOAL := check
-.PHONY: help demo check test fix schemas bench sim chaos lock clean
+.PHONY: help demo check test fix schemas agent bench sim chaos lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,10 @@ test: $(VENV)/ready ## everything; installs the parts it needs
 	bash tests/parts.sh
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -q -n 2 -m end_to_end
+
+agent: $(VENV)/ready ## the agent as one file, build/reconcile-agent.pyz
+	@mkdir -p build
+	$(BIN)/python -m reconciler.agent.bundle build/reconcile-agent.pyz
 
 bench: $(VENV)/ready ## figures as ratios against peers, in one run
 	$(BIN)/python benchmarks/run.py

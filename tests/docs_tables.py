@@ -177,10 +177,17 @@ def written(page: Path) -> str:
 
 
 def options(name: str) -> str:
-    """Return a command's usage and the table of its options, as its help says them."""
+    """Return a command's usage and the table of its options, as its help says them; of each verb where it has several."""
     assert name in COMMANDS, f"there is no command {name}"
     command: click.Command = import_module(f"reconciler.cli.{name}").command
-    context = click.Context(command, info_name=f"reconcile {name}")
+    verbs = command.commands.values() if isinstance(command, click.Group) else ()
+    return "\n".join(_options(verb, f"reconcile {name} {verb.name}") for verb in verbs) or _options(
+        command, f"reconcile {name}"
+    )
+
+
+def _options(command: click.Command, called: str) -> str:
+    context = click.Context(command, info_name=called)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     records = [
         parameter.get_help_record(context)

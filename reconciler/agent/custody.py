@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import selectors
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Callable, Optional
 
 from reconciler.agent import directory as tickets_on_disk
 from reconciler.agent import errands, life
 from reconciler.agent.directory import TICKET_NAME, TicketDirectory, VoidClaim
 from reconciler.agent.errands import Channel
+from reconciler.agent.forgotten import Forgotten
 from reconciler.agent.life import Life
 from reconciler.agent.nursery import Nursery, NurseryError
+from reconciler.agent.retries import Retries
 from reconciler.agent.shims import IdleShims
 from reconciler.agent.tombstones import Tombstones
 from reconciler.protocol.frames import LogBytes
@@ -36,14 +36,6 @@ LOOK_AGAIN = 0.05  # seconds until a shim that is coming or going is looked at o
 WRITE_AGAIN = 1.0  # seconds until a full disk is tried once more
 
 
-@dataclass(frozen=True)
-class _Later:
-    """What is to be tried again, and when on the monotonic clock."""
-
-    due: float
-    action: Callable[[], None]
-
-
 class Custody:
     """All tickets of one state directory. `report` and `finish` carry news to the server, if one is there."""
 
@@ -63,14 +55,18 @@ class Custody:
         self._report = report
         self._finish = finish
         self._lives: dict[TicketId, Life] = {}
-        self._unsettled: dict[TicketId, _Later] = {}
+        self._unsettled = Retries()
         self._unkept: set[TicketId] = set()  # offers that are not durable yet, and not reported
+        self._forgotten = Forgotten(self._tickets, self._tombstones)
         self._turn = 0
 
     def take_inventory(self) -> None:
         """Find every ticket on disk, reach the shims that live and bury those that do not."""
         for name in sorted(os.listdir(self._tickets)):
             ticket = TicketId(name)
+            if ticket in self._tombstones:
+                tickets_on_disk.remove(self._tickets, ticket)
+                continue
             directory = TicketDirectory(self._tickets, ticket)
             if directory.spec() is None and directory.claim() is None:  # never accepted
                 directory.close()
@@ -134,36 +130,60 @@ class Custody:
             self._void(found, "it was withdrawn before it started")
 
     def forget(self, ticket: TicketId) -> None:
-        """Drop a ticket that has ended or never started; another one stays and is reported."""
-        try:
-            self._forget(ticket)
-        except OSError:  # a full disk: what has no tombstone may not be dropped
-            if ticket in self._lives:
-                self._later(ticket, WRITE_AGAIN, lambda: self.forget(ticket))
-
-    def _forget(self, ticket: TicketId) -> None:
+        """Drop a ticket that has ended or never started, a little later; another one stays and is reported."""
         found = self._lives.get(ticket)
         if found is not None and isinstance(found.state, Offered):
-            found.directory.claim_void("it was forgotten before it started")
-            if found.start is not None:
-                self._tell(found)  # a shim is on its way: whoever was first decides
-                return
+            self._forget_offer(found)
         elif found is not None and not life.has_ended(found):
             self._tell(found)
+        else:
+            self._forgotten.add(ticket)
+
+    def _forget_offer(self, found: Life) -> None:
+        try:
+            found.directory.claim_void("it was forgotten before it started")
+        except OSError:  # a full disk: there is no proof yet
+            self._unsettled.later(found.ticket, WRITE_AGAIN, lambda: self.forget(found.ticket))
             return
-        self._tombstones.add(ticket)
-        if found is not None:
-            if found.channel is not None:
-                found.channel.send(errands.Release())
-                self._selector.unregister(found.channel)
-            self._drop(found)
-        self._decline(ticket, "it was forgotten here")
+        if found.start is not None:
+            self._tell(found)  # a shim is on its way: whoever was first decides
+        else:
+            self._forgotten.add(found.ticket)
+
+    def tidy(self, *, is_idle: bool) -> None:
+        """Bury what was forgotten a while ago; while nobody waits for the agent, remove it from the disk too."""
+        self._let_go(self._forgotten.bury())
+        if is_idle:
+            self._forgotten.remove_one()
+
+    def _leave_tidy(self) -> None:
+        self._let_go(self._forgotten.bury(at_once=True))
+        while self._forgotten.remove_one():
+            pass
+
+    def _let_go(self, buried: Iterable[TicketId]) -> None:
+        for ticket in buried:
+            found = self._lives.get(ticket)
+            if found is not None:
+                if found.channel is not None:
+                    found.channel.send(errands.Release())
+                    self._selector.unregister(found.channel)
+                self._close(found)
+                self._forgotten.leave(ticket)
+            self._decline(ticket, "it was forgotten here")
 
     def accept(self) -> None:
-        """Make durable what was offered, and say so; where RUN came along, the claim does most of that."""
+        """Make durable what was offered, and say so; where RUN came along, the claim will say more."""
         for ticket in list(self._unkept):
             if self._lives[ticket].start is None:
                 self._tell(self._lives[ticket])
+
+    def part(self) -> None:
+        """Take that the server is gone: what it offered is made durable, logs wait until it says from where."""
+        self.accept()
+        self._leave_tidy()
+        for each in self._lives.values():
+            each.sent = None
 
     # Logs and files.
 
@@ -195,18 +215,13 @@ class Custody:
     # Time.
 
     def patience(self) -> Optional[float]:
-        """Return the seconds until `look_again` has something to do, None if nothing waits."""
-        due = min((later.due for later in self._unsettled.values()), default=None)
-        return None if due is None else max(0.0, due - time.monotonic())
+        """Return the seconds until `look_again` or `tidy` has something to do, None if nothing waits."""
+        waits = (self._unsettled.patience(), self._forgotten.patience())
+        return min((seconds for seconds in waits if seconds is not None), default=None)
 
     def look_again(self) -> None:
         """Try again what could not be done before."""
-        now = time.monotonic()
-        for ticket in [ticket for ticket, later in self._unsettled.items() if later.due <= now]:
-            self._unsettled.pop(ticket).action()
-
-    def _later(self, ticket: TicketId, seconds: float, action: Callable[[], None]) -> None:
-        self._unsettled[ticket] = _Later(time.monotonic() + seconds, action)
+        self._unsettled.try_due()
 
     # Shims.
 
@@ -260,8 +275,8 @@ class Custody:
 
     def _became_running(self, found: Life) -> None:
         found.start = None
+        self._unkept.discard(found.ticket)  # a claim needs no offer beside it
         if isinstance(found.state, Offered):
-            self._tell(found, is_claimed=True)
             found.become(Running())
             self._tell(found)
         self._shims.fill()  # not before the script is under way, since forking takes the processor from it
@@ -271,7 +286,7 @@ class Custody:
         try:
             self._find_out(found)
         except OSError:
-            self._later(found.ticket, WRITE_AGAIN, lambda: self._examine(found))
+            self._unsettled.later(found.ticket, WRITE_AGAIN, lambda: self._examine(found))
 
     def _find_out(self, found: Life) -> None:
         is_locked = found.directory.is_locked()
@@ -291,7 +306,7 @@ class Custody:
         try:
             channel = Channel(found.directory.connect())
         except OSError:
-            self._later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
+            self._unsettled.later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
             return
         self._attach(found, channel)
         self._press(found)
@@ -299,7 +314,7 @@ class Custody:
     def _bury(self, found: Life) -> None:
         final = life.lost(found.directory)
         if final is None:
-            self._later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
+            self._unsettled.later(found.ticket, LOOK_AGAIN, lambda: self._examine(found))
         else:
             found.directory.publish(final)
             self._ended(found, final)
@@ -308,7 +323,7 @@ class Custody:
         try:
             found.directory.claim_void(reason)
         except OSError:  # a full disk: there is no proof yet
-            self._later(found.ticket, WRITE_AGAIN, lambda: self._void(found, reason))
+            self._unsettled.later(found.ticket, WRITE_AGAIN, lambda: self._void(found, reason))
             return
         claim = found.directory.claim()
         if isinstance(claim, VoidClaim) and not life.has_ended(found):
@@ -328,12 +343,12 @@ class Custody:
 
     # Answers.
 
-    def _tell(self, found: Life, *, is_claimed: bool = False) -> None:
+    def _tell(self, found: Life) -> None:
         """Say how a ticket is; an offer only when it is durable."""
         if found.ticket in self._unkept:
             self._unkept.remove(found.ticket)
             try:
-                found.directory.keep(is_claimed=is_claimed)
+                found.directory.keep()
             except OSError as error:
                 if found.start is None:
                     self._refuse(found, error)
@@ -355,11 +370,14 @@ class Custody:
         self._unkept.add(spec.ticket)
 
     def _drop(self, found: Life) -> None:
+        self._close(found)
+        tickets_on_disk.remove(self._tickets, found.ticket)
+
+    def _close(self, found: Life) -> None:
         found.close()
         del self._lives[found.ticket]
-        self._unsettled.pop(found.ticket, None)
+        self._unsettled.drop(found.ticket)
         self._unkept.discard(found.ticket)
-        tickets_on_disk.remove(self._tickets, found.ticket)
 
     def _known(self, ticket: TicketId) -> Optional[Life]:
         found = self._lives.get(ticket)

@@ -5,7 +5,8 @@ the masked output · `exit` the Final, blank before · `ctl` the shim's socket, 
 `tmp`, `artifacts` · `script.…` what is run.
 
 Power cuts: whoever makes the claim makes the directory durable with it, `spec` is made durable by `keep` before the
-offer counts as accepted, and `journal` before `exit`. A torn file counts as none.
+offer counts as accepted (a claim says more, and needs no spec to be read), and `journal` before `exit`. A torn file
+counts as none.
 """
 
 from __future__ import annotations
@@ -124,17 +125,15 @@ class TicketDirectory:
         """
         return durable.create(self.descriptor, "exit", b" " * EXIT_BYTES)
 
-    def keep(self, *, is_claimed: bool) -> None:
-        """Make the offer durable; a claim has made its directory so, and `exit` can settle where it waits to be filled."""
-        for name in ("spec", "exit") if is_claimed else ("spec",):
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        if not is_claimed:
-            os.fsync(self.descriptor)
-            durable.sync_directory(os.path.dirname(self.path))
+    def keep(self) -> None:
+        """Make the offer durable."""
+        descriptor = os.open("spec", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.fsync(self.descriptor)
+        durable.sync_directory(os.path.dirname(self.path))
 
     def lock(self, patience: float) -> Optional[int]:
         """Return a descriptor that holds the lock while it is open, None if another process holds it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 FILE_MODE = 0o600
+READ_BYTES = 1 << 20
 LINK_BYTES_MAX = 4095  # a path without its zero byte
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -80,8 +81,14 @@ def append(path: str, data: bytes) -> None:
 
 def read(directory: int, name: str) -> bytes:
     """Return the content of the file `name` in the open `directory`."""
-    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
-        return file.read()
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, READ_BYTES):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:

@@ -38,3 +38,10 @@ def keep(state: str, memory: Memory) -> None:
         durable.replace(descriptor, "memory", dumped(memory))
     finally:
         os.close(descriptor)
+
+
+def remember(state: str, memory: Memory, epoch: int) -> Memory:
+    """Return `memory` with the epoch of the session that begins; durable when this returns."""
+    memory = replace(memory, epoch=epoch)
+    keep(state, memory)
+    return memory

@@ -104,14 +104,12 @@ def _found(interpreter: str, path: str) -> str:
 
 def _write_script(directory: TicketDirectory, spec: TicketSpec) -> None:
     name = script_name(spec)
-    text = (
-        durable.read(directory.descriptor, name)
-        if spec.script is None
-        else spec.script.encode("utf-8", "surrogateescape")
-    )
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with open(os.open(f"{name}.run", flags, 0o600, dir_fd=directory.descriptor), "wb") as file:
-        file.write(language.prepared(spec, text))
+    if spec.script is not None:
+        text = spec.script.encode("utf-8", "surrogateescape")
+        os.close(durable.create(directory.descriptor, name, language.prepared(spec, text)))
+        return
+    text = durable.read(directory.descriptor, name)
+    os.close(durable.create(directory.descriptor, f"{name}.run", language.prepared(spec, text)))
     os.rename(f"{name}.run", name, src_dir_fd=directory.descriptor, dst_dir_fd=directory.descriptor)
 
 

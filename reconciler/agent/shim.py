@@ -154,6 +154,7 @@ class Shim:
             self._directory.publish(final)
             self._finish(final)
             return False
+        attempt.settle()
         watch.run()
         return self._end(attempt, watch)
 

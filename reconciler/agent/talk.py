@@ -1,26 +1,25 @@
-"""The agent's loop: one connection to the server, every shim, one thread, one selector."""
+"""One connection to the server, from HELLO to its end: what it says is done, what happens is told; tickets outlive it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import selectors
-import socket
 import time
-from dataclasses import dataclass, field, replace
-from typing import Optional, Union
+from dataclasses import dataclass, field
+from typing import Callable, Union
 
-from reconciler.agent import memory as memories
 from reconciler.agent.custody import Custody
-from reconciler.agent.memory import Memory
-from reconciler.agent.nursery import Nursery
-from reconciler.agent.processes import boot_id
+from reconciler.agent.faults import described
+from reconciler.agent.wire import Wire
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, cut
 from reconciler.protocol.session import SILENT_INTERVALS, AgentSession, Event
 from reconciler.protocol.tickets import Declined, Digest, Ended, Final, TicketReport, TicketSpec
 
-READ_BYTES = 64 << 10
+CLOSED_UNGREETED = (
+    "the server closed the connection before it took the session; it may not know this agent's certificate: "
+    "look at its log, and enrol again if it lost its authority"
+)
 UNSENT_BYTES = 256 << 10  # of log and control in our own buffer; more is read from disk when this has gone
 SCRIPT_BYTES_MAX = 16 << 20  # a script that travels by digest is held in memory until it is complete
 
@@ -37,57 +36,61 @@ class _Download:
     said: list[Verb] = field(default_factory=list)
 
 
-class Talk:
-    """One connection from HELLO to its end; the tickets outlive it."""
+Word = Union[messages.HelloOk, messages.Config, messages.Certified]
+"""What concerns the agent itself and not its tickets."""
 
-    def __init__(self, state: str, memory: Memory, nursery: Nursery, connection: socket.socket) -> None:
+
+class Talk:
+    """One connection; `hear` is told what the server says of the agent itself."""
+
+    def __init__(
+        self, state: str, wire: Wire, custody: Custody, hello: messages.Hello, hear: Callable[[Word], None]
+    ) -> None:
+        self.wire = wire
+        self.why = ""
+        """Why it is over, a sentence; empty as long as it stands."""
         self._state = state
-        self._memory = memory
-        self._connection = connection
-        self._selector = selectors.DefaultSelector()
-        self._custody = Custody(state, nursery, self._selector, report=self._report, finish=self._finish)
-        self._session = AgentSession(
-            messages.Hello(
-                versions=(messages.PROTOCOL_VERSION,),
-                store=memory.store,
-                boot=boot_id(),
-                incarnation=memory.incarnation,
-                epoch=memory.epoch,
-                capabilities={"system": os.uname().sysname, "machine": os.uname().machine},
-            )
-        )
+        self._custody = custody
+        self._session = AgentSession(hello)
+        self._hear = hear
         self._unsent = bytearray()
         self._downloads: dict[Digest, _Download] = {}
         self._heard_at = self._pinged_at = time.monotonic()
-        self._is_over = False
 
-    def run(self) -> None:
-        """Serve until the server is gone; raise `RejectedError`, `ProtocolError`, `FrameError`, `MalformedError`."""
-        self._custody.take_inventory()
-        self._connection.setblocking(False)
-        self._selector.register(self._connection, selectors.EVENT_READ, self._receive)
-        while not self._is_over:
-            self._send()
-            for key, events in self._selector.select(self._patience()):
-                if events & selectors.EVENT_READ:
-                    key.data()
-            self._custody.look_again()
-            self._keep_alive()
+    @property
+    def stands(self) -> bool:
+        """Say whether the server has taken the session."""
+        return self._session.epoch is not None
 
-    def _receive(self) -> None:
-        try:
-            data = self._connection.recv(READ_BYTES)
-        except BlockingIOError:
+    def receive(self) -> None:
+        """Do what the server says; raise `RejectedError`, `ProtocolError`, `FrameError`, `MalformedError`."""
+        if self.why:
             return
-        except OSError:
-            data = b""
+        try:
+            data = self.wire.receive()
+        except OSError as error:
+            self.why = f"the connection broke: {described(error)}"
+            return
+        if data is None:
+            return
         if not data:
-            self._is_over = True
+            self.why = "the server closed the connection" if self.stands else CLOSED_UNGREETED
             return
         self._heard_at = time.monotonic()
         for event in self._session.receive(data):
             self._on(event)
         self._custody.accept()
+
+    def ask(self, question: messages.Renew) -> None:
+        """Ask for a certificate; the answer comes to `hear`."""
+        self._session.send(question)
+
+    def leave(self, reason: str) -> None:
+        """Say goodbye, as far as the server takes it without delay."""
+        if not self.why:
+            self._session.send(messages.Bye(reason))
+            self.flush()
+            self.why = reason
 
     def _on(self, event: Event) -> None:
         if isinstance(event, messages.HelloOk):
@@ -127,10 +130,12 @@ class Talk:
         elif isinstance(event, messages.Ping):
             self._session.send(messages.Pong(event.sent))
         elif isinstance(event, messages.Bye):
-            self._is_over = True
+            self.why = f"the server said goodbye: {event.reason}"
+        elif isinstance(event, (messages.Config, messages.Certified)):
+            self._hear(event)
 
     def _on_welcome(self, welcome: messages.HelloOk) -> None:
-        memories.keep(self._state, replace(self._memory, epoch=welcome.epoch))
+        self._hear(welcome)
         self._session.send_inventory(self._custody.reports())
         for final in self._custody.finals():
             self._session.send(messages.Finished(final))
@@ -171,7 +176,7 @@ class Talk:
 
     def _refuse(self, digest: Digest, reason: str) -> None:
         for spec in self._downloads.pop(digest).specs:
-            self._report(TicketReport(spec.ticket, Declined(reason)))
+            self.report(TicketReport(spec.ticket, Declined(reason)))
 
     def _serve(self, get: messages.Get) -> None:
         path = self._custody.artifact_path(get.ticket, get.digest)
@@ -191,21 +196,23 @@ class Talk:
 
     # News.
 
-    def _report(self, report: TicketReport) -> None:
-        if self._session.epoch is not None and not isinstance(report.state, Ended):
+    def report(self, report: TicketReport) -> None:
+        """Tell how a ticket is."""
+        if self.stands and not isinstance(report.state, Ended):
             self._session.send(messages.State(report))
         elif isinstance(report.state, Ended):
-            self._finish(report.state.final)
+            self.finish(report.state.final)
 
-    def _finish(self, final: Final) -> None:
-        if self._session.epoch is not None:
+    def finish(self, final: Final) -> None:
+        """Tell how a ticket ended."""
+        if self.stands:
             self._session.send(messages.Finished(final))
 
     # Sending and time.
 
-    def _send(self) -> None:
-        """Send control first, then journals in turn, until the server takes no more for now."""
-        while True:
+    def flush(self) -> bool:
+        """Send control first, then journals in turn, until the server takes no more; say whether some is left."""
+        while not self.why:
             self._unsent += self._session.outgoing()
             while len(self._unsent) < UNSENT_BYTES:
                 piece = self._custody.next_piece()
@@ -214,28 +221,29 @@ class Talk:
                 self._session.send_data(piece)
                 self._unsent += self._session.outgoing()
             if not self._unsent:
-                break
+                return False
             try:
-                del self._unsent[: self._connection.send(self._unsent)]
-            except BlockingIOError:
-                break
-            except OSError:
-                self._is_over = True
-                return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
-        if self._selector.get_key(self._connection).events != events:
-            self._selector.modify(self._connection, events, self._receive)
+                taken = self.wire.send(self._unsent)
+            except OSError as error:
+                self.why = f"the connection broke: {described(error)}"
+                return False
+            if not taken:
+                return True
+            del self._unsent[:taken]
+        return False
 
-    def _patience(self) -> float:
-        until_ping = self._pinged_at + self._session.interval - time.monotonic()
-        look_again: Optional[float] = self._custody.patience()
-        return max(0.0, until_ping if look_again is None else min(until_ping, look_again))
+    def patience(self) -> float:
+        """Return the seconds until `keep_alive` has something to do."""
+        return max(0.0, self._pinged_at + self._session.interval - time.monotonic())
 
-    def _keep_alive(self) -> None:
+    def keep_alive(self) -> None:
+        """Ping when it is time, and notice that the server has fallen silent."""
         now = time.monotonic()
-        if now - self._heard_at > SILENT_INTERVALS * self._session.interval:
-            self._is_over = True
-        if now - self._pinged_at >= self._session.interval and self._session.epoch is not None:
+        silent = SILENT_INTERVALS * self._session.interval
+        if now - self._heard_at > silent and not self.why:
+            self.why = f"the server was silent for {silent:g} s"
+        if now - self._pinged_at >= self._session.interval:
             self._pinged_at = now
-            free = os.statvfs(self._state)
-            self._session.send(messages.Ping(now, free.f_bavail * free.f_frsize, os.getloadavg()[0]))
+            if self.stands:
+                free = os.statvfs(self._state)
+                self._session.send(messages.Ping(now, free.f_bavail * free.f_frsize, os.getloadavg()[0]))

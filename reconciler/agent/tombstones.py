@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 from reconciler.agent import durable
 from reconciler.protocol.tickets import TicketId
@@ -27,14 +28,16 @@ class Tombstones:
     def __contains__(self, ticket: TicketId) -> bool:
         return any(ticket in names for names in self._days.values())
 
-    def add(self, ticket: TicketId) -> None:
-        """Remember `ticket`, durably; drop what is older than `KEPT_DAYS`."""
-        if ticket in self:
+    def add(self, tickets: Iterable[TicketId]) -> None:
+        """Remember `tickets`, durably when this returns; drop what is older than `KEPT_DAYS`."""
+        fresh = [ticket for ticket in tickets if ticket not in self]
+        if not fresh:
             return
         today = int(time.time()) // DAY
         is_new_day = today not in self._days
-        durable.append(os.path.join(self._directory, str(today)), f"{ticket}\n".encode("ascii"))
-        self._days.setdefault(today, set()).add(ticket)
+        lines = "".join(f"{ticket}\n" for ticket in fresh)
+        durable.append(os.path.join(self._directory, str(today)), lines.encode("ascii"))
+        self._days.setdefault(today, set()).update(fresh)
         if is_new_day:
             for day in [day for day in self._days if day < today - KEPT_DAYS]:
                 os.unlink(os.path.join(self._directory, str(day)))

@@ -1,10 +1,9 @@
-"""Carry out a plan: each change in a transaction of its own, with its outcome; then the runs are queued."""
+"""Carry out a plan: changes with their outcomes, some hundred to a transaction; then the runs are queued."""
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 from reconciler.apply.pinning import ReadFile, pin_of
@@ -14,7 +13,7 @@ from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address
 from reconciler.plan.changes import Action, Change, Plan, Run
 from reconciler.plan.processes import process_digest
-from reconciler.store import audit, leases, objects, plans, tasks
+from reconciler.store import audit, leases, leaving, objects, plans, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
 
@@ -22,7 +21,7 @@ APPLY_LEASE = "apply"
 """Names the lease that one apply at a time holds."""
 
 TOGETHER_MAX = 500
-"""Changes submitted at a time: enough to share one fsync, few enough to stop soon."""
+"""Changes in one transaction: enough to share its cost, few enough to stop soon."""
 
 Progress = Callable[[Change | Run, str], None]
 """Is told each change and run with its outcome."""
@@ -78,7 +77,7 @@ async def carry_out(
     queued = await store.write(lambda tx: [work(tx) for work in works]) if authority.adopt else []
     accepted = [change for change in plan.changes if not change.refusal]
     for batch in _batches(accepted):
-        await asyncio.gather(*(store.write(_work_of(change, plan, desired, authority)) for change in batch))
+        await store.write(_work_of(batch, plan, desired, authority))
         for change in batch:
             progress(change, "done")
     queued = queued or [await store.write(work) for work in works]
@@ -95,13 +94,20 @@ def _batches(changes: list[Change]) -> Iterator[list[Change]]:
         yield batch
 
 
-def _work_of(change: Change, plan: Plan, desired: DesiredState, authority: Authority) -> Callable[[Transaction], None]:
+def _work_of(
+    changes: Sequence[Change], plan: Plan, desired: DesiredState, authority: Authority
+) -> Callable[[Transaction], None]:
     def work(tx: Transaction) -> None:
         leases.check(tx, APPLY_LEASE, authority.token)
-        _write(tx, change, plan, desired, authority)
-        objects.next_serial(tx)
-        detail = ", ".join(field.path for field in change.fields) if change.action is Action.UPDATE else change.because
-        audit.record(tx, _event(authority, change.action.value, str(change.address), plan, detail))
+        leaving.forget_gone(tx)
+        for is_new, some in groupby(changes, key=lambda change: change.action is Action.CREATE):
+            if is_new:
+                objects.put_many(tx, [_declared(change, plan, desired, generation=1) for change in some])
+            else:
+                for change in some:
+                    _write(tx, change, plan, desired, authority)
+        objects.next_serial(tx, len(changes))
+        audit.record_all(tx, [_told(change, plan, authority) for change in changes])
 
     return work
 
@@ -110,25 +116,42 @@ def _write(tx: Transaction, change: Change, plan: Plan, desired: DesiredState, a
     if change.action is Action.REMOVE:
         if change.address.kind == "Deployment":
             _cancel_queued(tx, change.address, authority, plan)
+        _let_go(tx, change.address)
         objects.remove(tx, change.address)
         return
     if change.former is not None:
+        _let_go(tx, change.former)
         objects.rename(tx, change.former, change.address)
+    elif change.action is Action.REPLACE:
+        _let_go(tx, change.address)
     before = objects.one(tx, change.address)
+    objects.put(tx, _declared(change, plan, desired, generation=before.generation + 1 if before else 1))
+
+
+def _let_go(tx: Transaction, address: Address) -> None:
+    """Keep the way to a worker that leaves while attempts live on it."""
+    before = objects.one(tx, address) if address.kind == "Worker" else None
+    if before is not None:
+        leaving.keep(tx, address.name, before.spec)
+
+
+def _declared(change: Change, plan: Plan, desired: DesiredState, *, generation: int) -> LiveObject:
     declared = desired.objects[change.address]
-    objects.put(
-        tx,
-        LiveObject(
-            declared.address,
-            declared.spec,
-            declared.metadata,
-            declared.digest,
-            declared.position,
-            plan.revision,
-            generation=before.generation + 1 if before else 1,
-            protected=declared.protect,
-        ),
+    return LiveObject(
+        declared.address,
+        declared.spec,
+        declared.metadata,
+        declared.digest,
+        declared.position,
+        plan.revision,
+        generation=generation,
+        protected=declared.protect,
     )
+
+
+def _told(change: Change, plan: Plan, authority: Authority) -> Event:
+    detail = ", ".join(field.path for field in change.fields) if change.action is Action.UPDATE else change.because
+    return _event(authority, change.action.value, str(change.address), plan, detail)
 
 
 def _cancel_queued(tx: Transaction, address: Address, authority: Authority, plan: Plan) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Collection
 
 import click
 
-from reconciler.cli.output import wants_colour
+from reconciler.cli.output import note, wants_colour
+from reconciler.declare.beside import Beside
 from reconciler.declare.load import Loaded, load
+from reconciler.declare.source import Tree
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import Invalid, UsageMistake
 from reconciler.server.place import Place
@@ -13,11 +15,21 @@ from reconciler.server.place import Place
 SHOWN_MAX = 200
 """Diagnostics shown before plan and apply; `validate` shows all."""
 
+UNTRACKED_SHOWN = 5
+"""Files named of those that Git does not have."""
 
-def load_space(place: Place, *, rev: str | None, live_paths: Collection[str], space: str | None = None) -> Loaded:
+
+def load_space(
+    place: Place,
+    *,
+    rev: str | None,
+    live_paths: Collection[str],
+    space: str | None = None,
+    opening: Beside[Tree] | None = None,
+) -> Loaded:
     """Load the space; diagnostics go to stderr. Raises Invalid where there are errors."""
     cache = place.cache if place.cache.is_dir() else None
-    loaded = load(place.root, rev=rev, cache=cache, live_paths=live_paths)
+    loaded = load(place.root, rev=rev, cache=cache, live_paths=live_paths, opening=opening)
     show(loaded, limit=SHOWN_MAX)
     if loaded.desired is None:
         count = sum(item.severity is Severity.ERROR for item in loaded.diagnostics)
@@ -25,6 +37,10 @@ def load_space(place: Place, *, rev: str | None, live_paths: Collection[str], sp
             f"{count} error{'s' if count != 1 else ''} in the declarations; nothing was changed",
             "mend them, then run the command again",
         )
+    if loaded.untracked:
+        names = ", ".join(loaded.untracked[:UNTRACKED_SHOWN])
+        more = f" and {len(loaded.untracked) - UNTRACKED_SHOWN} more" if len(loaded.untracked) > UNTRACKED_SHOWN else ""
+        note(f"This is the working tree and no commit: Git does not have {names}{more}")
     if space is not None and loaded.desired.name != space:
         raise UsageMistake(f'{place.root} declares the space "{loaded.desired.name}", not "{space}"')
     return loaded

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import click
 
 from reconciler.cli.options import located
-from reconciler.cli.output import json_lines, json_list
-from reconciler.cli.progress import progress_text, text_of
+from reconciler.cli.output import json_lines, json_list, note
+from reconciler.cli.progress import marked, progress_text, text_of
 from reconciler.cli.times import stamp
 from reconciler.execute.logs import LogStore
 from reconciler.model.diagnostics import did_you_mean
@@ -16,8 +16,9 @@ from reconciler.model.live import Attempt, StepRun, Task
 from reconciler.protocol.journal import Kind, Record
 from reconciler.protocol.tickets import TicketId
 from reconciler.server.decisions import find_task
-from reconciler.server.looking import looking
+from reconciler.server.looking import engine_runs, looking
 from reconciler.server.place import Place
+from reconciler.server.reasons import outcome_of
 from reconciler.store import attempts, tasks
 from reconciler.store.database import Transaction
 
@@ -27,7 +28,7 @@ LOOK_AGAIN = 0.2
 
 @click.command("logs")
 @click.argument("task")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended, or no engine runs any more.")
 @click.option("--step", "wanted", metavar="STEP", help="Only this step, by name or id.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
 @located
@@ -46,12 +47,15 @@ def command(
         if as_json:
             json_list([])
         while True:
+            goes_on = follow and engine_runs(place.files)  # asked first: an engine writes until it ends
             found, runs, tries = readers.read_now(lambda tx: _facts(tx, number))
             _check_step(wanted, found, runs)
             printer.show(runs, tries)
-            if not follow or found.state.ended:
+            if not goes_on or found.state.ended:
                 break
             time.sleep(LOOK_AGAIN)  # another process writes the log; it has no way to wake us
+    if follow and not found.state.ended:
+        note(f"No engine is running; task {number} ({found.state}) goes on with the next: reconcile apply")
     return 0
 
 
@@ -75,15 +79,19 @@ class _Printer:
         self._wanted = wanted
         self._json = as_json
         self._offsets: dict[str, int] = {}
-        self._settled: set[int] = set()
+        self._settled: set[str | int] = set()  # tickets and steps whose endings were printed
+        self._under = ""  # the ticket that the last heading belongs to
+        self._fresh = True  # the next text begins a line
 
     def show(self, runs: list[StepRun], tries: list[Attempt]) -> None:
         for run in runs:
             if self._wanted is not None and self._wanted not in {run.name, run.key}:
                 continue
-            for attempt in tries:
-                if attempt.step == run.index:
-                    self._attempt(run, attempt)
+            ours = [attempt for attempt in tries if attempt.step == run.index]
+            for attempt in ours:
+                self._attempt(run, attempt)
+                if attempt is not ours[-1] or not run.state.ended:
+                    self._ending_of_attempt(run, attempt)
             if run.state.ended and run.index not in self._settled:
                 self._settled.add(run.index)
                 self._ending(run)
@@ -91,10 +99,16 @@ class _Printer:
     def _attempt(self, run: StepRun, attempt: Attempt) -> None:
         if attempt.ticket not in self._offsets:
             self._offsets[attempt.ticket] = 0
-            again = f", attempt {attempt.number}" if attempt.number > 1 else ""
-            self._heading(f"==> {run.name} on {attempt.worker}{again}")
+            self._enter(run, attempt)
         for record in self._new(attempt.ticket):
+            if self._under != attempt.ticket:  # steps side by side take turns
+                self._enter(run, attempt)
             self._record(run, attempt, record)
+
+    def _enter(self, run: StepRun, attempt: Attempt) -> None:
+        self._under = attempt.ticket
+        again = f", attempt {attempt.number}" if attempt.number > 1 else ""
+        self._line(f"==> {run.name} on {attempt.worker}{again}")
 
     def _new(self, ticket: str) -> Iterator[Record]:
         for end, record in self._logs.records(TicketId(ticket), self._offsets[ticket]):
@@ -103,7 +117,7 @@ class _Printer:
 
     def _record(self, run: StepRun, attempt: Attempt, record: Record) -> None:
         if self._json:
-            _line(
+            _print(
                 type="output",
                 step=run.index + 1,
                 name=run.name,
@@ -114,21 +128,37 @@ class _Printer:
                 text=text_of(record),
             )
         elif record.kind is Kind.PROGRESS:
-            click.echo(progress_text(record))
+            self._line(progress_text(record))
+        elif text := text_of(record):
+            click.echo(marked(text, record.level, fresh=self._fresh), nl=False)
+            self._fresh = text.endswith("\n")
+
+    def _ending_of_attempt(self, run: StepRun, attempt: Attempt) -> None:
+        """Print how an attempt ended that was not the last one of its step."""
+        outcome = outcome_of(attempt)
+        if outcome is None or attempt.ticket in self._settled:
+            return
+        self._settled.add(attempt.ticket)
+        state, reason = outcome.state.value, outcome.reason
+        if self._json:
+            facts = {"step": run.index + 1, "name": run.name, "attempt": attempt.number, "worker": attempt.worker}
+            _print(type="attempt", **facts, state=state, reason=reason)
         else:
-            click.echo(text_of(record), nl=False)
+            self._line(f"<== {run.name}, attempt {attempt.number} {state}{f': {reason}' if reason else ''}")
 
     def _ending(self, run: StepRun) -> None:
         reason = f": {run.reason}" if run.reason else ""
         if self._json:
-            _line(type="step", step=run.index + 1, name=run.name, state=run.state.value, reason=run.reason)
+            _print(type="step", step=run.index + 1, name=run.name, state=run.state.value, reason=run.reason)
         else:
-            self._heading(f"<== {run.name} {run.state}{reason}")
+            self._line(f"<== {run.name} {run.state}{reason}")
 
-    def _heading(self, text: str) -> None:
+    def _line(self, text: str) -> None:
+        """Print a line of ours, on a line of its own."""
         if not self._json:
-            click.echo(text)
+            click.echo(text if self._fresh else f"\n{text}")
+            self._fresh = True
 
 
-def _line(**fields: object) -> None:
+def _print(**fields: object) -> None:
     json_lines([fields])

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.model.errors import UsageMistake
 from reconciler.model.spec import Address
-from reconciler.model.text import Removals
-from reconciler.plan.planner import Options
 from reconciler.server.place import place_of
+
+if TYPE_CHECKING:  # commands that plan nothing start without the planner
+    from reconciler.plan.planner import Options
 
 Command = Callable[..., int]
 
@@ -37,7 +38,7 @@ class Selection:
 
     rev: str | None
     space: str | None
-    options: Options
+    options: "Options"
 
 
 def selecting(function: Command) -> Command:
@@ -78,9 +79,12 @@ def coloured(function: Command) -> Command:
 
 def options_of(
     targets: tuple[str, ...], excludes: tuple[str, ...], max_removals: str | None, *, retry_failed: bool
-) -> Options:
+) -> "Options":
     """Read the options that choose what is planned; raises UsageMistake."""
     from pydantic_core import PydanticCustomError
+
+    from reconciler.model.text import Removals
+    from reconciler.plan.planner import Options
 
     try:
         allowed = Removals.check(max_removals) if max_removals is not None else None

@@ -10,6 +10,8 @@ from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
 from reconciler.cli.options import Selection, coloured, located, selecting
 from reconciler.cli.output import json_lines, note, plan_text, wants_colour
+from reconciler.declare.beside import Beside
+from reconciler.declare.source import open_tree
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options
 from reconciler.server.place import Place
@@ -34,8 +36,9 @@ def command(
     place: Place,
 ) -> int:
     """Show what would change: desired against live, each change with its reason. Nothing is written."""
+    opening = Beside(lambda: open_tree(place.root, selection.rev).with_first_commit())  # Git works while we read
     live = read_live(place.data)
-    loaded = load_space(place, rev=selection.rev, live_paths=files_of(live), space=selection.space)
+    loaded = load_space(place, rev=selection.rev, live_paths=files_of(live), space=selection.space, opening=opening)
     planned = plan_space(loaded, live, selection.options)
     show_plan(planned.plan, form, colour=wants_colour(color))
     if out is not None:

@@ -23,6 +23,9 @@ MARKS = {
 TRIED = "attempt "
 """How the reason of a running step begins that waits for its next attempt."""
 
+LEVEL_WORDS = {Level.WARNING: "warning: ", Level.ERROR: "error: "}
+"""What stands before each line of a level, since not every reader sees colours."""
+
 LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "cyan", Level.DEBUG: "bright_black"}
 
 
@@ -32,7 +35,7 @@ class LineProgress:
     def __init__(self, write: Callable[[str], None], *, colour: bool) -> None:
         self._write = write
         self._colour = colour
-        self._open: dict[tuple[int, int], str] = {}  # step → the beginning of a line that has not ended
+        self._open: dict[tuple[int, int], str] = {}  # step → the beginning of a line that has not ended, with its word
 
     def changed(self, item: Change | Run, outcome: str) -> None:
         """Take one change or run of the plan with its outcome."""
@@ -83,8 +86,8 @@ class LineProgress:
             self.say(f"{printed.deployment} │ {printed.name}: {progress_text(record)}")
             return
         key = (printed.task, printed.index)
-        text = self._open.pop(key, "") + text_of(record)
-        *lines, rest = text.split("\n")
+        begun = self._open.pop(key, "")
+        *lines, rest = (begun + marked(text_of(record), record.level, fresh=not begun)).split("\n")
         if lines:  # said at once: a call for each line would be the slowest part of a flood
             colour = LEVEL_COLOURS.get(record.level)
             self.say("\n".join(self._styled(f"{printed.deployment} │ {line}", colour) for line in lines))
@@ -149,6 +152,14 @@ def text_of(record: Record) -> str:
     if record.kind is Kind.GAP:
         return f"… {record.data.decode()} bytes over the output limit were dropped …\n"
     return record.data.decode(errors="replace")
+
+
+def marked(text: str, level: Level, *, fresh: bool) -> str:
+    """Return text with the word of its level before each line; `fresh` says whether the text begins one."""
+    word = LEVEL_WORDS.get(level)
+    if not word or not text:
+        return text
+    return (word if fresh else "") + text[:-1].replace("\n", f"\n{word}") + text[-1]
 
 
 def _record(kind: str, **fields: object) -> None:

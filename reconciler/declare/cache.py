@@ -1,46 +1,65 @@
 """What files held when they were last parsed, by the name of their content; deletable at any time."""
 
-import json
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 from zlib import crc32
+
+from pydantic_core import from_json, to_json
 
 from reconciler.model.desired import Declared
 from reconciler.model.spec import Address, Position, Reference
 
-FORMAT = 1  # raised when a row below changes its meaning
+FORMAT = 2  # raised when a row below changes its meaning
 BYTES_MAX = 512 * 2**20  # of the cache file; a larger one is no cache of ours
+WORN_MAX = 1.25  # rows written for each one that counts: past that the file is written anew
+
+Row = list[Any]
+"""A file as JSON: the name of its content, how many of its documents are foreign, and its objects."""
 
 Known = tuple[tuple[Declared, ...], int]
 """What a file declares, and how many of its documents are foreign."""
 
 
 class ParseCache:
-    """Files without errors by path and content: what was used or added in this run is kept, the rest goes."""
+    """Files without errors by path and content: what was used or added in this run is kept, the rest goes.
 
-    def __init__(self, file: Path | None, rows: dict[str, Any]) -> None:
+    The cache file is one line of rows, and one more for each later run that read few files anew; later rows win.
+    """
+
+    def __init__(self, file: Path | None, lines: Iterable[bytes] = ()) -> None:
         self._file = file
-        self._rows = rows
-        self._kept: dict[str, Any] = {}
-        self._changed = False
+        self._rows: dict[str, Row] = {}
+        self._kept: dict[str, Row] = {}
+        self._added: dict[str, Row] = {}
+        self._written = 0  # rows in the file, or none where it cannot be added to
+        for line in lines:
+            rows = unpacked(line)
+            if rows is None:
+                self._written = 0
+                break
+            self._rows |= rows
+            self._written += len(rows)
 
     @classmethod
     def open(cls, folder: Path | None) -> "ParseCache":
         """Open the cache in `folder`; None, or a file that is missing, corrupt or another version's, is empty."""
         if folder is None:
-            return cls(None, {})
+            return cls(None)
         file = folder / "declarations"
-        with suppress(OSError, ValueError, RecursionError):
+        with suppress(OSError):
             if file.stat().st_size <= BYTES_MAX:
-                head, _, body = file.read_bytes().partition(b"\n")
-                if head == _head(body):
-                    return cls(file, json.loads(body))
-        return cls(file, {})
+                return cls(file, file.read_bytes().split(b"\n")[:-1])
+        return cls(file)
+
+    def learn(self, rows: Mapping[str, Row]) -> None:
+        """Take in rows by path that another process made."""
+        self._rows |= rows
+        self._added |= rows
 
     def get(self, path: str, blob: str) -> Known | None:
         """Return what the file at `path` declares where its content is known by `blob`."""
@@ -52,27 +71,58 @@ class ParseCache:
 
     def put(self, path: str, blob: str, declared: tuple[Declared, ...], foreign: int) -> None:
         """Remember what a file declares."""
-        self._kept[path] = [blob, foreign, [_row(item) for item in declared]]
-        self._changed = True
+        self._kept[path] = self._added[path] = row_of(blob, declared, foreign)
 
     def save(self) -> None:
-        """Write the cache in one step; a disk that refuses it costs time later and nothing else."""
-        if self._file is None or not (self._changed or self._kept.keys() != self._rows.keys()):
+        """Write what is new; a disk that refuses it costs time later and nothing else."""
+        gone = self._rows.keys() - self._kept.keys()
+        if self._file is None or not (self._added or gone):
             return
-        body = json.dumps(self._kept, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
         with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=self._file.parent, prefix=".declarations-", delete=False) as new:
-                try:
-                    new.write(_head(body) + b"\n" + body)
-                    new.close()
-                    os.replace(new.name, self._file)
-                except OSError:
-                    os.unlink(new.name)
-                    raise
+            if self._written and not gone and self._written + len(self._added) <= len(self._kept) * WORN_MAX:
+                with self._file.open("ab", buffering=0) as known:
+                    known.write(packed(self._added))
+            else:
+                _write_whole(self._file, packed(self._kept))
 
 
-def _row(item: Declared) -> list[Any]:
+def _write_whole(file: Path, data: bytes) -> None:
+    """Put `data` in the place of a file in one step."""
+    from tempfile import NamedTemporaryFile  # here, for it takes 3 ms to import and most runs write little
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=file.parent, prefix=".declarations-", delete=False) as new:
+        try:
+            new.write(data)
+            new.close()
+            os.replace(new.name, file)
+        except OSError:
+            os.unlink(new.name)
+            raise
+
+
+def packed(rows: Mapping[str, Row]) -> bytes:
+    """Return rows by path as a line that only this very version of us understands."""
+    body = to_json(rows)
+    return b"%b %b\n" % (_head(body), body)
+
+
+def unpacked(line: bytes) -> dict[str, Row] | None:
+    """Return the rows of a line; None where it is corrupt or another version's."""
+    head, _, body = line.rstrip(b"\n").partition(b" ")
+    with suppress(ValueError):
+        if head == _head(body):
+            rows: dict[str, Row] = from_json(body, cache_strings="none")
+            return rows
+    return None
+
+
+def row_of(blob: str, declared: Iterable[Declared], foreign: int) -> Row:
+    """Return what a file declares as its row."""
+    return [blob, foreign, [_item(item) for item in declared]]
+
+
+def _item(item: Declared) -> list[Any]:
     return [
         item.address.kind, item.address.name, item.spec, item.metadata, item.digest,
         item.position.line, item.position.column, item.document, item.item,
@@ -91,8 +141,8 @@ def _declared(path: str, row: list[Any]) -> Declared:
 
 
 def _head(body: bytes) -> bytes:
-    """Return the first line of the file: what the rows depend on, and a checksum of them."""
-    return f"{_version()} {crc32(body):08x}".encode()
+    """Return what a line begins with: what its rows depend on, and a checksum of them."""
+    return f"{_version()}-{crc32(body):08x}".encode()
 
 
 @cache

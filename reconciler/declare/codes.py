@@ -179,7 +179,7 @@ OF_OBJECTS: Mapping[str, Code] = {
         "Scope it to environments, tenants, tenant tags, steps or processes.",
     ),
     "rename-conflict": Code(
-        "An object says that it was called otherwise, and the other is still declared.",
+        "An object says that it was called otherwise, and the other is still declared, or a third one says the same.",
         "Remove the old document, or the `renamedFrom` line.",
     ),
     "required-step": Code("A deployment skips a step that is required.", "Run the step, or lift `required`."),

@@ -8,8 +8,7 @@ from reconciler.declare.bind import Actions, Binder, Bound
 from reconciler.declare.explain import at
 from reconciler.declare.globs import SPACE_FILE
 from reconciler.declare.headers import GROUP, holds_our_version, judge, kinds_in, may_be_ours
-from reconciler.declare.near import closest
-from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
+from reconciler.declare.nodes import MappingNode, Node, Piece, ScalarNode, SequenceNode, Source
 from reconciler.declare.objects import Document, objects_of
 from reconciler.declare.partial import Hidden, Partial
 from reconciler.declare.shapes import Path, walk
@@ -17,6 +16,7 @@ from reconciler.declare.yaml import DOCUMENTS_MAX, Chunk, Composed, Composer, ch
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.kinds import KINDS
+from reconciler.model.near import closest
 from reconciler.model.spec import Address, Metadata
 
 BYTES_MAX = 4 * 2**20  # of a file: 10,000 workers; read in a second
@@ -243,8 +243,10 @@ class Places:
         self._source, fault = _decoded(path, data)
         self._roots = [] if fault else [composed.root for _, composed in _composed(self._source)]
 
-    def span(self, declared: Declared, field_path: Path, *, key: bool = False) -> Span:
-        """Return the place of a field, or of its key; of the nearest thing around it where it is not written.
+    def span(self, declared: Declared, field_path: Path, *, key: bool = False, piece: Piece | None = None) -> Span:
+        """Return the place of a field, of its key, or of a piece of a text that runs over lines.
+
+        It is that of the nearest thing around it where it is not written.
 
         `field_path` begins with "spec" or "metadata"; anything else is taken as a field of the spec. For a worker of
         a set it is a path of the Worker that the set stands for.
@@ -252,7 +254,9 @@ class Places:
         root = self._roots[declared.document] if declared.document < len(self._roots) else None
         if root is None:
             return Span(*declared.position, declared.position.line, declared.position.column + 1)
-        return at(self._source, root, _document_path(root, declared, field_path), key=key)
+        path = _document_path(root, declared, field_path)
+        exact = self._source.piece_span(walk(root, path), piece) if piece else None
+        return exact or at(self._source, root, path, key=key)
 
 
 def locate(path: str, data: bytes, declared: Declared, field_path: Path, *, key: bool = False) -> Span:

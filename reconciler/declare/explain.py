@@ -7,10 +7,10 @@ from pydantic import StringConstraints
 from pydantic_core import ErrorDetails
 
 from reconciler.declare.core_schema import DIGITS_MAX, value_of
-from reconciler.declare.near import closest
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
 from reconciler.declare.shapes import Path, bare, fields, follow, model_of, owner, tagged
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
+from reconciler.model.near import closest
 from reconciler.model.spec import Spec
 from reconciler.model.text import NAME_PATTERN, TAG_PATTERN, MeasuredText
 from reconciler.model.variables import VARIABLE_PATTERN

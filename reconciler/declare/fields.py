@@ -5,15 +5,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from reconciler.declare.nodes import Piece
 from reconciler.declare.readings import readings
 from reconciler.declare.space import FieldPath, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.work import ProjectSpec, RunbookSpec, StepTemplateSpec
 from reconciler.steps.checks import FieldKind, Names, TemplateField, name_problem, template_fields
-from reconciler.steps.templates import Use, check_condition, is_template, problems, uses
+from reconciler.steps.templates import TemplateProblem, Use, check_condition, is_template, problems, uses
 
 ENV_BYTES_MAX = 127 * 1024  # of one environment value: Linux passes no more to a program
+
+
+PLACED_MAX = 100  # faults of a field whose places in it are looked for: each reads the field once
 
 
 class Known(NamedTuple):
@@ -29,13 +33,17 @@ def field_problems(
     """Yield what is wrong with a field: each expression that cannot be read, each name that is not known."""
     whole = check_condition(field.text) if field.kind is FieldKind.CONDITION else None
     found = list(problems(field.text)) or ([whole] if whole else [])
-    for sentence in dict.fromkeys(problem.sentence for problem in found):
-        yield space.error(declared, path, "bad-template", sentence)
+    faults: dict[tuple[str, str], TemplateProblem | Use] = {}  # each once, where it stands first
+    for problem in found:
+        faults.setdefault(("bad-template", problem.sentence), problem)
     for use in uses(field.text):
         unknown = _unknown(space, use, known.names)
         open_ended = use.path[0] in {"vars", "steps", "params"} and use.path[0] not in known.certain
         if unknown is not None and not open_ended:
-            yield space.error(declared, path, "unknown-name", unknown)
+            faults.setdefault(("unknown-name", unknown), use)
+    for number, ((code, message), at) in enumerate(faults.items()):
+        piece = Piece.of(field.text, at.offset, at.length) if number < PLACED_MAX else None
+        yield space.error(declared, path, code, message, piece=piece)
     if field.path[:1] == ("env",) and len(field.text.encode()) > ENV_BYTES_MAX:
         message = f"an environment value holds at most {ENV_BYTES_MAX:,} bytes, for Linux passes no more"
         yield space.error(declared, path, "too-long", message, "put it into a file")

@@ -1,7 +1,7 @@
 """Check the files that documents name: they are there, below the root, and no links."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reconciler.declare.partial import is_stand_in
@@ -11,6 +11,9 @@ from reconciler.model.diagnostics import Diagnostic
 
 _SOURCES = ("Account", "Certificate", "Project", "VariableSet", "Tenant")
 """Kinds that name the sources of secrets."""
+
+_PUBLIC = (("pem",), ("script",))
+"""What a file that is no secret stands under."""
 
 
 def file_problems(space: Space) -> Iterator[Diagnostic]:
@@ -43,6 +46,13 @@ def public_file(space: Space, declared: Declared, path: FieldPath, file: str) ->
             yield space.error(declared, path, "link", f'"{file}" is a {kind}, which is never followed')
 
 
+def files_of_objects(declared: Iterable[Declared]) -> Iterator[str]:
+    """Yield the files that belong to what is declared: scripts and certificates; those of secrets are their machine's."""
+    for found in declared:
+        if '"file":' in found.spec:
+            yield from (file for path, file in _files(json.loads(found.spec), ()) if path[-2:-1] in _PUBLIC)
+
+
 def leads_out(file: str) -> bool:
     """Say whether a path does not stay below the folder that it is relative to."""
     return file.startswith(("/", "~")) or "\0" in file or ".." in file.split("/")
@@ -50,19 +60,19 @@ def leads_out(file: str) -> bool:
 
 def _secrets(space: Space, declared: Declared) -> Iterator[Diagnostic]:
     """Check where the files of secrets are; they are not opened."""
-    for path, file in _files_of_secrets(json.loads(declared.spec), ("spec",)):
-        if leads_out(file):
+    for path, file in _files(json.loads(declared.spec), ("spec",)):
+        if path[-2:-1] not in _PUBLIC and leads_out(file):
             message = f'the secret\'s file "{file}" leads out of the space'
             yield space.error(declared, path, "bad-path", message, "name it relative to the space's root, without `..`")
 
 
-def _files_of_secrets(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+def _files(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
     match value:
         case dict():
-            if isinstance(value.get("file"), str) and path[-1] not in {"pem", "script"}:
+            if isinstance(value.get("file"), str):
                 yield (*path, "file"), value["file"]
             for name, inside in value.items():
-                yield from _files_of_secrets(inside, (*path, name))
+                yield from _files(inside, (*path, name))
         case list():
             for index, inside in enumerate(value):
-                yield from _files_of_secrets(inside, (*path, index))
+                yield from _files(inside, (*path, index))

@@ -4,10 +4,10 @@ import re
 from functools import lru_cache
 
 from reconciler.declare.explain import Explainer
-from reconciler.declare.near import closest, within_two
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode
 from reconciler.model.diagnostics import Diagnostic, did_you_mean
 from reconciler.model.kinds import KINDS
+from reconciler.model.near import closest, within_two
 from reconciler.model.spec import API_VERSION
 
 GROUP = "reconciler/"

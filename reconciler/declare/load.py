@@ -1,21 +1,28 @@
 """A space from its files: find them, parse what changed, check it as a whole, and say everything that is wrong."""
 
-import gc
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from reconciler.declare.beside import Beside
 from reconciler.declare.cache import ParseCache
+from reconciler.declare.collector import without_collector
+from reconciler.declare.files import files_of_objects
 from reconciler.declare.globs import SPACE_FILE, matcher
 from reconciler.declare.isolation import healthy
+from reconciler.declare.nodes import Piece
 from reconciler.declare.partial import Hidden, Partial
+from reconciler.declare.sharing import File, hand_out
 from reconciler.declare.source import Entry, Tree, blob_name, open_tree
 from reconciler.declare.space import FieldPath, FileKind, Locate
 from reconciler.model.desired import Declared, DesiredState
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.space import SpaceSpec
+
+if TYPE_CHECKING:
+    from reconciler.declare.documents import Places
 
 PLACES_MAX = 64  # files kept as trees while their faults are located; some megabytes
 
@@ -35,38 +42,36 @@ class Loaded:
     tree: Tree
     files: int
     foreign: int
+    untracked: tuple[str, ...] = ()
+    """The files for whose sake alone this is no commit: they belong to what is declared, and Git does not have them."""
 
     def read_source(self, file: str) -> str | None:
         """Return the text of a file, to show a diagnostic with; None where there is none."""
         return _source_text(self.tree, file)
 
 
-def load(root: Path, *, rev: str | None = None, cache: Path | None = None, live_paths: Collection[str] = ()) -> Loaded:
+def load(
+    root: Path,
+    *,
+    rev: str | None = None,
+    cache: Path | None = None,
+    live_paths: Collection[str] = (),
+    opening: Beside[Tree] | None = None,
+) -> Loaded:
     """Read and check the space at `root`, its files or a commit's.
 
     `cache` is a folder for what was parsed before; `live_paths` are the files that the live state's objects came
-    from. Raises UsageMistake, GitFailed and GitSlow as `open_tree` does; faults of the declarations are in the
-    result.
+    from; `opening` is the tree, where the caller had it opened beside something else. Raises UsageMistake, GitFailed
+    and GitSlow as `open_tree` does; faults of the declarations are in the result.
     """
-    with _without_collector():
-        tree = open_tree(root, rev)
-        reading = _Reading(tree, ParseCache.open(cache), frozenset(live_paths))
+    with without_collector():
+        opening = opening or Beside(lambda: open_tree(root, rev))  # Git lists files while we read what we know of them
+        known = ParseCache.open(cache)
+        reading = _Reading(opening.result(), known, frozenset(live_paths))
         settings = reading.read_space()
         reading.read_rest(settings)
         reading.cache.save()
         return reading.loaded(settings)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Keep the cycle collector from walking a growing forest of trees; they hold no cycles, and it costs a third."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Reading:
@@ -90,7 +95,7 @@ class _Reading:
         if spaces:
             return SpaceSpec.parse(spaces[0].spec)
         faulty = [partial.spec for partial in self._partial if isinstance(partial.spec, SpaceSpec)]
-        return faulty[0] if faulty else SpaceSpec()
+        return faulty[0] if faulty else SpaceSpec.model_construct()
 
     def read_rest(self, settings: SpaceSpec) -> None:
         """Read every other file that the settings choose."""
@@ -105,8 +110,17 @@ class _Reading:
                 self._problems.append(fault)
             elif not self._known(path, entry):
                 wanted.append(path)
-        for path, data in self._tree.read_many(wanted):
-            self._parse(path, self._tree.paths[path].blob or blob_name(data), data)
+        files = (
+            File(path, self._tree.paths[path].blob or blob_name(data), data)
+            for path, data in self._tree.read_many(wanted)
+        )
+        shares = hand_out(files, len(wanted))
+        for file in files:
+            self._parse(file)
+        for share in shares:
+            self.cache.learn(share.rows())
+            for file in share.files:
+                self._parse(file)
 
     def _known(self, path: str, entry: Entry) -> bool:
         """Take a file from the cache, if its content is known to it."""
@@ -120,9 +134,10 @@ class _Reading:
         self._foreign += foreign
         return True
 
-    def _parse(self, path: str, blob: str, data: bytes) -> None:
+    def _parse(self, file: File) -> None:
         from reconciler.declare.documents import parse_file
 
+        path, blob, data = file
         if self._take_cached(path, blob):
             return
         parsed = parse_file(path, data, known_to_live=path in self._live_paths)
@@ -140,13 +155,15 @@ class _Reading:
         self._problems += self._of_the_whole(declared, settings)
         problems = tuple(sorted(self._problems, key=lambda problem: problem.sort_key))
         errors = any(problem.severity is Severity.ERROR for problem in problems)
+        untracked = self._untracked(declared, problems)
+        revision = self._tree.revision_of(untracked) or self._tree.revision
         desired: DesiredState | None
         if errors and settings.apply == "isolated":
             faulty = [partial.declared for partial in self._partial]
-            desired = self._desired(healthy(declared, problems, faulty).values(), settings, complete=False)
+            desired = _desired(healthy(declared, problems, faulty).values(), settings, revision, complete=False)
         else:
-            desired = None if errors else self._desired(declared, settings)
-        return Loaded(desired, problems, self._tree, len(self._declared), self._foreign)
+            desired = None if errors else _desired(declared, settings, revision)
+        return Loaded(desired, problems, self._tree, len(self._declared), self._foreign, untracked)
 
     def _of_the_whole(self, declared: list[Declared], settings: SpaceSpec) -> list[Diagnostic]:
         """Return what is wrong between objects; faulty ones take part with what is certain of them."""
@@ -156,21 +173,31 @@ class _Reading:
             declared, self._tree.kinds(), _locator(self._tree), settings, partial=self._partial, hidden=self._hidden
         )
 
-    def _desired(self, declared: Iterable[Declared], settings: SpaceSpec, *, complete: bool = True) -> DesiredState:
-        objects = {found.address: found for found in declared}
-        name = next((address.name for address in objects if address.kind == "Space"), "default")
-        return DesiredState(name, settings, objects, self._tree.revision, complete)
+    def _untracked(self, declared: Collection[Declared], problems: Iterable[Diagnostic]) -> tuple[str, ...]:
+        """Return the files that matter and are not in Git, where no other file differs from the commit."""
+        if not self._tree.untracked:
+            return ()
+        used = {*(found.position.file for found in declared), *files_of_objects(declared)}
+        return tuple(sorted(self._tree.untracked & (used | {problem.span.file for problem in problems})))
+
+
+def _desired(
+    declared: Iterable[Declared], settings: SpaceSpec, revision: str, *, complete: bool = True
+) -> DesiredState:
+    objects = {found.address: found for found in declared}
+    name = next((address.name for address in objects if address.kind == "Space"), "default")
+    return DesiredState(name, settings, objects, revision, complete)
 
 
 def _locator(tree: Tree) -> Locate:
-    from reconciler.declare.documents import Places
-
     @lru_cache(maxsize=PLACES_MAX)
-    def places(file: str) -> Places:
+    def places(file: str) -> "Places":
+        from reconciler.declare.documents import Places  # here, for where nothing is wrong no place is looked for
+
         return Places(file, tree.read(file))
 
-    def locate(declared: Declared, path: FieldPath) -> Span:
-        return places(declared.position.file).span(declared, path)
+    def locate(declared: Declared, path: FieldPath, piece: Piece | None) -> Span:
+        return places(declared.position.file).span(declared, path, piece=piece)
 
     return locate
 

@@ -59,6 +59,19 @@ class MappingNode(NamedTuple):
 Node = ScalarNode | SequenceNode | MappingNode
 
 
+class Piece(NamedTuple):
+    """A part of a scalar's text, within a line of it: its letters, and how often they stand there before."""
+
+    text: str
+    before: int
+
+    @classmethod
+    def of(cls, text: str, offset: int, length: int) -> "Piece":
+        """Return the part at an offset of a text, as far as its first line goes."""
+        wanted = text[offset : offset + length].split("\n", 1)[0]
+        return cls(wanted, text.count(wanted, 0, offset) if wanted else 0)
+
+
 class Source:
     """The text of one file and the arithmetic of its lines."""
 
@@ -94,3 +107,15 @@ class Source:
         if self.text[start : start + 1] in {"&", "!"} and (found := _PROPERTIES.match(self.text, start, node.end)):
             start = found.end() if found.end() < node.end else start
         return self.span(start, node.end)
+
+    def piece_span(self, node: Node, piece: Piece) -> Span | None:
+        """Return the span of a part of a scalar that is written over lines; None where it does not stand there as it reads."""
+        if not piece.text or LINE_END.search(self.text, node.start, node.end) is None:
+            return None
+        end = node.start
+        for _ in range(piece.before + 1):
+            start = self.text.find(piece.text, end, node.end)
+            if start < 0:
+                return None
+            end = start + len(piece.text)
+        return self.span(end - len(piece.text), end)

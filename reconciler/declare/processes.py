@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from reconciler.declare.fields import Known, field_problems
 from reconciler.declare.files import leads_out, public_file
+from reconciler.declare.nodes import Piece
 from reconciler.declare.partial import is_stand_in
 from reconciler.declare.readings import readings
 from reconciler.declare.space import GROUPED_STEP_KEYS, STEP_KEYS, FieldPath, Space
@@ -185,8 +187,9 @@ def _script_problems(space: Space, declared: Declared, root: FieldPath, step: Ac
     if inputs.file is not None:
         yield from public_file(space, declared, (*root, key, "file"), inputs.file)
     if inputs.body is not None and not space.lacks(declared, (*root, key, "syntax")):
-        for sentence in {problem.sentence for problem in unquoted_interpolation(inputs.body, inputs.syntax)}:
-            yield space.warning(declared, (*root, key, "body"), "unquoted-value", sentence)
+        for problem in islice(unquoted_interpolation(inputs.body, inputs.syntax), 1):  # they all say the same
+            piece = Piece.of(inputs.body, problem.offset, problem.length)
+            yield space.warning(declared, (*root, key, "body"), "unquoted-value", problem.sentence, piece=piece)
 
 
 def _artifacts(space: Space, declared: Declared, root: FieldPath, step: Step) -> Iterator[Diagnostic]:

@@ -178,16 +178,30 @@ def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[
 
 
 def _renames(space: Space) -> Iterator[Diagnostic]:
+    heirs: dict[Address, Declared] = {}
     for declared in space.declared:
         if declared.renamed_from is None:
             continue
         former = Address(declared.address.kind, declared.renamed_from)
+        first = heirs.setdefault(former, declared)
         if former in space.objects:
-            path = ("metadata", "renamedFrom") if declared.item is None else (*space.root(declared), "renamedFrom")
             yield space.error(
                 declared,
-                path,
+                _rename_of(declared),
                 "rename-conflict",
                 f"{declared.address} says that it was called {former.name}, and {former} is still declared",
                 "remove the old document, or the renamedFrom line",
             )
+        elif first.address != declared.address:
+            yield Diagnostic(
+                space.locate(declared, _rename_of(declared)),
+                Severity.ERROR,
+                "rename-conflict",
+                f"{declared.address} says that it was called {former.name}, and {first.address} says so too",
+                "only one can go on with its registration and history: remove the other renamedFrom line",
+                (Related(space.locate(first, _rename_of(first)), "it is claimed here first"),),
+            )
+
+
+def _rename_of(item: Declared) -> FieldPath:
+    return ("metadata", "renamedFrom") if item.item is None else ("spec", "workers", item.item, "renamedFrom")

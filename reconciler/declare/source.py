@@ -3,10 +3,11 @@
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from reconciler.declare.git import BLOB_MAX, GitFailed, blobs, git
 from reconciler.declare.space import FileKind
@@ -33,13 +34,22 @@ class Tree:
     """The paths of one state of a space, and their content."""
 
     def __init__(
-        self, root: Path, paths: Mapping[str, Entry], head: str, committed: bool, first: Callable[[], str]
+        self,
+        root: Path,
+        paths: Mapping[str, Entry],
+        head: str,
+        *,
+        committed: bool,
+        first: Callable[[], str],
+        untracked: Iterable[str] = (),
     ) -> None:
         self.root = root
         self.paths = paths
         self._head = head
         self._committed = committed
         self._first = first
+        self.untracked = frozenset(untracked if committed else ())
+        """The files that Git does not have, where every other one is as in HEAD."""
         self._remembered: dict[str, bytes] = {}
         self._room = REMEMBERED_MAX
 
@@ -49,12 +59,21 @@ class Tree:
 
         The digest covers path, kind and content of every file.
         """
-        return self._head if self._committed else f"tree:{self._digest()}"
+        return self.revision_of(self.untracked) or f"tree:{self._digest()}"
+
+    def revision_of(self, files: Collection[str]) -> str:
+        """Return the commit that has all these files as they are here; empty where there is none."""
+        return self._head if self._committed and self.untracked.isdisjoint(files) else ""
 
     @cached_property
     def first_commit(self) -> str:
         """The commit that the history began with, which all clones share; empty outside Git."""
         return self._first() if self._head else ""
+
+    def with_first_commit(self) -> Self:
+        """Ask Git for the first commit now, where somebody waits for Git anyway, and return this tree."""
+        _ = self.first_commit
+        return self
 
     def is_link(self, path: str) -> bool:
         """Say whether a path is a symbolic link or a submodule, which are never followed."""
@@ -174,9 +193,10 @@ def _working_tree(root: Path) -> Tree:
         head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").decode().strip()
     except GitFailed:
         return Tree(root, paths, head="", committed=False, first=str)
-    clean = all(line[0] in {"H", "S"} for line in records)
+    untracked = [line[2:].rstrip("/") for line in records if line[0] == "?"]
+    clean = all(line[0] in {"H", "S", "?"} for line in records)
     same = clean and not git(root, "diff-index", "--cached", "--name-only", "-z", head, "--", ".")
-    return Tree(root, paths, head, same, first=lambda: _first_commit(root, head))
+    return Tree(root, paths, head, committed=same, first=lambda: _first_commit(root, head), untracked=untracked)
 
 
 def _indexed(records: Iterable[str], root: Path) -> dict[str, Entry]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from reconciler.declare.gaps import FieldPath as PartialPath
+from reconciler.declare.nodes import Piece
 from reconciler.declare.partial import Hidden, Partial, is_stand_in
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Severity, Span, did_you_mean
@@ -27,7 +28,7 @@ GROUPED_STEP_KEYS: tuple[PartialPath, ...] = tuple(
 VARIABLE_NAMES: PartialPath = ("spec", "variables", None, "name")
 """What says which variables an object declares."""
 FieldPath = tuple[str | int, ...]
-Locate = Callable[[Declared, FieldPath], Span]
+Locate = Callable[[Declared, FieldPath, Piece | None], Span]
 
 
 class FileKind(StrEnum):
@@ -49,7 +50,7 @@ class Space:
     declared: tuple[Declared, ...]
     objects: Mapping[Address, Declared]
     paths: Mapping[str, FileKind]
-    locate: Locate
+    locator: Locate
     settings: SpaceSpec
     partial: Mapping[Place, Partial] = field(default_factory=dict)
     hidden: Hidden = NOTHING_HIDDEN
@@ -152,13 +153,28 @@ class Space:
         """Return where the spec of an object stands in its document."""
         return ("spec",) if declared.item is None else ("spec", "workers", declared.item)
 
-    def error(self, declared: Declared, path: FieldPath, code: str, message: str, help_text: str = "") -> Diagnostic:
-        """Make an error at a field of an object."""
-        return Diagnostic(self.locate(declared, path), Severity.ERROR, code, message, help_text)
+    def locate(self, declared: Declared, path: FieldPath, piece: Piece | None = None) -> Span:
+        """Return the place of a field of an object, or of a piece of its text."""
+        return self.locator(declared, path, piece)
 
-    def warning(self, declared: Declared, path: FieldPath, code: str, message: str) -> Diagnostic:
-        """Make a warning at a field of an object."""
-        return Diagnostic(self.locate(declared, path), Severity.WARNING, code, message)
+    def error(
+        self,
+        declared: Declared,
+        path: FieldPath,
+        code: str,
+        message: str,
+        help_text: str = "",
+        *,
+        piece: Piece | None = None,
+    ) -> Diagnostic:
+        """Make an error at a field of an object, or at a piece of its text."""
+        return Diagnostic(self.locate(declared, path, piece), Severity.ERROR, code, message, help_text)
+
+    def warning(
+        self, declared: Declared, path: FieldPath, code: str, message: str, *, piece: Piece | None = None
+    ) -> Diagnostic:
+        """Make a warning at a field of an object, or at a piece of its text."""
+        return Diagnostic(self.locate(declared, path, piece), Severity.WARNING, code, message)
 
 
 def place_of(declared: Declared) -> Place:

@@ -1,4 +1,4 @@
-"""Which other objects a spec names: what `model.kinds.references` finds, with the looking up done once per model.
+"""Which other objects a spec names, found by the marks of its fields, which are looked up once per model.
 
 A space of 10,000 workers asks 40,000 times; only fields that can hold a reference are walked.
 """

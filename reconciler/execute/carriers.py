@@ -26,11 +26,13 @@ class CarrierError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One open byte stream to an agent; `session` where its HELLO was heard already."""
+    """One open byte stream to an agent; `session` where its HELLO was heard already, the rest where it came by TLS."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     session: ServerSession | None = None
+    thumbprint: str = ""
+    address: str = ""
 
 
 class Carrier(Protocol):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from reconciler.execute.blobs import IncomingBlob, NoDigestError, WrongBlobError, blob_path, pieces
 from reconciler.execute.carriers import Connection
+from reconciler.execute.counts import Counts
 from reconciler.execute.logs import LogGapError, LogNameError, LogStore
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, FrameError, LogBytes
@@ -40,6 +41,15 @@ class Listener(Protocol):
     async def on_logged(self, ticket: TicketId, length: int) -> None:
         """Take the durable length of a log."""
 
+    async def on_renew(self, request: str) -> Message:
+        """Take a request for a new certificate and return the answer."""
+
+    def owns(self, ticket: TicketId) -> bool:
+        """Is this a live attempt of this very worker? What a worker says of other tickets is nobody's business."""
+
+    def may_fetch(self, digest: Digest) -> bool:
+        """Is this the script of a ticket that was offered to this worker?"""
+
 
 class Conversation:
     """The server's end of one connection, from HELLO to its end."""
@@ -52,8 +62,10 @@ class Conversation:
         logs: LogStore,
         blobs: Path,
         *,
+        counts: Counts | None = None,
         ping_interval: float = PING_INTERVAL,
     ) -> None:
+        self._counts = counts if counts is not None else Counts()
         self._reader, self._writer = connection.reader, connection.writer
         self._ping_interval = ping_interval
         self._epoch_floor = epoch_floor
@@ -120,8 +132,7 @@ class Conversation:
             case messages.State(report):
                 self._tasks.create_task(self._listener.on_report(report))  # nobody waits for its record
             case messages.Finished(final):
-                self._finals[final.ticket] = final
-                self._settle_if_complete(final.ticket)
+                self._on_finished(final)
             case messages.Hello():
                 self._session.welcome(self._epoch_floor)
             case Connected():
@@ -138,7 +149,10 @@ class Conversation:
             case messages.Missing(digest, text):
                 self._fail_fetch(digest, text)
             case messages.Ping(sent):
+                self._counts.heartbeats += 1
                 self._session.send(messages.Pong(sent))
+            case messages.Renew(request):
+                self._tasks.create_task(self._renew(request))
             case messages.Bye(reason):
                 raise ConversationEndedError(f"the agent said goodbye: {reason}")
             case _:
@@ -147,8 +161,9 @@ class Conversation:
     # Logs.
 
     def _on_log(self, frame: LogBytes) -> None:
-        if frame.ticket in self._settled:
+        if frame.ticket in self._settled or not self._is_ours(frame.ticket):
             return
+        self._counts.log_bytes += len(frame.data)
         try:
             self._logs.append(frame.ticket, frame.offset, frame.data)
         except LogGapError as error:
@@ -171,7 +186,21 @@ class Conversation:
                 self.say(messages.LogAck(ticket, length))
                 await self._listener.on_logged(ticket, length)
 
+    def _is_ours(self, ticket: TicketId) -> bool:
+        if self._listener.owns(ticket):
+            return True
+        self._counts.rejects["foreign ticket"] += 1
+        return False
+
     # Endings.
+
+    def _on_finished(self, final: Final) -> None:
+        """Wait for the log of an attempt that ended; one that nobody waits for is dropped on the worker."""
+        if self._is_ours(final.ticket):
+            self._finals[final.ticket] = final
+            self._settle_if_complete(final.ticket)
+        else:
+            self._session.send(messages.Forget(final.ticket))
 
     def _settle_if_complete(self, ticket: TicketId) -> None:
         final = self._finals.get(ticket)
@@ -238,6 +267,12 @@ class Conversation:
             done.set_exception(FetchError(text))
 
     def _serve(self, get: messages.Get) -> None:
+        if not self._listener.may_fetch(get.digest):
+            self._counts.rejects["foreign file"] += 1
+            self._session.send(
+                messages.Missing(get.digest, "it is no script of a ticket that was offered to this worker")
+            )
+            return
         try:
             for piece in pieces(self._blobs, get):
                 self._session.send_data(piece)
@@ -250,6 +285,9 @@ class Conversation:
         while True:
             await asyncio.sleep(self._ping_interval)
             self.say(messages.Ping(time.monotonic()))
+
+    async def _renew(self, request: str) -> None:
+        self.say(await self._listener.on_renew(request))
 
     def _flush(self) -> None:
         data = self._session.outgoing()

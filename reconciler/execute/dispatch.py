@@ -10,11 +10,13 @@ from reconciler.execute.grounds import Grounds
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
 from reconciler.execute.records import record_ending
 from reconciler.execute.task_run import TaskRun
-from reconciler.execute.watching import TaskMoved
-from reconciler.model.live import AttemptState, Task, TaskId, TaskState
+from reconciler.execute.watching import task_moved
+from reconciler.model.live import AttemptState, SeenWorker, Task, TaskId, TaskState
+from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Declined, Final, TicketId, TicketReport
 from reconciler.schedule import queue
-from reconciler.store import attempts, tasks
+from reconciler.schedule.fleet import BUILTIN
+from reconciler.store import attempts, tasks, worker_status
 from reconciler.store.database import Transaction
 
 LOOK_AGAIN = 5.0
@@ -30,6 +32,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._accepting = True
         self._waiting: Mapping[TaskId, queue.Waits] = {}
+        self._kept: dict[str, set[TicketId]] = {}  # worker → its attempts that were live when it connected
 
     async def resume(self) -> None:
         """Take up the tasks that were running; to be done before any worker is met, so that its reports find them."""
@@ -52,8 +55,9 @@ class Dispatcher:
                         await self._wake.wait()
 
     def wake(self) -> None:
-        """Look at the queue and at every running task again: something was written."""
+        """Look at the queue, the fleet and every running task again: something was written."""
         self._wake.set()
+        self._grounds.fleet.changed()
         for run in self._runs.values():
             run.wake()
         self._grounds.changed.notify()
@@ -119,7 +123,7 @@ class Dispatcher:
 
     async def _end_queued(self, task: Task, state: TaskState, reason: str) -> None:
         await self._grounds.store.write(lambda tx: tasks.set_state(tx, task.id, state, reason, time.time()))
-        self._grounds.watcher.see(TaskMoved(task.id, task.deployment, task.slot, task.release, state, reason))
+        self._grounds.watcher.see(task_moved(task, state, reason))
         self._grounds.changed.notify()
 
     async def _record_waits(self, queued: list[Task], waiting: Mapping[TaskId, queue.Waits]) -> None:
@@ -134,57 +138,89 @@ class Dispatcher:
 
         await self._grounds.store.write(work)
         for task in changed:
-            reason = waiting[task.id].reason
-            self._grounds.watcher.see(
-                TaskMoved(task.id, task.deployment, task.slot, task.release, TaskState.QUEUED, reason)
-            )
+            self._grounds.watcher.see(task_moved(task, TaskState.QUEUED, waiting[task.id].reason))
         self._grounds.changed.notify()
 
     # What workers report.
 
-    async def connected(self, worker: str, epoch: int, reports: Mapping[TicketId, TicketReport]) -> None:
+    async def connected(self, worker: str, session: Connected, address: str) -> None:
         """Compare a worker's inventory with its live attempts: one that had started and is gone is lost.
 
         Tickets that nobody waits for are forgotten.
         """
-        await self._grounds.store.write(lambda tx: attempts.set_worker_epoch(tx, worker, epoch))
+        reports = session.reports
+        await self._grounds.store.write(lambda tx: _record_session(tx, worker, session, address))
+        self._see_fleet(worker)
         live = [item for item in await self._grounds.store.read(attempts.live_attempts) if item.worker == worker]
+        self._kept[worker] = {TicketId(attempt.ticket) for attempt in live}
         for attempt in live:
             ticket = TicketId(attempt.ticket)
             if attempt.state is AttemptState.RUNNING and ticket not in reports:
                 await self.finished(worker, gone(ticket, worker))
-        for ticket in reports.keys() - {TicketId(attempt.ticket) for attempt in live}:
+        for ticket in reports.keys() - self._kept[worker]:
             self._grounds.links[worker].forget(ticket)
         for report in reports.values():
             await self.reported(worker, report)
 
     async def reported(self, worker: str, report: TicketReport) -> None:
         """Pass the state of a ticket to the run that it belongs to."""
-        run = self._run_of(report.ticket)
+        run = self._run_of(worker, report.ticket)
         if run is None:
             return
         if not isinstance(report.state, Declined):
-            await run.take_report(report)
+            run.take_report(report)
         elif ending := run.refusal(report.ticket, report.state.reason):
             await self.finished(worker, ending)
 
     async def finished(self, worker: str, final: Final) -> None:
         """Pass how a ticket ended to its run; a late one has no effect and is forgotten."""
-        run = self._run_of(final.ticket)
+        run = self._run_of(worker, final.ticket)
         if run is not None:
             await run.take_final(final)
         else:
-            await self._grounds.store.write(record_ending(final))
+            await self._grounds.store.write(record_ending(final, time.time()))
+        self._kept.get(worker, set()).discard(final.ticket)
         self._grounds.links[worker].forget(final.ticket)
 
     async def disconnected(self, worker: str, reason: str) -> None:
-        """Do nothing: attempts outlive a session, and the next inventory tells of them."""
+        """Give a worker no new work until it is back; its attempts outlive a session, the next inventory tells of them."""
+        if worker != BUILTIN:
+            await self._grounds.store.write(lambda tx: worker_status.lose(tx, worker, reason, time.time()))
+            self._see_fleet(worker)
+
+    def _see_fleet(self, worker: str) -> None:
+        """Place steps anew: a worker has come or gone."""
+        if worker != BUILTIN:
+            self._grounds.fleet.changed()
+            for run in self._runs.values():
+                run.look_around()
 
     async def logged(self, worker: str, ticket: TicketId, length: int) -> None:
         """Show what was printed since, if anyone watches."""
-        run = self._run_of(ticket)
+        run = self._run_of(worker, ticket)
         if run is not None:
             run.take_log(ticket)
 
-    def _run_of(self, ticket: TicketId) -> TaskRun | None:
-        return next((run for run in self._runs.values() if run.owns(ticket)), None)
+    def owns(self, worker: str, ticket: TicketId) -> bool:
+        """Is this an attempt that was given to this worker and has not ended?"""
+        return ticket in self._kept.get(worker, ()) or self._run_of(worker, ticket) is not None
+
+    def _run_of(self, worker: str, ticket: TicketId) -> TaskRun | None:
+        return next((run for run in self._runs.values() if run.owns(worker, ticket)), None)
+
+
+def _record_session(tx: Transaction, worker: str, session: Connected, address: str) -> None:
+    """Record a new session and, of an agent, as what it greeted."""
+    attempts.set_worker_epoch(tx, worker, session.epoch)
+    if worker != BUILTIN:
+        hello = session.hello
+        seen = SeenWorker(
+            at=time.time(),
+            address=address,
+            release=hello.release,
+            boot=hello.boot,
+            store=hello.store,
+            incarnation=hello.incarnation,
+            capabilities=hello.capabilities,
+        )
+        worker_status.see(tx, worker, seen)

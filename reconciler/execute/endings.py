@@ -15,6 +15,11 @@ def gone(ticket: TicketId, worker: str) -> Final:
     return _without_log(ticket, Lost(f"the worker {worker} no longer knows the attempt; its effects are unknown"))
 
 
+def silent(ticket: TicketId, reason: str) -> Final:
+    """Return the ending of an attempt whose worker was silent for too long."""
+    return _without_log(ticket, Lost(reason))
+
+
 def refused(ticket: TicketId, reason: str, *, offered_before: bool) -> Final:
     """Return the ending of an attempt that a worker declines.
 

@@ -1,18 +1,23 @@
 """What every running task stands on: the store, the links to workers, logs, blobs, secrets, and who watches."""
 
 import asyncio
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
+from reconciler.execute.secrets import SecretRules
 from reconciler.execute.watching import Watcher
 from reconciler.model.space import SpaceSpec
-from reconciler.schedule.fleet import Fleet, fleet_of
-from reconciler.store import objects
+from reconciler.schedule.fleet import LOST_AFTER, Fleet, fleet_of
+from reconciler.store import objects, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 from reconciler.store.writer import Store
+
+FLEET = ("WorkerPool", "Worker", "MachinePolicy")
+"""The kinds that say where a step may run."""
 
 
 class Pulse:
@@ -32,15 +37,24 @@ class Pulse:
 
 
 class LiveFleet:
-    """The fleet as it was last applied, read once until somebody says that it has changed."""
+    """The fleet as it was last applied and last seen, read once until somebody says that it has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, builtin_allowed: bool = True) -> None:
+        self._builtin_allowed = builtin_allowed
         self._found: Fleet | None = None
+        self._last: Fleet | None = None
+
+    def lost_after(self, worker: str) -> float:
+        """Return the seconds of silence after which attempts on a worker are lost, as it was last declared."""
+        member = self._last.workers.get(worker) if self._last is not None else None
+        return member.lost_after if member is not None else LOST_AFTER
 
     async def now(self, store: Store) -> Fleet:
         """Return the fleet."""
         if self._found is None:
-            self._found = await store.read(_fleet)
+            found = await store.read(_fleet)
+            self._found = found if self._builtin_allowed else replace(found, builtin_enabled=False)
+            self._last = self._found
         return self._found
 
     def changed(self) -> None:
@@ -51,8 +65,8 @@ class LiveFleet:
 def _fleet(tx: Transaction) -> Fleet:
     spaces = list(objects.of_kind(tx, "Space").values())
     settings = SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
-    found = [*objects.of_kind(tx, "WorkerPool").values(), *objects.of_kind(tx, "Worker").values()]
-    return fleet_of({item.address: item for item in found}, settings)
+    found = [item for kind in FLEET for item in objects.of_kind(tx, kind).values()]
+    return fleet_of({item.address: item for item in found}, settings, worker_status.statuses(tx))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,11 @@ class Grounds:
     files: Path
     sealer: Sealer
     watcher: Watcher
+    root: Path = Path("/")
+    secret_rules: SecretRules | None = None
+    """What committers may name; None where whoever runs this acts for himself."""
+    running: Counter[str] = field(default_factory=Counter)
+    """Attempts that live on each worker, as far as running tasks know."""
     links: dict[str, WorkerLink] = field(default_factory=dict)
     changed: Pulse = field(default_factory=Pulse)
     fleet: LiveFleet = field(default_factory=LiveFleet)

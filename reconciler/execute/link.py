@@ -2,19 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.execute.carriers import Carrier, CarrierError
 from reconciler.execute.conversation import PING_INTERVAL, Conversation, ConversationEndedError
+from reconciler.execute.counts import Counts
 from reconciler.execute.logs import LogStore
 from reconciler.protocol import messages
 from reconciler.protocol.messages import Message
 from reconciler.protocol.session import Connected, Desire, verbs
 from reconciler.protocol.tickets import (
     Declined,
+    Digest,
     Ended,
     Final,
     Lost,
@@ -33,8 +36,8 @@ BACKOFF_LONGEST = 30.0  # a worker that is back is found within this
 class Intake(Protocol):
     """What the dispatcher is told, in the order in which it happened on the worker."""
 
-    async def connected(self, worker: str, epoch: int, reports: Mapping[TicketId, TicketReport]) -> None:
-        """Take the complete inventory of a new session; ended tickets come again through `finished`."""
+    async def connected(self, worker: str, session: Connected, address: str) -> None:
+        """Take a new session with its complete inventory; ended tickets come again through `finished`."""
 
     async def reported(self, worker: str, report: TicketReport) -> None:
         """Take the present state of a ticket: Offered means durable on the worker, Declined that nothing started."""
@@ -48,6 +51,19 @@ class Intake(Protocol):
     async def logged(self, worker: str, ticket: TicketId, length: int) -> None:
         """Take the length of a log that is durable now."""
 
+    def owns(self, worker: str, ticket: TicketId) -> bool:
+        """Is this a live attempt on this worker?"""
+
+
+class Registrar(Protocol):
+    """What a worker's agent is told of its identity, and who certifies it anew."""
+
+    def config(self, worker: str) -> messages.Config:
+        """Return what the agent has to know."""
+
+    async def renewed(self, worker: str, request: str) -> messages.Certified | messages.Reject:
+        """Certify a worker's present or next key."""
+
 
 class WorkerLink:
     """One worker: says what is wanted of its tickets, in this session and the next ones, until they are forgotten."""
@@ -60,9 +76,17 @@ class WorkerLink:
         blobs: Path,
         intake: Intake,
         *,
+        registrar: Registrar | None = None,
+        counts: Counts | None = None,
         epoch_floor: int = 0,
         ping_interval: float = PING_INTERVAL,
     ) -> None:
+        self.silent_since: float | None = time.time()
+        """Since when there is no session; None while one stands."""
+        self.thumbprint = ""
+        """The identity that the session was opened with."""
+        self._registrar = registrar
+        self._counts = counts if counts is not None else Counts()
         self._worker = worker
         self._carrier = carrier
         self._logs = logs
@@ -74,6 +98,7 @@ class WorkerLink:
         self._started_on: dict[TicketId, str] = {}  # the worker's store to which RUN was sent
         self._seen: dict[TicketId, TicketState] = {}
         self._store = ""
+        self._address = ""
         self._say: Callable[[Message], None] | None = None  # present while a session stands
         self._failures = 0
 
@@ -83,6 +108,7 @@ class WorkerLink:
             while True:
                 reason = await self._converse()
                 self._say = None
+                self.silent_since = self.silent_since or time.time()
                 await self._intake.disconnected(self._worker, reason)
                 longest = min(BACKOFF_FIRST * 2**self._failures, BACKOFF_LONGEST)
                 self._failures += 1
@@ -90,6 +116,20 @@ class WorkerLink:
         finally:
             self._say = None
             await self._carrier.close()
+
+    async def reroute(self, carrier: Carrier) -> None:
+        """Reach the worker in another way from now on; what is wanted of its tickets stays."""
+        former, self._carrier = self._carrier, carrier
+        await former.close()
+
+    async def hang_up(self) -> None:
+        """End the session, because the identity that it was opened with holds no more."""
+        await self._carrier.close()
+
+    def configure(self) -> None:
+        """Tell the agent again what it has to know, if a session stands."""
+        if self._say is not None and self._registrar is not None:
+            self._say(self._registrar.config(self._worker))
 
     def offer(self, spec: TicketSpec) -> None:
         """Want this ticket stored on the worker."""
@@ -132,8 +172,11 @@ class WorkerLink:
         reason = "the agent closed the connection"
         try:
             connection = await self._carrier.open()
+            self.thumbprint, self._address = connection.thumbprint, connection.address
             await Conversation(
-                connection, self._epoch, self, self._logs, self._blobs, ping_interval=self._ping_interval
+                *(connection, self._epoch, self, self._logs, self._blobs),
+                counts=self._counts,
+                ping_interval=self._ping_interval,
             ).run()
         except* (CarrierError, ConversationEndedError) as group:
             reason = str(_first(group))
@@ -144,10 +187,12 @@ class WorkerLink:
     async def on_connected(self, event: Connected, say: Callable[[Message], None]) -> None:
         """Compare the inventory with what is wanted, and say what is missing."""
         self._failures = 0
+        self.silent_since = None
+        self._counts.sessions += 1
         self._epoch, self._store = event.epoch, event.hello.store
         gone = [ticket for ticket in self._desires if ticket not in event.reports and self._was_started(ticket)]
         self._seen = {ticket: report.state for ticket, report in event.reports.items()}
-        await self._intake.connected(self._worker, event.epoch, event.reports)
+        await self._intake.connected(self._worker, event, self._address)
         for ticket in gone:
             await self._intake.finished(self._worker, self._lost(ticket))
         for ticket, state in self._seen.items():
@@ -158,6 +203,7 @@ class WorkerLink:
                 for verb in verbs(desire, self._seen.get(ticket)):
                     self._tell(say, verb)
         self._say = say
+        self.configure()
 
     async def on_report(self, report: TicketReport) -> None:
         """Pass on the state of one ticket, and drop what is forgotten."""
@@ -165,6 +211,7 @@ class WorkerLink:
         desire = self._desires.get(ticket)
         if desire is not None and desire.forget and isinstance(report.state, Declined):
             self._drop(ticket)
+        if not self.owns(ticket):
             return
         self._seen[ticket] = report.state
         if desire is not None and isinstance(report.state, Running | Ended):
@@ -182,6 +229,21 @@ class WorkerLink:
     async def on_logged(self, ticket: TicketId, length: int) -> None:
         """Pass on the durable length of a log."""
         await self._intake.logged(self._worker, ticket, length)
+
+    async def on_renew(self, request: str) -> Message:
+        """Have the registrar certify a key."""
+        if self._registrar is None:
+            return messages.Reject("request", "this worker needs no certificate", retry_after=3600.0)
+        return await self._registrar.renewed(self._worker, request)
+
+    def owns(self, ticket: TicketId) -> bool:
+        """Was this ticket given to this worker, and is it not forgotten?"""
+        desire = self._desires.get(ticket)
+        return not desire.forget if desire is not None else self._intake.owns(self._worker, ticket)
+
+    def may_fetch(self, digest: Digest) -> bool:
+        """Is this the script of a ticket that is offered to this worker?"""
+        return any(desire.spec is not None and desire.spec.script_digest == digest for desire in self._desires.values())
 
     def _was_started(self, ticket: TicketId) -> bool:
         """Say whether RUN went to a memory that is no longer there, so that offering again might start twice."""

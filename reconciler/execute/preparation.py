@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.records import Answered, new_ticket
-from reconciler.execute.secrets import Origins, resolve_all
+from reconciler.execute.secrets import Origins, plain_values, resolve_all
 from reconciler.model.live import OutputValue, StepRun, StepState, Task
 from reconciler.model.pinned import Pinned
 from reconciler.model.variables import SecretSource
@@ -40,6 +41,16 @@ class PreparedScript:
 
     spec: TicketSpec
     secrets: Secrets = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A script step before its secrets are known: `sources` are asked for them, which may take a while."""
+
+    index: int
+    expanded: Expanded
+    choices: Mapping[str, Choice]
+    sources: Mapping[str, SecretSource]
 
 
 class Preparation:
@@ -98,41 +109,51 @@ class Preparation:
         values = {"approved": str(answer.approved).lower(), "by": answer.by, "notes": answer.notes}
         self.know(OutputValue(step.key, name, value) for name, value in values.items())
 
-    def place(self, step: Step) -> Placed | Nowhere:
-        """Choose the worker of a step."""
+    async def place(self, step: Step) -> Placed | Nowhere:
+        """Choose the worker of a step, of the fleet as it is now."""
+        self._fleet = await self._grounds.fleet.now(self._grounds.store)
         choice = self._choice(step)
         if isinstance(choice, Nowhere):
             return choice
-        return place(step, choice, self._fleet, self._task.slot.environment)
+        placed = place(step, choice, self._fleet, self._task.slot.environment, self._grounds.running)
+        if isinstance(placed, Placed) and placed.worker not in self._grounds.links:
+            return Nowhere(f"{placed.worker} was registered just now and is not linked yet")
+        return placed
 
     def evaluate(self, index: int, condition: str, runs: Sequence[StepRun]) -> bool:
         """Say whether the condition of a step holds; raises TemplateError."""
         choices = self._choices(index)
-        return evaluate(condition, self._scope(index, runs, choices, _plain_values(choices)))
+        return evaluate(
+            condition, self._scope(index, runs, choices, plain_values(choices, self._grounds.secret_rules), [condition])
+        )
 
     def question(self, index: int, runs: Sequence[StepRun]) -> ManualJob:
         """Render a manual step; raises StepError."""
-        choices = self._choices(index)
-        job = render_step(self._expanded(index), self._scope(index, runs, choices, _plain_values(choices)), {})
+        choices, expanded = self._choices(index), self._expanded(index)
+        scope = self._scope(
+            index, runs, choices, plain_values(choices, self._grounds.secret_rules), self._texts(expanded)
+        )
+        job = render_step(expanded, scope, {})
         assert isinstance(job, ManualJob)
         return job
 
-    async def script(self, index: int, number: int, worker: str, runs: Sequence[StepRun]) -> PreparedScript:
+    def draft(self, index: int) -> Draft:
+        """Find out what a script step needs before it can be rendered."""
+        choices, expanded = self._choices(index), self._expanded(index)
+        return Draft(index, expanded, choices, sources_needed(self._texts(expanded), choices))
+
+    async def script(self, draft: Draft, number: int, worker: str, runs: Sequence[StepRun]) -> PreparedScript:
         """Render a script step for an attempt on a worker; its secrets are resolved here. Raises ReconcilerError."""
-        step = self._pinned.project.process[index]
-        expanded = self._expanded(index)
-        choices = self._choices(index)
-        sources = sources_needed(self._texts(expanded), choices)
-        resolved = await resolve_all(sources, Origins(Path(self._pinned.root), os.environ))
-        scope = self._scope(index, runs, choices, resolved, attempt=number, worker=worker)
-        files = {
-            path: read_blob(self._grounds.blobs, digest).decode(errors="replace")
-            for path, digest in self._pinned.files.items()
-        }
-        job = render_step(expanded, scope, files)
+        index, choices, expanded = draft.index, draft.choices, draft.expanded
+        resolved = await resolve_all(
+            draft.sources, Origins(Path(self._pinned.root), os.environ, self._grounds.secret_rules)
+        )
+        texts = self._texts(expanded)
+        scope = self._scope(index, runs, choices, resolved, texts, attempt=number, worker=worker)
+        job = render_step(expanded, scope, _PinnedFiles(self._grounds.blobs, self._pinned.files))
         assert isinstance(job, ScriptJob)
         return PreparedScript(
-            self._ticket(step, index, number, job),
+            self._ticket(self._pinned.project.process[index], index, number, job),
             Secrets(dict(job.secret_environment), self._masks(choices, resolved, job)),
         )
 
@@ -184,12 +205,14 @@ class Preparation:
         self,
         index: int,
         runs: Sequence[StepRun],
-        choices: dict[str, Choice],
-        resolved: dict[str, str],
+        choices: Mapping[str, Choice],
+        resolved: Mapping[str, str],
+        texts: Iterable[str],
         *,
         attempt: int | None = None,
         worker: str | None = None,
     ) -> Scope:
+        """Return what `texts` may look at: the steps before only where one of them is named, since they grow many."""
         slot = self._task.slot
         around = Surroundings(
             space=self._pinned.space,
@@ -203,9 +226,11 @@ class Preparation:
             attempt=attempt,
             worker=worker,
         )
-        return scope_of(around, choices, resolved, runs[:index], self._outputs.values())
+        if _name_steps(texts, choices):
+            return scope_of(around, choices, resolved, runs[:index], self._outputs.values())
+        return scope_of(around, choices, resolved)
 
-    def _masks(self, choices: dict[str, Choice], resolved: dict[str, str], job: ScriptJob) -> tuple[str, ...]:
+    def _masks(self, choices: Mapping[str, Choice], resolved: Mapping[str, str], job: ScriptJob) -> tuple[str, ...]:
         """Return every secret that the script could print: its own, and those that steps before it were given."""
         self._secrets |= {
             value
@@ -237,11 +262,27 @@ class Preparation:
         )
 
 
-def _plain_values(choices: dict[str, Choice]) -> dict[str, str]:
-    """Return the values that come from the environment and may be shown: a condition or a question may name them."""
-    names = {
-        name: choice.value.env
-        for name, choice in choices.items()
-        if isinstance(choice, Chosen) and not choice.sensitive and isinstance(choice.value, SecretSource)
-    }
-    return {name: os.environ[source] for name, source in names.items() if source is not None and source in os.environ}
+class _PinnedFiles(Mapping[str, str]):
+    """The texts of a task's script files, each read when it is looked at."""
+
+    def __init__(self, blobs: Path, digests: Mapping[str, str]) -> None:
+        self._blobs = blobs
+        self._digests = digests
+
+    def __getitem__(self, path: str) -> str:
+        return read_blob(self._blobs, self._digests[path]).decode(errors="replace")
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._digests
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
+def _name_steps(texts: Iterable[str], choices: Mapping[str, Choice]) -> bool:
+    """Say whether a template may look at other steps, directly or through a variable's value."""
+    values = (choice.value for choice in choices.values() if isinstance(choice, Chosen))
+    return any("steps" in text for text in chain(texts, values) if isinstance(text, str))

@@ -18,7 +18,7 @@ from reconciler.model.live import (
     TaskId,
     TaskState,
 )
-from reconciler.model.work import Step
+from reconciler.model.work import Retry, Step
 from reconciler.protocol.objects import dumped
 from reconciler.protocol.tickets import Final, TicketId, TicketSpec
 from reconciler.schedule.outcomes import Outcome
@@ -46,6 +46,11 @@ class Answered:
     def approved(self) -> bool:
         """Did the person say yes?"""
         return self.decision == "approved"
+
+    @property
+    def sentence(self) -> str:
+        """What is said of it: who decided, how, and with which notes."""
+        return f"{self.decision} by {self.by}{f': {self.notes}' if self.notes else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,36 +113,35 @@ def grant_attempt(
     return work
 
 
-def start_attempt(attempt: Attempt) -> Callable[[Transaction], Attempt]:
-    """Record the first sign that an attempt has started; return it as it is then."""
+def start_attempts(begun: Iterable[Attempt]) -> Callable[[Transaction], None]:
+    """Record the first signs that attempts have started."""
 
-    def work(tx: Transaction) -> Attempt:
-        attempts.started(tx, attempt.ticket, time.time())
-        return attempts.attempt(tx, attempt.ticket) or attempt
+    def work(tx: Transaction) -> None:
+        for attempt in begun:
+            assert attempt.started_at is not None
+            attempts.started(tx, attempt.ticket, attempt.started_at)
 
     return work
 
 
-def record_ending(final: Final) -> Callable[[Transaction], bool]:
+def record_ending(final: Final, at: float) -> Callable[[Transaction], bool]:
     """Record how an attempt ended, once; alone where nobody conducts its task any more, as one that was abandoned."""
 
     def work(tx: Transaction) -> bool:
         ending = dumped(replace(final, outputs=())).decode("utf-8", "surrogatepass")  # outputs are kept apart, sealed
-        return attempts.ended(
-            *(tx, final.ticket, ending, time.time()), log_length=final.log_length, log_digest=final.log_digest
-        )
+        return attempts.ended(tx, final.ticket, ending, at, log_length=final.log_length, log_digest=final.log_digest)
 
     return work
 
 
 def end_attempt(
-    attempt: Attempt, final: Final, step: Step, sealer: Sealer, *, outcome: Outcome, pause: float | None
-) -> Callable[[Transaction], StepRun | None]:
-    """Record an attempt's end with its outputs and artifacts, and what it means for the step; once, else None."""
+    attempt: Attempt, final: Final, step: Step, sealer: Sealer, *, outcome: Outcome, pause: float | None, at: float
+) -> Callable[[Transaction], StepRun]:
+    """Record an attempt's end with its outputs and artifacts, and what it means for the step."""
 
-    def work(tx: Transaction) -> StepRun | None:
-        if not record_ending(final)(tx):
-            return None
+    def work(tx: Transaction) -> StepRun:
+        is_first = record_ending(final, at)(tx)
+        assert is_first, f"attempt {attempt.ticket} was ended by somebody who does not conduct its task"
         outputs = [OutputValue(step.key, found.name, found.value, found.sensitive) for found in final.outputs]
         results.put_outputs(tx, attempt.task, outputs, sealer)
         results.put_artifacts(
@@ -151,7 +155,24 @@ def end_attempt(
         if pause is not None:
             state = StepState.RUNNING
             reason = f"attempt {attempt.number} of {step.retry.attempts}: {reason}; the next one in {pause:g} s"
-        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=time.time())
+        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=at)
+        return tasks.step(tx, attempt.task, attempt.step)
+
+    return work
+
+
+def lose_attempt(
+    attempt: Attempt, outcome: Outcome, retry: Retry, *, pause: float | None, at: float
+) -> Callable[[Transaction], StepRun]:
+    """Give an attempt up whose worker is silent; what it does from now on is recorded and changes nothing."""
+
+    def work(tx: Transaction) -> StepRun:
+        attempts.lose(tx, attempt.ticket, at)
+        state, reason = outcome.state, outcome.reason
+        if pause is not None:
+            state = StepState.RUNNING
+            reason = f"attempt {attempt.number} of {retry.attempts}: {reason}; the next one in {pause:g} s"
+        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=at)
         return tasks.step(tx, attempt.task, attempt.step)
 
     return work
@@ -193,6 +214,16 @@ def close_question(
         if task_goes_on:
             tasks.set_state(tx, run.task, TaskState.RUNNING, "", now)
         return tasks.task(tx, run.task), tasks.step(tx, run.task, run.index)
+
+    return work
+
+
+def move_task(number: TaskId, state: TaskState, reason: str) -> Callable[[Transaction], Task]:
+    """Bring a task that has not ended into a state."""
+
+    def work(tx: Transaction) -> Task:
+        tasks.set_state(tx, number, state, reason, time.time())
+        return tasks.task(tx, number)
 
     return work
 

@@ -20,6 +20,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ import pyrage  # type: ignore[import-untyped]  # it ships no types
 
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.variables import SecretSource
+from reconciler.schedule.variables import Choice, Chosen
 
 IDENTITY_VARIABLE = "RECONCILE_AGE_IDENTITY"
 SECRET_MAX = 127 * 1024  # bytes: secrets reach scripts by the environment, and Linux passes no more in one variable
 IDENTITIES_MAX = 1024 * 1024  # bytes of the file of identities: thousands of them
+NAME_IT = "add it to [secrets] {} in the file that `serve --config` names"
 COMMAND_TIMEOUT = 30.0  # seconds: a vault that takes longer is not answering
 
 
@@ -43,12 +46,26 @@ class SecretUnavailable(ReconcilerError):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretRules:
+    """What a server's configuration lets committers name: nothing, where it says nothing."""
+
+    environment: tuple[str, ...] = ()
+    """Patterns of names, `SHOP_*`."""
+    directories: tuple[Path, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Programs by name; the key is their last argument."""
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
-    """Where secrets come from on this engine: the space's root, the environment, the identities, named programs."""
+    """Where secrets come from on this engine: the space's root, the environment, the identities, named programs.
+
+    Without `rules` everything may be named: whoever runs `apply` acts for himself. A server acts for committers.
+    """
 
     root: Path
     environment: Mapping[str, str] = field(repr=False)
-    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: SecretRules | None = None
     command_timeout: float = COMMAND_TIMEOUT
 
 
@@ -79,6 +96,20 @@ async def resolve_all(sources: Mapping[str, SecretSource], origins: Origins) -> 
     return {variable: await resolve(variable, source, origins) for variable, source in sources.items()}
 
 
+def plain_values(choices: Mapping[str, Choice], rules: SecretRules | None) -> dict[str, str]:
+    """Return the values that come from the environment and may be shown: a condition or a question may name them."""
+    names = {
+        name: choice.value.env
+        for name, choice in choices.items()
+        if isinstance(choice, Chosen) and not choice.sensitive and isinstance(choice.value, SecretSource)
+    }
+    return {
+        name: os.environ[source]
+        for name, source in names.items()
+        if source is not None and source in os.environ and _may_be_read(source, rules)
+    }
+
+
 def described(source: SecretSource) -> str:
     """Name a source for people, in few words; of a command the program alone."""
     match source:
@@ -100,15 +131,19 @@ async def _raw(source: SecretSource, origins: Origins) -> bytes:
         case SecretSource(env=str(name)):
             return _from_environment(name, origins)
         case SecretSource(file=str(name)):
-            return _one_line(_from_file(name, origins))
+            rules = origins.rules
+            return _one_line(_from_file(name, origins) if rules is None else _from_directories(name, rules.directories))
         case SecretSource(age=str(text)):
             return _one_line(_from_age(text, origins))
         case SecretSource(command=tuple(argv)) if argv:
+            if origins.rules is not None:
+                raise _Unavailable("a server runs no program that a commit names", NAME_IT.format("sources"))
             return await _from_command(argv, origins)
         case SecretSource(source=str(name), key=str(key)):
-            if name not in origins.named:
-                raise _Unavailable("no source of this name is configured", "use env, file, age or command")
-            return await _from_command((*origins.named[name], key), origins)
+            named = origins.rules.sources if origins.rules is not None else {}
+            if name not in named:
+                raise _Unavailable("no source of this name is configured", "use another source, or configure it")
+            return await _from_command((*named[name], key), origins)
     raise _Unavailable("it names no program", "write the program and its arguments as a list")
 
 
@@ -128,6 +163,8 @@ def _one_line(data: bytes) -> bytes:
 
 
 def _from_environment(name: str, origins: Origins) -> bytes:
+    if not _may_be_read(name, origins.rules):
+        raise _Unavailable("the server's configuration does not allow it", NAME_IT.format("environment"))
     if name not in origins.environment:
         raise _Unavailable("it is not set", "set it where reconcile runs")
     return origins.environment[name].encode("utf-8", "surrogateescape")
@@ -144,6 +181,24 @@ def _from_file(name: str, origins: Origins) -> bytes:
         raise _Unavailable("there is no such file", f"paths are relative to {origins.root}") from None
     if not path.is_relative_to(root):
         raise _outside()
+    return _content(path, SECRET_MAX)
+
+
+def _may_be_read(name: str, rules: SecretRules | None) -> bool:
+    return rules is None or any(fnmatchcase(name, pattern) for pattern in rules.environment)
+
+
+def _from_directories(name: str, directories: tuple[Path, ...]) -> bytes:
+    """Read a file by its absolute path, if it really lies in one of the directories that the server allows."""
+    try:
+        path = Path(name).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        path = None
+    if path is None or not any(path.is_relative_to(directory.resolve()) for directory in directories):
+        raise _Unavailable(
+            "there is no such file in the directories that the server's configuration allows",
+            NAME_IT.format("directories"),
+        )
     return _content(path, SECRET_MAX)
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 
-from reconciler.execute.endings import refused, verdict
+from reconciler.execute.endings import refused, silent, verdict
 from reconciler.execute.grounds import Grounds
+from reconciler.execute.ledger import Ending, Ledger
 from reconciler.execute.preparation import Preparation, PreparedScript
 from reconciler.execute.records import (
     Answered,
@@ -14,31 +16,27 @@ from reconciler.execute.records import (
     end_attempt,
     end_task,
     grant_attempt,
+    lose_attempt,
+    move_task,
     open_question,
     settle_step,
-    start_attempt,
     task_facts,
 )
+from reconciler.execute.silence import deadline, lost
 from reconciler.execute.tail import Tail
-from reconciler.execute.watching import StepMoved, TaskMoved
+from reconciler.execute.watching import step_moved, task_moved
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.live import Attempt, AttemptState, StepRun, StepState, Task, TaskState
 from reconciler.model.pinned import Pinned
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Final, Running, TicketId, TicketReport, TicketSpec
+from reconciler.schedule import progress
 from reconciler.schedule.outcomes import tried_again
 from reconciler.schedule.placement import Nowhere, Placed
-from reconciler.schedule.progress import NOBODY_FOR, ConditionUnclear, End, Move, Settle, Start, next_moves
-from reconciler.store import tasks
+from reconciler.schedule.progress import ConditionUnclear, End, Move, Settle, Start, next_moves
 
 CANCEL_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL when a task is cancelled."""
-
-ABANDONED_AFTER = 120.0
-"""Seconds without proof that a cancelled task has stopped, after which it is abandoned, visibly."""
-
-INTERVENTION_MAX = 7 * 86_400.0
-"""Seconds that a person is waited for."""
 
 
 class TaskRun:
@@ -51,6 +49,7 @@ class TaskRun:
         self._preparation = Preparation(task, pinned, grounds)
         self._runs: list[StepRun] = []
         self._live: dict[TicketId, Attempt] = {}
+        self._endings: dict[TicketId, Ending] = {}  # reported, and recorded with the next write
         self._again: dict[TicketId, str] = {}  # offered again by this engine; why it was withdrawn, if it was
         self._tries: dict[int, int] = {}  # step → attempts granted so far
         self._due: dict[int, float] = {}  # step → when its next attempt is due
@@ -59,8 +58,10 @@ class TaskRun:
         self._tail = Tail(task, grounds)
         self._held = False
         self._told = True
+        self._conducts = False
         self._rests = False
         self._wake = asyncio.Event()
+        self._ledger = Ledger(grounds.store, self._take, self._wake.set)
 
     @property
     def waits_for_a_person(self) -> bool:
@@ -68,13 +69,17 @@ class TaskRun:
         waiting = any(run.state is StepState.WAITING for run in self._runs)
         return self._rests and bool(self._asked) and not (self._live or self._due or waiting)
 
-    def owns(self, ticket: TicketId) -> bool:
-        """Is this one of the task's live attempts?"""
-        return ticket in self._live
+    def owns(self, worker: str, ticket: TicketId) -> bool:
+        """Is this one of the task's live attempts, on that worker?"""
+        return ticket in self._live and self._live[ticket].worker == worker
 
     def wake(self) -> None:
         """Look at the store again: a person decided something."""
         self._told = True
+        self._wake.set()
+
+    def look_around(self) -> None:
+        """Try again to place what waits: the fleet has changed."""
         self._wake.set()
 
     def hold(self) -> None:
@@ -85,7 +90,7 @@ class TaskRun:
         """Take the task out of the queue; one that cannot succeed fails here, before its first step."""
         await self._preparation.look_around()
         self._runs = self._preparation.first_runs()
-        self.task = await self._grounds.store.write(begin_task(self.task, self._runs))
+        self.task = await self._ledger.write(begin_task(self.task, self._runs))
         self._say_task(self.task.state)
 
     async def load(self) -> None:
@@ -109,26 +114,31 @@ class TaskRun:
         """Take in an attempt that another engine granted; of one step they come in the order of their numbers."""
         ticket, step = TicketId(attempt.ticket), self._steps[attempt.step]
         self._tries[attempt.step] = attempt.number
-        if attempt.state is not AttemptState.ENDED:
+        if attempt.state not in {AttemptState.ENDED, AttemptState.LOST}:
             self._due.pop(attempt.step, None)
             self._live[ticket] = attempt
+            self._grounds.running[attempt.worker] += 1
             self._tail.begin(ticket, attempt.step, step.name, shown=True)
         elif self._runs[attempt.step].state is StepState.RUNNING:
             self._due[attempt.step] = (attempt.finished_at or 0.0) + step.retry.backoff.seconds
 
     async def conduct(self) -> None:
         """Move the task on until it has ended."""
+        self._conducts = True
         while not self.task.state.ended:
             self._wake.clear()
             if self._told:
                 await self._hear()
             if await self._move():
                 continue
+            await self._ledger.flush()
             self._rest()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience()):
                     await self._wake.wait()
             self._rests = False
+        self._conducts = False
+        await self._ledger.flush()
 
     def _rest(self) -> None:
         """Let those who look at the task see whether it waits for a person alone."""
@@ -179,13 +189,16 @@ class TaskRun:
         step = self._steps[index]
         if step.action[0] == "manual":
             return await self._ask(index)
-        placed = self._preparation.place(step)
+        placed = await self._preparation.place(step)
         if isinstance(placed, Nowhere):
             return await self._wait_for_worker(index, placed)
         self._due.pop(index, None)
         number = self._tries.get(index, 0) + 1
         try:
-            prepared = await self._preparation.script(index, number, placed.worker, self._runs)
+            draft = self._preparation.draft(index)
+            if draft.sources:
+                await self._ledger.flush()  # what has ended is not held up by the search for secrets
+            prepared = await self._preparation.script(draft, number, placed.worker, self._runs)
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
         await self._grant(index, number, placed, prepared)
@@ -196,8 +209,8 @@ class TaskRun:
         waited = time.time() - run.since if run.state is StepState.WAITING and run.since else 0.0
         if nowhere.final:
             return await self._settle(index, StepState.FAILED, nowhere.reason)
-        if waited >= NOBODY_FOR:
-            reason = f"nobody could run it for {NOBODY_FOR:g} s: {nowhere.reason}"
+        if waited >= progress.NOBODY_FOR:
+            reason = f"nobody could run it for {progress.NOBODY_FOR:g} s: {nowhere.reason}"
             return await self._settle(index, StepState.FAILED, reason)
         if run.state is not StepState.WAITING or run.reason != nowhere.reason:
             await self._settle(index, StepState.WAITING, nowhere.reason)
@@ -205,11 +218,12 @@ class TaskRun:
 
     async def _grant(self, index: int, number: int, placed: Placed, prepared: PreparedScript) -> None:
         work = grant_attempt(self.task, index, number, placed, prepared.spec)
-        attempt, spec, run = await self._grounds.store.write(work)
+        attempt, spec, run = await self._ledger.write(work)
         self._runs[index] = run
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)
         self._live[ticket] = attempt
+        self._grounds.running[attempt.worker] += 1
         self._tail.begin(ticket, index, self._steps[index].name)
         self._say_step(index, worker=placed.worker)
         link = self._grounds.links[placed.worker]
@@ -226,7 +240,8 @@ class TaskRun:
             link.void(ticket)
             return
         try:
-            prepared = await self._preparation.script(attempt.step, attempt.number, attempt.worker, self._runs)
+            draft = self._preparation.draft(attempt.step)
+            prepared = await self._preparation.script(draft, attempt.number, attempt.worker, self._runs)
         except ReconcilerError as problem:
             self._again[ticket] = problem.message
             link.void(ticket)
@@ -235,13 +250,12 @@ class TaskRun:
 
     # What workers report.
 
-    async def take_report(self, report: TicketReport) -> None:
-        """Record the first sign that an attempt has started."""
+    def take_report(self, report: TicketReport) -> None:
+        """Take in the first sign that an attempt has started."""
         attempt = self._live.get(report.ticket)
         if attempt is not None and isinstance(report.state, Running) and attempt.state is AttemptState.GRANTED:
-            running = await self._grounds.store.write(start_attempt(attempt))
-            if report.ticket in self._live:
-                self._live[report.ticket] = running
+            running = self._live[report.ticket] = replace(attempt, state=AttemptState.RUNNING, started_at=time.time())
+            self._ledger.start(running)
 
     def refusal(self, ticket: TicketId, reason: str) -> Final | None:
         """Return how an attempt ended that the worker declined; None where it is known to have started."""
@@ -250,26 +264,43 @@ class TaskRun:
         return refused(ticket, reason, offered_before=ticket in self._again)
 
     async def take_final(self, final: Final) -> None:
-        """Record how an attempt ended, once, with all that it left; then the task goes on."""
-        attempt = self._live.pop(final.ticket, None)
+        """Record how an attempt ended, once, with all that it left, and with it the move that follows."""
+        ending = self._endings.get(final.ticket) or self._ended(final)
+        if ending is not None:
+            if not self._conducts:
+                await self._ledger.flush()
+            await ending.recorded.wait()
+
+    def _ended(self, final: Final, *, given_up: bool = False) -> Ending | None:
+        """Take in how an attempt ended, or that it is given up; every write from here on records it first."""
+        attempt = self._live.get(final.ticket)
         if attempt is None:
-            return
-        step = self._steps[attempt.step]
+            return None
+        step, run = self._steps[attempt.step], self._runs[attempt.step]
         withdrawn, cancelling = self._again.pop(final.ticket, ""), bool(self._cancelled_at or self.task.cancel_by)
         outcome = verdict(final, step, cancelling=cancelling, withdrawn=withdrawn)
         pause = tried_again(outcome, step.retry, attempt.number) if self._cancelled_at is None else None
-        recorded = await self._grounds.store.write(
-            end_attempt(attempt, final, step, self._grounds.sealer, outcome=outcome, pause=pause)
-        )
-        if recorded is None:
-            return
-        self._runs[attempt.step] = recorded
-        self._preparation.learn(step, final.outputs)
-        self._tail.end(final.ticket)
         if pause is not None:
             self._due[attempt.step] = time.time() + pause
+        else:
+            self._runs[attempt.step] = replace(run, state=outcome.state, reason=outcome.reason)
+        at = time.time()
+        record = end_attempt(attempt, final, step, self._grounds.sealer, outcome=outcome, pause=pause, at=at)
+        if given_up:
+            record = lose_attempt(attempt, outcome, step.retry, pause=pause, at=at)
+        ending = self._endings[final.ticket] = Ending(attempt, final, record)
+        self._ledger.end(ending)
+        self._preparation.learn(step, final.outputs)
+        return ending
+
+    def _take(self, ending: Ending, run: StepRun) -> None:
+        """Take in that an attempt's end is recorded."""
+        ticket, attempt = ending.final.ticket, ending.attempt
+        del self._live[ticket], self._endings[ticket]
+        self._grounds.running[attempt.worker] -= 1
+        self._runs[attempt.step] = run
+        self._tail.end(ticket)
         self._say_step(attempt.step, worker=attempt.worker)
-        self._wake.set()
 
     def take_log(self, ticket: TicketId) -> None:
         """Show what an attempt printed since."""
@@ -286,7 +317,7 @@ class TaskRun:
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
         self._asked[index] = time.time()
-        self.task, self._runs[index] = await self._grounds.store.write(open_question(self._runs[index], job))
+        self.task, self._runs[index] = await self._ledger.write(open_question(self._runs[index], job))
         self._say_task(self.task.state)
         self._say_step(index)
         return True
@@ -297,7 +328,9 @@ class TaskRun:
         facts = await self._grounds.store.read(task_facts(self.task.id, self._grounds.sealer))
         if facts.task.cancel_by and self._cancelled_at is None:
             self._cancelled_at = time.time()
-            await self._to(TaskState.CANCELLING, f"cancelled by {facts.task.cancel_by}")
+            by = f"cancelled by {facts.task.cancel_by}"
+            self.task = await self._ledger.write(move_task(self.task.id, TaskState.CANCELLING, by))
+            self._say_task(TaskState.CANCELLING)
             for ticket, attempt in self._live.items():
                 self._grounds.links[attempt.worker].cancel(ticket, CANCEL_GRACE)
             for index in {*self._asked, *self._due}:
@@ -309,44 +342,40 @@ class TaskRun:
 
     async def _take_answer(self, answer: Answered) -> None:
         state = StepState.SUCCEEDED if answer.approved else StepState.FAILED
-        notes = f": {answer.notes}" if answer.notes else ""
-        await self._close_question(answer.step, state, f"{answer.decision} by {answer.by}{notes}")
+        await self._close_question(answer.step, state, answer.sentence)
         self._preparation.learn_answer(self._steps[answer.step], answer)
 
     async def _close_question(self, index: int, state: StepState, reason: str) -> None:
         del self._asked[index]
         closing = close_question(self._runs[index], state, reason, task_goes_on=not self._asked)
-        self.task, self._runs[index] = await self._grounds.store.write(closing)
+        self.task, self._runs[index] = await self._ledger.write(closing)
         self._say_step(index)
         self._say_task(self.task.state)
 
     async def _expire(self) -> bool:
         """End what has waited too long: a question nobody answers, a cancellation without proof."""
         now = time.time()
-        expired = [index for index, asked in self._asked.items() if now - asked >= INTERVENTION_MAX]
+        expired = [index for index, asked in self._asked.items() if now - asked >= progress.INTERVENTION_MAX]
         for index in expired:
             await self._close_question(index, StepState.FAILED, "nobody answered for 7 days")
-        if self._cancelled_at is not None and self._live and now - self._cancelled_at >= ABANDONED_AFTER:
+        if self._cancelled_at is not None and self._live and now - self._cancelled_at >= progress.ABANDONED_AFTER:
             reason = f"cancelled, and {len(self._live)} attempt(s) gave no proof of having stopped for 2 minutes"
             return await self._end(End(TaskState.ABANDONED, reason))
-        return bool(expired)
+        given_up = list(lost(self._live.values(), self._grounds, now))
+        for attempt, reason in given_up:
+            self._ended(silent(TicketId(attempt.ticket), reason), given_up=True)
+        return bool(expired or given_up)
 
     # Recording.
 
     async def _settle(self, index: int, state: StepState, reason: str) -> bool:
-        self._runs[index] = await self._grounds.store.write(settle_step(self._runs[index], state, reason))
+        self._runs[index] = await self._ledger.write(settle_step(self._runs[index], state, reason))
         self._due.pop(index, None)
         self._say_step(index)
         return True
 
-    async def _to(self, state: TaskState, reason: str) -> None:
-        number = self.task.id
-        await self._grounds.store.write(lambda tx: tasks.set_state(tx, number, state, reason, time.time()))
-        self.task = await self._grounds.store.read(lambda tx: tasks.task(tx, number))
-        self._say_task(state)
-
     async def _end(self, end: End) -> bool:
-        self.task = await self._grounds.store.write(end_task(self.task, self._runs, end))
+        self.task = await self._ledger.write(end_task(self.task, self._runs, end))
         self._say_task(end.state)
         return True
 
@@ -354,18 +383,18 @@ class TaskRun:
         """Return the seconds after which time itself may have changed something."""
         now = time.time()
         moments = list(self._due.values())
-        moments += [asked + INTERVENTION_MAX for asked in self._asked.values()]
-        moments += [run.since + NOBODY_FOR for run in self._runs if run.state is StepState.WAITING and run.since]
+        moments += [asked + progress.INTERVENTION_MAX for asked in self._asked.values()]
+        moments += [
+            run.since + progress.NOBODY_FOR for run in self._runs if run.state is StepState.WAITING and run.since
+        ]
+        moments += [due for attempt in self._live.values() if (due := deadline(attempt, self._grounds)) is not None]
         if self._cancelled_at is not None:
-            moments.append(self._cancelled_at + ABANDONED_AFTER)
-        return max(0.0, min((moment - now for moment in moments), default=NOBODY_FOR))
+            moments.append(self._cancelled_at + progress.ABANDONED_AFTER)
+        return max(0.0, min((moment - now for moment in moments), default=progress.NOBODY_FOR))
 
     def _say_task(self, state: TaskState) -> None:
-        task = self.task
-        self._grounds.watcher.see(TaskMoved(task.id, task.deployment, task.slot, task.release, state, task.reason))
+        self._grounds.watcher.see(task_moved(self.task, state, self.task.reason))
         self._grounds.changed.notify()
 
     def _say_step(self, index: int, worker: str = "") -> None:
-        run, task = self._runs[index], self.task
-        took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
-        self._grounds.watcher.see(StepMoved(task.id, task.title, index, run.name, run.state, worker, run.reason, took))
+        self._grounds.watcher.see(step_moved(self.task, self._runs[index], worker))

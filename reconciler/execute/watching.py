@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.model.live import Slot, StepState, TaskId, TaskState
+from reconciler.model.live import Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.protocol.journal import Record
 
 
@@ -45,6 +45,17 @@ class Printed:
 
 
 Sighting = TaskMoved | StepMoved | Printed
+
+
+def task_moved(task: Task, state: TaskState, reason: str) -> TaskMoved:
+    """Return the sighting of a task that came into a state."""
+    return TaskMoved(task.id, task.deployment, task.slot, task.release, state, reason)
+
+
+def step_moved(task: Task, run: StepRun, worker: str) -> StepMoved:
+    """Return the sighting of a step that came into its present state."""
+    took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
+    return StepMoved(task.id, task.title, run.index, run.name, run.state, worker, run.reason, took)
 
 
 class Watcher(Protocol):

@@ -31,8 +31,8 @@ class Declared:
 class DesiredState:
     """A space as one revision declares it, free of errors.
 
-    `revision` is a commit, or `tree:` and the digest of a working tree that differs from HEAD. `scripts` holds the
-    digest of every file that a step names.
+    `revision` is a commit, or `tree:` and the digest of a working tree where a file that Git has, or one that belongs to
+    what is declared, is not as in HEAD.
     """
 
     name: str

@@ -1,9 +1,10 @@
 """What is wrong with a declaration: one located record per problem, and the source it is shown with."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from reconciler.model.near import closest
 
 
 class Severity(StrEnum):
@@ -50,6 +51,6 @@ class Diagnostic:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "…"?` where one of `known` is close to `given`, else nothing."""
-    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    """Return `; did you mean "…"?` where `given` is a slip or a shortening of one of `known`, else nothing."""
+    meant = closest(given, known)
+    return f'; did you mean "{meant}"?' if meant is not None else ""

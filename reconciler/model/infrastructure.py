@@ -103,7 +103,7 @@ class WorkerTraits(Spec):
         None, description="Its machine policy; absent, the default one."
     )
     state: Literal["enabled", "disabled", "draining"] = Field("enabled", description="May it get new attempts?")
-    drain: Drain = Field(Drain(), description="How it finishes when it leaves.")
+    drain: Drain = Field(Drain.model_construct(), description="How it finishes when it leaves.")
     slots: Annotated[int, Field(ge=1)] | None = Field(None, description="Attempts at a time; null is no cap.")
     isolation: Literal["none", "user", "sandbox"] = Field(
         "none", description="The least isolation that steps get here."
@@ -141,7 +141,7 @@ class WorkerEntry(WorkerTraits):
 class WorkerSetSpec(Spec):
     """Many workers in one document; each becomes a Worker with its own address."""
 
-    defaults: WorkerDefaults = Field(WorkerDefaults(), description="What they share.")
+    defaults: WorkerDefaults = Field(WorkerDefaults.model_construct(), description="What they share.")
     workers: tuple[WorkerEntry, ...] = Field(description="The workers.")
 
 
@@ -178,8 +178,8 @@ class HealthCheck(Spec):
     )
     schedule: Annotated[
         Annotated[Literal["never"], Tag("word")] | Annotated[Every, Tag("map")], Discriminator(_word_or_map)
-    ] = Field(Every(every=Duration("1h")), description="When.")
-    scripts: HealthScripts = Field(HealthScripts(), description="What to run.")
+    ] = Field(Every.model_construct(every=Duration("1h")), description="When.")
+    scripts: HealthScripts = Field(HealthScripts.model_construct(), description="What to run.")
     timeout: Duration = Field(Duration("5m"), description="How long a check may take; at most 30m.")
 
 
@@ -218,16 +218,18 @@ class MachinePolicySpec(Spec):
     """How machines are checked, cleaned up, updated and waited for."""
 
     default: bool = Field(False, description="Used by machines that name no policy; one per space.")
-    health_check: HealthCheck = Field(HealthCheck(), description="How and when machines are checked.")
+    health_check: HealthCheck = Field(HealthCheck.model_construct(), description="How and when machines are checked.")
     connectivity: Literal["expectedOnline", "mayBeOffline"] = Field(
         "expectedOnline", description="Is absence an error?"
     )
     cleanup: Annotated[
         Annotated[Literal["never"], Tag("word")] | Annotated[Cleanup, Tag("map")], Discriminator(_word_or_map)
     ] = Field("never", description="When an unavailable machine is removed.")
-    update: AgentUpdates = Field(AgentUpdates(), description="How the agent is kept up to date.")
-    connection: Connection = Field(Connection(), description="Patience with a machine.")
-    package_cache: PackageCache = Field(PackageCache(keep_free=Percentage("20%")), description="Packages kept on it.")
+    update: AgentUpdates = Field(AgentUpdates.model_construct(), description="How the agent is kept up to date.")
+    connection: Connection = Field(Connection.model_construct(), description="Patience with a machine.")
+    package_cache: PackageCache = Field(
+        PackageCache.model_construct(keep_free=Percentage("20%")), description="Packages kept on it."
+    )
 
 
 class Kubernetes(Spec):

@@ -1,6 +1,7 @@
 """What the system has seen and done: live objects, tasks, step runs, attempts, events."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -132,6 +133,8 @@ class AttemptState(StrEnum):
 
     GRANTED = "granted"
     RUNNING = "running"
+    LOST = "lost"
+    """Given up after the worker was silent for too long; its end may still be recorded."""
     ENDED = "ended"
 
 
@@ -216,6 +219,38 @@ class Binding:
     path: str
 
 
+class WorkerHealth(StrEnum):
+    """How a worker was found."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class SeenWorker:
+    """A worker's agent as it greeted us; `address` is where from, `store` and `incarnation` are those of its HELLO."""
+
+    at: float
+    address: str
+    release: str
+    boot: str
+    store: str
+    incarnation: int
+    capabilities: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """How a worker is since when and why, and as what it was last seen; None where it never was."""
+
+    worker: str
+    health: WorkerHealth
+    since: float
+    reason: str = ""
+    seen: SeenWorker | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LiveState:
     """All that a plan is judged by, at one `serial`."""
@@ -225,3 +260,4 @@ class LiveState:
     serial: int = 0
     binding: Binding | None = None
     revision: str = ""
+    workers: dict[str, WorkerStatus] = field(default_factory=dict)

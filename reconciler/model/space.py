@@ -22,7 +22,9 @@ class SpaceSpec(Spec):
         ("**/*.yaml", "**/*.yml"), description="Files to read; never .git or hidden folders."
     )
     exclude: tuple[Text, ...] = Field((), description="Files to leave out.")
-    builtin_worker: BuiltinWorker = Field(BuiltinWorker(), description="The server's own machine as a worker.")
+    builtin_worker: BuiltinWorker = Field(
+        BuiltinWorker.model_construct(), description="The server's own machine as a worker."
+    )
     task_quota: Annotated[int, Field(ge=1)] | None = Field(
         None, description="At most this many of a node's running tasks."
     )

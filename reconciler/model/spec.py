@@ -11,10 +11,15 @@ from pydantic.alias_generators import to_camel
 from reconciler.model.text import Label, Name, Text
 
 API_VERSION = "reconciler/v1"
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Spec(BaseModel):
-    """Something people write: frozen, strict, closed; Python's snake_case is YAML's camelCase."""
+    """Something people write: frozen, strict, closed; Python's snake_case is YAML's camelCase.
+
+    A default that is a Spec itself comes from `model_construct`: to validate it would cost every command the building
+    of its validator.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -39,7 +44,7 @@ class Spec(BaseModel):
 
 def canonical_json(value: Any) -> str:
     """Write JSON that is equal, byte for byte, for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def digest_of(text: str) -> str:

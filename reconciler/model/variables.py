@@ -60,7 +60,7 @@ class ScopedValue(Spec):
     """One value of a variable, where its scope holds."""
 
     value: VariableValue = Field(description="The value, or its source.")
-    scope: Scope = Field(Scope(), description="Where it holds; absent, everywhere.")
+    scope: Scope = Field(Scope.model_construct(), description="Where it holds; absent, everywhere.")
 
 
 VariableType = Literal["string", "sensitive", "workerPool", "account", "certificate", "package"]

@@ -85,7 +85,9 @@ class Step(Acting):
     name: StepName = Field(description="What people call it; unique in the process.")
     id: Name | None = Field(None, description="What templates and addresses call it; default: the slug of the name.")
     location: Location | None = Field(None, description="Where it runs; absent, the default pool.")
-    environments: EnvironmentFilter = Field(EnvironmentFilter(), description="Which environments it runs in.")
+    environments: EnvironmentFilter = Field(
+        EnvironmentFilter.model_construct(), description="Which environments it runs in."
+    )
     tenant_tags: tuple[TenantTag, ...] = Field((), description="Only for tenants that bear one of these tags.")
     start: Literal["afterPrevious", "withPrevious"] = Field(
         "afterPrevious", description="After or beside the one before."
@@ -94,7 +96,7 @@ class Step(Acting):
     required: bool = Field(False, description="A deployment cannot skip it.")
     disabled: bool = Field(False, description="Shown as skipped.")
     timeout: Duration | None = Field(None, description="Connecting and container start included; absent, none.")
-    retry: Retry = Field(Retry(), description="How often a failing step is tried.")
+    retry: Retry = Field(Retry.model_construct(), description="How often a failing step is tried.")
     arguments: tuple[Text, ...] = Field((), description="Arguments of the script.")
     artifacts: tuple[Text, ...] = Field((), description="Glob patterns of files to collect, in the working directory.")
     packages: tuple[PackageUse, ...] = Field((), description="Packages that it acquires; the order matters.")

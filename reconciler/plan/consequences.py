@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.model.work import Step
 
 FLEET_KINDS = frozenset({"Space", "Worker", "WorkerPool"})
+"""Kinds whose changes may change which pools have how many workers, and so where steps run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Explained:
 
 def explain(changes: list[Change], desired: DesiredState, live: LiveState) -> Explained:
     """Add consequences in words to each change of the fleet."""
-    if not any(change.address.kind in FLEET_KINDS for change in changes):
+    if not any(map(_moves_fleet, changes)):
         return Explained(changes, [])
     before, after = fleet_of(live.objects, _space(live)), fleet_of(desired.objects, desired.space)
     explained = [
@@ -39,9 +40,15 @@ def explain(changes: list[Change], desired: DesiredState, live: LiveState) -> Ex
     return Explained(explained, [*_pools_below(before, after), *_server_steps(before, after, desired, live)])
 
 
+def _moves_fleet(change: Change) -> bool:
+    """Say whether a change may have consequences; a worker that stays in its pools has none, and most changes are such."""
+    stays = change.action in {Action.UPDATE, Action.REPLACE} and all(field.path != "pools" for field in change.fields)
+    return change.address.kind in FLEET_KINDS and not (change.address.kind == "Worker" and stays)
+
+
 def _space(live: LiveState) -> SpaceSpec:
     found = next((item for address, item in live.objects.items() if address.kind == "Space"), None)
-    return SpaceSpec.parse(found.spec) if found else SpaceSpec()
+    return SpaceSpec.parse(found.spec) if found else SpaceSpec.model_construct()
 
 
 def _of_worker(change: Change, before: Fleet, after: Fleet) -> Iterator[str]:

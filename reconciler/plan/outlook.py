@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.infrastructure import ExecutionLocationSpec
+from reconciler.model.live import LiveState
 from reconciler.model.organisation import TenantSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec, Step
@@ -26,9 +27,9 @@ class Outlook(TypedDict):
 class Judge:
     """Looks ahead at each run of one desired state."""
 
-    def __init__(self, desired: DesiredState) -> None:
+    def __init__(self, desired: DesiredState, live: LiveState) -> None:
         self._objects = desired.objects
-        self._fleet = fleet_of(desired.objects, desired.space)
+        self._fleet = fleet_of(desired.objects, desired.space, live.workers)
         self._locations = {
             address.name: ExecutionLocationSpec.parse(found.spec)
             for address, found in desired.objects.items()

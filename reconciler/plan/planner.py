@@ -77,7 +77,7 @@ def _settings(desired: DesiredState, live: LiveState) -> SpaceSpec:
     if not live.objects:
         return desired.space
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
-    return SpaceSpec.parse(space.spec) if space else SpaceSpec()
+    return SpaceSpec.parse(space.spec) if space else SpaceSpec.model_construct()
 
 
 def _creations(desired: DesiredState, live: LiveState, renamed: Mapping[Address, Address]) -> Iterable[Change]:
@@ -170,7 +170,7 @@ def _runs(desired: DesiredState, live: LiveState, wishes: list[Wish], options: O
         return []
     from reconciler.plan.outlook import Judge  # here, for a plan without runs needs no process
 
-    judge = Judge(desired)
+    judge = Judge(desired, live)
     return [replace(run, **judge.of(run)) for run in found]
 
 

@@ -8,13 +8,11 @@ from reconciler.model.desired import Declared, DesiredState
 from reconciler.plan.changes import Action, Change
 
 STORED: Mapping[str, str] = {
-    "Worker": "registered; agents and SSH machines are not reached yet, so no step runs on them",
     "MachinePolicy": "stored; health checks and updates are not carried out yet",
     "DeploymentTarget": "stored; steps on targets are not carried out yet",
     "PackageFeed": "stored; packages are not acquired yet",
     "Account": "stored; nothing that is carried out today uses it",
     "Certificate": "stored; nothing that is carried out today uses it",
-    "Proxy": "stored; nothing is dialled yet",
     "Team": "stored; anyone who can reach the state may answer",
     "Runbook": "stored; runbooks are not run yet",
     "RunbookRun": "stored; runbooks are not run yet",
@@ -28,6 +26,11 @@ SPACE_FIELDS: Mapping[str, str] = {
     "taskQuota": "the task quota is not enforced yet",
 }
 
+WORKER_FIELDS: Mapping[str, str] = {
+    "isolation": "steps run as the agent itself; isolation is not carried out yet",
+    "runAs": "steps run under the agent's own account; runAs is not carried out yet",
+}
+
 STEP_FIELDS: Mapping[str, str] = {
     "packages": "packages are not acquired yet",
     "mutex": "mutexes are not held yet",
@@ -35,7 +38,7 @@ STEP_FIELDS: Mapping[str, str] = {
     "spread": "spreading is not carried out yet",
     "requires": "capabilities are not discovered yet, so needs are not matched",
     "guidedFailure": "guided failure is not carried out yet",
-    "onDisconnect": "nothing can be disconnected from the built-in worker",
+    "onDisconnect": "a script goes on while its worker is cut off; stopping it is not carried out yet",
 }
 
 
@@ -59,6 +62,11 @@ def _stored_only(declared: Declared) -> Iterator[str]:
         yield STORED[kind]
     if kind == "WorkerPool" and "dynamic" in json.loads(declared.spec):
         yield "stored; dynamic workers are not made yet"
+    if kind == "Worker":
+        spec = json.loads(declared.spec)
+        yield from (words for field, words in WORKER_FIELDS.items() if field in spec)
+        if "ssh" in spec["endpoint"]:
+            yield "registered; SSH machines are not reached yet, so no step runs on them"
     if kind == "Space":
         spec = json.loads(declared.spec)
         yield from (words for field, words in SPACE_FIELDS.items() if field in spec)

@@ -1,4 +1,4 @@
-"""Identities: the thumbprint of a certificate's public key, found in its DER bytes without a library.
+"""Identities: the thumbprint of a certificate's public key and its validity, found in its DER bytes without a library.
 
 A thumbprint is `SHA256:` and the unpadded base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 5280, section 4.1), so
 that renewing a certificate changes nothing.
@@ -7,10 +7,14 @@ that renewing a certificate changes nothing.
 from __future__ import annotations
 
 import base64
+import calendar
 import hashlib
 from typing import Optional
 
 SEQUENCE = 0x30
+UTC_TIME = 0x17  # YYMMDDHHMMSSZ; years from 50 on belong to the last century
+FIELDS_BEFORE_VALIDITY = 3  # serial number, signature algorithm, issuer
+REQUEST_FIELDS_BEFORE_KEY = 2  # version, subject
 VERSION = 0xA0  # the explicit tag [0] of a certificate's version; absent in version 1
 FIELDS_BEFORE_KEY = 5  # serial number, signature algorithm, issuer, validity, subject
 
@@ -24,20 +28,51 @@ class CertificateError(Exception):
 
 def thumbprint(certificate: bytes) -> str:
     """Return the thumbprint of a certificate in DER; raise `CertificateError`."""
-    outer = _content(certificate, 0, SEQUENCE)
-    at = _content(certificate, outer, SEQUENCE)
-    if certificate[at : at + 1] == bytes([VERSION]):
-        at = _end(certificate, at)
-    for _ in range(FIELDS_BEFORE_KEY):
-        at = _end(certificate, at)
-    _content(certificate, at, SEQUENCE)
-    return thumbprint_of_key(certificate[at : _end(certificate, at)])
+    return _thumbprint_at(certificate, _field(certificate, FIELDS_BEFORE_KEY))
+
+
+def thumbprint_of_request(request: bytes) -> str:
+    """Return the thumbprint of a certificate signing request in DER; raise `CertificateError`."""
+    return _thumbprint_at(request, _field(request, REQUEST_FIELDS_BEFORE_KEY))
+
+
+def validity(certificate: bytes) -> tuple[float, float]:
+    """Return from when until when a certificate in DER holds, in seconds since 1970; raise `CertificateError`."""
+    at = _content(certificate, _field(certificate, FIELDS_BEFORE_VALIDITY), SEQUENCE)
+    return _time(certificate, at), _time(certificate, _end(certificate, at))
 
 
 def thumbprint_of_key(public_key: bytes) -> str:
     """Return the thumbprint of a SubjectPublicKeyInfo in DER."""
     digest = hashlib.sha256(public_key).digest()
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+
+
+def _field(data: bytes, before: int) -> int:
+    """Return where the field stands that follows `before` others, a certificate's version not counted."""
+    at = _content(data, _content(data, 0, SEQUENCE), SEQUENCE)
+    if data[at : at + 1] == bytes([VERSION]):
+        at = _end(data, at)
+    for _ in range(before):
+        at = _end(data, at)
+    return at
+
+
+def _thumbprint_at(data: bytes, at: int) -> str:
+    _content(data, at, SEQUENCE)
+    return thumbprint_of_key(data[at : _end(data, at)])
+
+
+def _time(data: bytes, at: int) -> float:
+    """Read a UTCTime or a GeneralizedTime (RFC 5280, section 4.1.2.5)."""
+    start, end = _element(data, at, None)
+    digits = data[start:end].decode("ascii", "replace").rstrip("Z")
+    if data[at] == UTC_TIME:
+        digits = ("19" if digits[:2] >= "50" else "20") + digits
+    if len(digits) != len("YYYYMMDDHHMMSS") or not (digits.isascii() and digits.isdigit()):
+        raise CertificateError
+    parts = [int(digits[:4])] + [int(digits[place : place + 2]) for place in range(4, 14, 2)]
+    return float(calendar.timegm((*parts[:6],)))
 
 
 def _content(data: bytes, at: int, tag: Optional[int] = None) -> int:

@@ -40,6 +40,7 @@ class RejectedError(Exception):
     def __init__(self, reject: messages.Reject) -> None:
         super().__init__(f"the server refused this agent: {reject.text}")
         self.code = reject.code
+        self.text = reject.text
         self.retry_after = reject.retry_after
 
 

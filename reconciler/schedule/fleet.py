@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.model.infrastructure import MachinePolicySpec
+from reconciler.model.live import WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 
@@ -13,6 +15,10 @@ BUILTIN = "built-in"
 
 IMPLICIT_POOL = "default"
 """The empty static pool that exists where no pool is declared as the default one."""
+
+
+LOST_AFTER = MachinePolicySpec().connection.lost_after.seconds
+"""Where no machine policy says otherwise."""
 
 
 class Described(Protocol):
@@ -48,12 +54,24 @@ class Member:
     endpoint: str
     state: str = "enabled"
     labels: Mapping[str, str] = field(default_factory=dict)
+    slots: int | None = None
+    lost_after: float = LOST_AFTER
+    """Seconds of silence after which its attempts are given up."""
+    status: WorkerStatus | None = None
 
-    def obstacle(self) -> str | None:
-        """Say why this worker cannot take an attempt, or None if it can."""
+    def obstacle(self, running: int) -> str | None:
+        """Say why this worker cannot take one more attempt beside those that run, or None if it can."""
         if self.state != "enabled":
             return f"is {self.state}"
-        return f"has never been seen healthy: {self.endpoint} workers are registered, but not yet reached"
+        if self.endpoint == "ssh":
+            return "is reached by SSH, and such workers are not carried out yet"
+        if self.status is None:
+            return "has never connected" if self.endpoint == "polling" else "was never reached"
+        if self.status.health is not WorkerHealth.HEALTHY:
+            return f"is {self.status.health}: {self.status.reason}"
+        if self.slots is not None and running >= self.slots:
+            return f"runs {running} of {self.slots} attempts"
+        return None
 
     def lacks(self, selector: Mapping[str, str]) -> str | None:
         """Say which wanted label this worker does not bear, or None."""
@@ -81,9 +99,17 @@ class Fleet:
         return pool == self.default_pool and here is not None and not here.dynamic and not here.workers
 
 
-def fleet_of(objects: Mapping[Address, Described], space: SpaceSpec) -> Fleet:
-    """Gather the fleet of a desired or live state; canonical JSON is read without validating it again."""
-    workers = {name: _member(name, found) for name, found in _of_kind(objects, "Worker")}
+def fleet_of(
+    objects: Mapping[Address, Described],
+    space: SpaceSpec,
+    seen: Mapping[str, WorkerStatus] | None = None,
+) -> Fleet:
+    """Gather the fleet of a desired or live state; canonical JSON is read without validating it again.
+
+    `seen` says how each worker was last found.
+    """
+    statuses, patience = seen or {}, _patience(objects)
+    workers = {name: _member(name, found, statuses.get(name), patience) for name, found in _of_kind(objects, "Worker")}
     members: dict[str, list[str]] = {}
     for worker in sorted(workers):
         for pool in workers[worker].pools:
@@ -99,7 +125,18 @@ def _of_kind(objects: Mapping[Address, Described], kind: str) -> Iterable[tuple[
     return ((address.name, found) for address, found in objects.items() if address.kind == kind)
 
 
-def _member(name: str, found: Described) -> Member:
+def _patience(objects: Mapping[Address, Described]) -> dict[str | None, float]:
+    """Return the seconds of silence after which attempts are lost, by policy; None stands for the default one."""
+    found: dict[str | None, float] = {}
+    for name, policy in _of_kind(objects, "MachinePolicy"):
+        spec = MachinePolicySpec.parse(policy.spec)
+        found[name] = spec.connection.lost_after.seconds
+        if spec.default:
+            found[None] = found[name]
+    return found
+
+
+def _member(name: str, found: Described, status: WorkerStatus | None, patience: Mapping[str | None, float]) -> Member:
     spec = json.loads(found.spec)
     return Member(
         name=name,
@@ -107,6 +144,9 @@ def _member(name: str, found: Described) -> Member:
         endpoint=next(iter(spec["endpoint"])),
         state=spec.get("state", "enabled"),
         labels=json.loads(found.metadata)["labels"] if '"labels":' in found.metadata else {},
+        slots=spec.get("slots"),
+        lost_after=patience.get(spec.get("policy"), LOST_AFTER),
+        status=status,
     )
 
 

@@ -1,11 +1,11 @@
 """Where a step runs: which pool, which worker of it, and in words why not elsewhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.work import Step
-from reconciler.schedule.fleet import BUILTIN, Fleet
+from reconciler.schedule.fleet import BUILTIN, Fleet, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,13 @@ def choose_pool(
     return PoolChoice(fleet.default_pool, f"it names no pool, so the default pool {fleet.default_pool} is used")
 
 
-def place(step: Step, choice: PoolChoice, fleet: Fleet, environment: str) -> Placed | Nowhere:
-    """Choose the worker of a step in its pool, or say in words why nobody can take it."""
+def place(
+    step: Step, choice: PoolChoice, fleet: Fleet, environment: str, running: Mapping[str, int] | None = None
+) -> Placed | Nowhere:
+    """Choose the worker of a step in its pool, or say in words why nobody can take it.
+
+    `running` says how many attempts live on each worker; absent, none.
+    """
     pool = fleet.pools.get(choice.pool)
     if pool is None:
         return Nowhere(f"the pool {choice.pool} does not exist", final=True)
@@ -89,17 +94,32 @@ def place(step: Step, choice: PoolChoice, fleet: Fleet, environment: str) -> Pla
         return Nowhere(f"the pool {pool.name} is dynamic, and dynamic workers are not made yet", final=True)
     if not pool.workers:
         return Nowhere(f"the pool {pool.name} has no workers", final=True)
-    obstacles = []
+    obstacles, able = [], []
+    counts = running or {}
     for name in pool.workers:
         worker = fleet.workers[name]
-        obstacle = worker.lacks(step.selector) or worker.obstacle()
+        obstacle = worker.lacks(step.selector) or worker.obstacle(counts.get(name, 0))
         if obstacle is None:
-            return Placed(name, f"{choice.because}; {name} is the first that can take it")
-        obstacles.append((name, obstacle))
+            able.append(worker)
+        else:
+            obstacles.append((name, obstacle))
+    if able:
+        return _least_busy(able, counts, choice)
     name, obstacle = obstacles[0]
     others = f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else ""
     return Nowhere(
         f"no worker of the pool {pool.name} can take it: {name} {obstacle}{others}", obstacles=tuple(obstacles)
+    )
+
+
+def _least_busy(able: Sequence[Member], running: Mapping[str, int], choice: PoolChoice) -> Placed:
+    """Choose the worker with the fewest attempts, of equals the first by name."""
+    best = min(able, key=lambda worker: (running.get(worker.name, 0), worker.name))
+    if len(able) == 1:
+        return Placed(best.name, f"{choice.because}; {best.name} alone can take it")
+    count = running.get(best.name, 0)
+    return Placed(
+        best.name, f"{choice.because}; {best.name} runs {count} attempts, the fewest of {len(able)} that can take it"
     )
 
 

@@ -1,6 +1,6 @@
 """What a task does next: which steps start, are skipped or fail, and when the task has ended."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.live import StepRun, StepState, TaskState
@@ -8,6 +8,12 @@ from reconciler.model.work import Step
 
 NOBODY_FOR = 120.0
 """Seconds that a step waits while nobody can run it; after that it fails, so failure and always steps still run."""
+
+ABANDONED_AFTER = 120.0
+"""Seconds without proof that a cancelled task has stopped, after which it is abandoned, visibly."""
+
+INTERVENTION_MAX = 7 * 86_400.0
+"""Seconds that a person is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +61,20 @@ def next_moves(
     """
     if cancelling:
         return _wind_down(runs)
-    for wave in _waves(steps):
-        if all(runs[index].state.ended for index in wave):
-            continue
-        earlier = runs[: wave[0]]
-        return _moves_of([(index, steps[index]) for index in wave], runs, earlier, evaluate, parallel_max)
-    return [_ending(runs)]
+    first = next((index for index, run in enumerate(runs) if not run.state.ended), None)
+    if first is None:
+        return [_ending(runs)]
+    wave = _wave_around(first, steps)
+    return _moves_of([(index, steps[index]) for index in wave], runs, runs[: wave.start], evaluate, parallel_max)
 
 
-def _waves(steps: Sequence[Step]) -> Iterator[list[int]]:
-    wave: list[int] = []
-    for index, step in enumerate(steps):
-        if wave and step.start == "afterPrevious":
-            yield wave
-            wave = []
-        wave.append(index)
-    if wave:
-        yield wave
+def _wave_around(index: int, steps: Sequence[Step]) -> range:
+    begin, end = index, index + 1
+    while begin > 0 and steps[begin].start != "afterPrevious":
+        begin -= 1
+    while end < len(steps) and steps[end].start != "afterPrevious":
+        end += 1
+    return range(begin, end)
 
 
 def _moves_of(
@@ -82,7 +85,7 @@ def _moves_of(
     parallel_max: int,
 ) -> list[Move]:
     moves: list[Move] = []
-    running = sum(run.state is StepState.RUNNING for run in runs)
+    running = sum(runs[index].state is StepState.RUNNING for index, _ in wave)
     for index, step in wave:
         match runs[index].state:
             case StepState.WAITING:

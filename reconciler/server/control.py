@@ -4,17 +4,29 @@ import asyncio
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.model.errors import Conflict, ReconcilerError, UsageMistake
+from reconciler.model.errors import Conflict, ReconcilerError, Refused, UsageMistake
+from reconciler.protocol.objects import MalformedError, plain, restored
 from reconciler.server.decisions import Decision, carry_out_decision, decision_from, decision_to
 from reconciler.server.looking import looking
+from reconciler.server.orders import Answer, Order, order_from, order_to
 from reconciler.server.place import Place
+from reconciler.server.sealing import sealer_of
+from reconciler.store.database import Transaction
 from reconciler.store.directory import EngineLock
+from reconciler.store.keys import Sealer
 from reconciler.store.writer import Store
+
+Request = Decision | Order
+"""What a command asks an engine for."""
+
+KINDS: Mapping[int, type[ReconcilerError]] = {error.exit_code: error for error in (Conflict, Refused, UsageMistake)}
+"""How an engine's refusal is raised in the command, by its exit code."""
 
 LINE_BYTES_MAX = 64 * 1024
 """A request or an answer is one line of JSON; notes of a person are the longest thing in it."""
@@ -26,9 +38,10 @@ ANSWER_WITHIN = 30.0
 class ControlSocket:
     """Answers requests on a socket that only the owner of the data directory can reach."""
 
-    def __init__(self, path: Path, store: Store, *, changed: Callable[[], None]) -> None:
+    def __init__(self, path: Path, store: Store, sealer: Sealer, *, changed: Callable[[], None]) -> None:
         self._path = path
         self._store = store
+        self._sealer = sealer
         self._changed = changed
 
     @asynccontextmanager
@@ -60,53 +73,76 @@ class ControlSocket:
 
     async def _handle(self, line: bytes) -> Mapping[str, object]:
         try:
-            decision = decision_from(json.loads(line))
-            message = await self._store.write(lambda tx: carry_out_decision(tx, decision))
+            request = _request_from(json.loads(line))
+            answer = await self._store.write(lambda tx: _carry_out(tx, request, lambda _: self._sealer))
         except ReconcilerError as error:
-            return {"error": error.message, "hint": error.hint, "conflict": isinstance(error, Conflict)}
-        except (ValueError, KeyError, TypeError) as error:
-            return {"error": f"the request was not understood: {error}", "hint": "", "conflict": False}
+            return {"error": error.message, "hint": error.hint, "code": error.exit_code}
+        except (ValueError, KeyError, TypeError, MalformedError) as error:
+            return {"error": f"the request was not understood: {error}", "hint": "", "code": UsageMistake.exit_code}
         self._changed()
-        return {"message": message}
+        done: Mapping[str, object] = plain(answer)
+        return done
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision that is written: the sentence for the person, and whether a live engine takes it up at once."""
+    """A request that is carried out: its answer, and whether a live engine takes it up at once."""
 
-    message: str
+    answer: Answer
     by_engine: bool
 
+    @property
+    def message(self) -> str:
+        """The sentence for the person."""
+        return self.answer.message
 
-def decide(place: Place, decision: Decision, *, answer_within: float = ANSWER_WITHIN) -> Decided:
-    """Have a decision written, by the live engine or here; returns the sentence for the person who decided.
 
-    Raises UsageMistake where there is nothing to decide, Conflict where neither way is open.
+def decide(place: Place, request: Request, *, answer_within: float = ANSWER_WITHIN) -> Decided:
+    """Have a request carried out, by the live engine or here.
+
+    Raises UsageMistake where there is nothing to decide, Refused where something stands against it, Conflict where
+    neither way is open.
     """
     with looking(place):
         pass  # there is a state, and it can be read
     place.files.create()
-    answer = _ask_engine(place.files.socket, decision, answer_within)
+    answer = _ask_engine(place.files.socket, request, answer_within)
     if answer is None:
         with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
-            return Decided(store.write_now(lambda tx: carry_out_decision(tx, decision)), by_engine=False)
+            done = store.write_now(lambda tx: _carry_out(tx, request, lambda tx: sealer_of(tx, place.files)))
+            return Decided(done, by_engine=False)
     if "error" in answer:
-        kind = Conflict if answer.get("conflict") else UsageMistake
-        raise kind(str(answer["error"]), str(answer.get("hint", "")))
-    return Decided(str(answer["message"]), by_engine=True)
+        raise KINDS[int(str(answer.get("code", 1)))](str(answer["error"]), str(answer.get("hint", "")))
+    return Decided(restored(Answer, answer), by_engine=True)
 
 
-def _ask_engine(path: Path, decision: Decision, within: float) -> Mapping[str, object] | None:
-    """Send a decision to the live engine and wait for its answer so many seconds; None where none listens."""
-    request = json.dumps(decision_to(decision)).encode() + b"\n"
-    if len(request) > LINE_BYTES_MAX:
+def _request_from(value: Mapping[str, object]) -> Request:
+    return order_from(value) if "order" in value else decision_from(value)
+
+
+def _request_to(request: Request) -> Mapping[str, object]:
+    return decision_to(request) if isinstance(request, Decision) else order_to(request)
+
+
+def _carry_out(tx: Transaction, request: Request, sealing: Callable[[Transaction], Sealer]) -> Answer:
+    if isinstance(request, Decision):
+        return Answer(carry_out_decision(tx, request))
+    from reconciler.server.trusting import carry_out_order  # commands about tasks start without certificates
+
+    return carry_out_order(tx, request, sealing, time.time())
+
+
+def _ask_engine(path: Path, request: Request, within: float) -> Mapping[str, object] | None:
+    """Send a request to the live engine and wait for its answer so many seconds; None where none listens."""
+    sent = json.dumps(_request_to(request)).encode() + b"\n"
+    if len(sent) > LINE_BYTES_MAX:
         raise UsageMistake(f"the notes are longer than {LINE_BYTES_MAX // 1024} KiB", "shorten them")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(within)
     with connection, _short_path(path) as short:
         try:
             connection.connect(short)
-            connection.sendall(request)
+            connection.sendall(sent)
             with connection.makefile("rb") as answers:
                 line = answers.readline(LINE_BYTES_MAX)
         except (FileNotFoundError, ConnectionRefusedError):

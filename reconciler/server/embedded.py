@@ -2,16 +2,14 @@
 
 import asyncio
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from getpass import getuser
 from typing import Protocol
 
-from reconciler.apply.carry_out import APPLY_LEASE, Applied, Authority, carry_out
+from reconciler.apply.carry_out import Applied
 from reconciler.declare.load import Loaded
 from reconciler.execute.watching import Watcher
 from reconciler.model.errors import Conflict, Interrupted, Refused
@@ -21,16 +19,13 @@ from reconciler.plan.changes import Change, Plan, Run
 from reconciler.plan.planner import Options
 from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
-from reconciler.server.planning import Planned, binding_of, files_of, plan_space, scripts_of
-from reconciler.store import attempts, leases, objects, plans, tasks
+from reconciler.server.planning import Planned, files_of, first_runs, plan_space, scripts_of
+from reconciler.server.reconciling import apply_lease, carry_out_planned
+from reconciler.store import objects, plans, tasks
 from reconciler.store.database import Transaction
-from reconciler.store.dialects import is_address
 
-LEASE_TTL = 15.0
-"""Seconds that the apply lease outlives its last heartbeat."""
-
-HEARTBEAT = 5.0
-"""Seconds between heartbeats: three fit into the lease."""
+AGENTS = ":10943"
+"""Where polling agents call; `apply` listens there while a polling worker is declared."""
 
 
 class Finding(Enum):
@@ -120,7 +115,7 @@ class Embedded:
             wanted = {*planned.plan.pending, *await engine.store.read(_begun)}
             if planned.plan.empty and not wanted:
                 return False
-            async with _apply_lease(engine) as token:
+            async with apply_lease(engine) as token:
                 if not planned.plan.empty:
                     applied = await self._carry_out(engine, loaded, planned, token, adopt=adopt)
                     wanted |= set() if adopt else {*applied.tasks}
@@ -142,9 +137,8 @@ class Embedded:
             return Finding.RUN
         finding = self.approval.decides_new_state(planned)
         if finding is Finding.UNDECIDED:
-            count = len(planned.plan.runs)
             raise Refused(
-                f"the live state is empty and {count} deployment{'s' if count != 1 else ''} would run for the first time",
+                first_runs(planned.plan),
                 "apply with --new-state to run them, or with --adopt to record them as done",
             )
         return finding
@@ -161,16 +155,8 @@ class Embedded:
         )
 
     async def _carry_out(self, engine: Engine, loaded: Loaded, planned: Planned, token: int, *, adopt: bool) -> Applied:
-        actor = f"{getuser()}@{socket.gethostname()}"
-        applied = await carry_out(
-            planned.plan,
-            planned.desired,
-            engine.store,
-            Authority(actor, token, binding_of(loaded), adopt=adopt),
-            root=self.place.root,
-            read=loaded.tree.read,
-            blobs=self.place.files.blobs,
-            progress=self.progress.changed,
+        applied = await carry_out_planned(
+            *(engine, loaded, planned, token), adopt=adopt, progress=self.progress.changed
         )
         if name := self.approval.saved_digest():
             await engine.store.write(lambda tx: plans.mark_applied(tx, name, planned.plan.revision, time.time()))
@@ -185,7 +171,8 @@ class Embedded:
         if interrupted.is_set():
             raise _interrupted()
         try:
-            async with engine.running(self.progress) as running:
+            agents = AGENTS if await engine.store.read(_someone_calls) else None
+            async with engine.running(self.progress, agents=agents) as running:
                 return not await self._settled(running, wanted, interrupted)
         finally:
             self.progress.finish()
@@ -245,40 +232,9 @@ def _begun(tx: Transaction) -> set[TaskId]:
     return {task.id for task in tasks.unfinished(tx) if task.state is not TaskState.QUEUED}
 
 
-@asynccontextmanager
-async def _apply_lease(engine: Engine) -> AsyncIterator[int]:
-    """Hold the apply lease with a heartbeat; who has the lock of the files knows that a former holder there is dead.
-
-    While attempts live on the built-in worker of one holder it is not given back, and no other one may take it: their
-    supervisors answer to an engine on the same files alone.
-    """
-    holder = f"{getuser()}@{socket.gethostname()}, files in {engine.place.files.root},"
-
-    def acquire(tx: Transaction) -> int | leases.HeldBy:
-        former = leases.last_holder(tx, APPLY_LEASE)
-        ours = former in {"", holder} or not is_address(engine.place.data)
-        taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=ours)
-        if not ours and not isinstance(taken, leases.HeldBy) and attempts.live_attempts(tx):
-            raise Conflict(f"{former} left steps running there", "go on from there with: reconcile apply")
-        return taken
-
-    token = await engine.store.write(acquire)
-    if isinstance(token, leases.HeldBy):
-        raise Conflict(f"{token.holder} is applying", "wait until it has finished, then run it again")
-    beating = asyncio.create_task(_beat(engine, token))
-    try:
-        yield token
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
-        await engine.store.write(lambda tx: not attempts.live_attempts(tx) and leases.release(tx, APPLY_LEASE, token))
-
-
-async def _beat(engine: Engine, token: int) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT)
-        await engine.store.write(lambda tx: leases.renew(tx, APPLY_LEASE, token, LEASE_TTL, time.time()))
+def _someone_calls(tx: Transaction) -> bool:
+    """Is a worker declared whose agent calls?"""
+    return any('"polling"' in found.spec for found in objects.of_kind(tx, "Worker").values())
 
 
 @contextmanager

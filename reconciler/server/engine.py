@@ -1,31 +1,47 @@
 """The engine: one per data directory, it owns the store, runs what is queued and answers on the control socket."""
 
 import asyncio
+import gc
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reconciler.execute.carriers import BuiltinCarrier
+from reconciler.execute.counts import Counts
 from reconciler.execute.dispatch import Dispatcher
-from reconciler.execute.grounds import Grounds
+from reconciler.execute.grounds import Grounds, LiveFleet
 from reconciler.execute.link import WorkerLink
+from reconciler.execute.listener import AgentListener
 from reconciler.execute.logs import LogStore
+from reconciler.execute.secrets import SecretRules
 from reconciler.execute.watching import Watcher
+from reconciler.model.live import WorkerHealth
 from reconciler.schedule.fleet import BUILTIN
+from reconciler.server.authority import Authority
+from reconciler.server.binding import bound
+from reconciler.server.configuration import EMBEDDED, Configuration
 from reconciler.server.control import ControlSocket
+from reconciler.server.doorkeeper import Gate
 from reconciler.server.place import Place, ignore_in_git
-from reconciler.store import attempts
+from reconciler.server.roster import Roster
+from reconciler.store import attempts, worker_status
+from reconciler.store.database import Transaction
 from reconciler.store.directory import EngineLock
 from reconciler.store.keys import Sealer, sealer
 from reconciler.store.writer import Store
 
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes lets another one in: the store's writer must not wait for the event loop."""
-
 KEY_FILE = "RECONCILE_KEY_FILE"
 """The environment variable that names the key's file, where it is not DIR/key."""
+
+PING_SECONDS = 5.0
+"""Between two signs of life of an agent, while there are few of them."""
+
+PINGS_PER_SECOND = 50.0
+"""Of all agents together: a thousand of them are heard each 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +53,73 @@ class Engine:
     sealer: Sealer
 
     @asynccontextmanager
-    async def running(self, watcher: Watcher) -> AsyncIterator["Running"]:
-        """Dispatch tasks to the built-in worker while the context stands; scripts that still run then go on."""
-        files = self.place.files
-        grounds = Grounds(self.store, LogStore(files.logs), files.blobs, files.root, self.sealer, watcher)
+    async def running(
+        self,
+        watcher: Watcher,
+        configuration: Configuration = EMBEDDED,
+        *,
+        agents: str | None = None,
+        secret_rules: SecretRules | None = None,
+    ) -> AsyncIterator["Running"]:
+        """Dispatch tasks to workers while the context stands; scripts that still run then go on.
+
+        `agents` is HOST:PORT where polling agents call; without it nobody can. Raises UsageMistake where that address
+        cannot be had.
+        """
+        gc.freeze()  # what was loaded stays: the collector would look at it again and again, in the middle of steps
+        grounds = self._grounds(watcher, configuration, secret_rules)
         dispatcher = Dispatcher(grounds)
-        carrier = BuiltinCarrier(files.agent)
-        floor = await self.store.read(lambda tx: attempts.worker_epoch(tx, BUILTIN))
-        link = WorkerLink(BUILTIN, carrier, grounds.logs, files.blobs, dispatcher, epoch_floor=floor)
-        grounds.links[BUILTIN] = link
+        counts = Counts()
+        authority = await Authority.open(self.store, self.sealer, time.time())
+        roster = Roster(grounds, dispatcher, authority, configuration, counts)
+        await self.store.write(_nobody_is_connected)
+        await roster.look(start=False)
+        builtin = await self._builtin(grounds, dispatcher)
         await dispatcher.resume()
+        running = Running(dispatcher, roster, authority, counts, [])
         async with AsyncExitStack() as stack:
-            control = ControlSocket(files.socket, self.store, changed=dispatcher.wake)
+            control = ControlSocket(self.place.files.socket, self.store, self.sealer, changed=running.change)
             await stack.enter_async_context(control.listening())
-            loops = [asyncio.create_task(link.run()), asyncio.create_task(dispatcher.run())]
-            stack.push_async_callback(_stop, loops)
-            yield Running(dispatcher, tuple(loops))
+            stack.push_async_callback(running.stop)
+            for loop in (builtin.run(), dispatcher.run(), roster.run()):
+                running.carry(loop)
+            if agents is not None:
+                gate = Gate(self.store, authority, roster)
+                listener = AgentListener(
+                    *(authority.listener_context, gate, counts), ping_interval=lambda: ping_interval(roster.sessions)
+                )
+                running.carry(listener.run(bound(agents)))
+            roster.change()
+            yield running
+
+    def _grounds(self, watcher: Watcher, configuration: Configuration, secret_rules: SecretRules | None) -> Grounds:
+        files = self.place.files
+        return Grounds(
+            *(self.store, LogStore(files.logs), files.blobs, files.root, self.sealer, watcher),
+            root=self.place.root,
+            secret_rules=secret_rules,
+            fleet=LiveFleet(builtin_allowed=configuration.builtin_worker.enabled),
+        )
+
+    async def _builtin(self, grounds: Grounds, dispatcher: Dispatcher) -> WorkerLink:
+        """Link the built-in worker, even where it gets no new work: what ran there before is still to be followed."""
+        floor = await self.store.read(lambda tx: attempts.worker_epoch(tx, BUILTIN))
+        carrier = BuiltinCarrier(self.place.files.agent)
+        link = WorkerLink(BUILTIN, carrier, grounds.logs, grounds.blobs, dispatcher, epoch_floor=floor)
+        grounds.links[BUILTIN] = link
+        return link
+
+
+def _nobody_is_connected(tx: Transaction) -> None:
+    """Record that sessions of an engine before us have ended; each worker is healthy again when it greets us."""
+    for name, status in worker_status.statuses(tx).items():
+        if status.health is WorkerHealth.HEALTHY:
+            worker_status.lose(tx, name, "it has not connected since the server was started", time.time())
+
+
+def ping_interval(agents: int) -> float:
+    """Return the seconds between two signs of life of each of so many agents."""
+    return max(PING_SECONDS, agents / PINGS_PER_SECOND)
 
 
 @asynccontextmanager
@@ -69,10 +136,22 @@ async def open_engine(place: Place) -> AsyncIterator[Engine]:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An engine at work: its dispatcher, and the loops that carry it."""
+    """An engine at work: its dispatcher, its roster of workers, and the loops that carry it."""
 
     dispatcher: Dispatcher
-    loops: tuple[asyncio.Task[None], ...]
+    roster: Roster
+    authority: Authority
+    counts: Counts
+    loops: list["asyncio.Task[None]"]
+
+    def carry(self, loop: Coroutine[Any, Any, None]) -> None:
+        """Run one more loop while the engine stands."""
+        self.loops.append(asyncio.create_task(loop))
+
+    def change(self) -> None:
+        """Look at everything again: somebody has written to the store."""
+        self.dispatcher.wake()
+        self.roster.change()
 
     async def failure(self) -> None:
         """Wait until a loop fails, and raise what it failed with; whoever waits for tasks waits for this beside them."""
@@ -83,8 +162,8 @@ class Running:
                 error = error.exceptions[0]
             raise error or AssertionError("a loop of the engine ended by itself")
 
-
-async def _stop(loops: list[asyncio.Task[None]]) -> None:
-    for loop in loops:
-        loop.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
+    async def stop(self) -> None:
+        """End every loop; running scripts go on under their supervisors."""
+        for loop in self.loops:
+            loop.cancel()
+        await asyncio.gather(*self.loops, return_exceptions=True)

@@ -1,18 +1,42 @@
 """Look at a state without owning it: what commands that only read stand on."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reconciler.model.errors import UsageMistake
 from reconciler.server.place import Place
-from reconciler.store.readers import Readers, open_for_reading
+from reconciler.store.directory import DataDirectory
+from reconciler.store.reader import Reader, open_for_reading
 
 
 @contextmanager
-def looking(place: Place) -> Iterator[Readers]:
+def looking(place: Place) -> Iterator[Reader]:
     """Open the state for reading; raises UsageMistake where there is none yet, StateUnreadable where it is broken."""
     readers = open_for_reading(place.data)
     if readers is None:
         raise UsageMistake(f"there is no state in {place.data} yet", "apply something first: reconcile apply")
     with readers:
         yield readers
+
+
+def engine_runs(files: DataDirectory) -> bool:
+    """Say whether an engine owns a data directory now.
+
+    One that has ended leaves its lock empty. What one that was killed left is told from a live one by asking for a
+    share of the lock, which is given back at once.
+    """
+    try:
+        descriptor = os.open(files.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if not os.read(descriptor, 1):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task
+from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.plan.deployments import Wish, wishes_of
 from reconciler.plan.processes import process_digest
@@ -79,7 +79,7 @@ def worker_rows(live: LiveState) -> list[WorkerRow]:
     """List the workers, the built-in one first."""
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
-    fleet = fleet_of(live.objects, settings)
+    fleet = fleet_of(live.objects, settings, live.workers)
     if not settings.builtin_worker.enabled:
         state = "disabled by the space"
     elif fleet.runs_builtin(fleet.default_pool):
@@ -88,9 +88,15 @@ def worker_rows(live: LiveState) -> list[WorkerRow]:
         state = f"healthy; idle, since {fleet.default_pool} has workers"
     rows = [WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)]
     for name, member in sorted(fleet.workers.items()):
-        health = "unknown" if member.state == "enabled" else f"unknown, {member.state}"
-        rows.append(WorkerRow(name, member.pools, member.endpoint, health))
+        state = "" if member.state == "enabled" else f", {member.state}"
+        rows.append(WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status)}{state}"))
     return rows
+
+
+def _health(status: WorkerStatus | None) -> str:
+    if status is None:
+        return "unknown"
+    return f"{status.health}: {status.reason}" if status.reason else status.health.value
 
 
 def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:

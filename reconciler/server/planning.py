@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from reconciler.declare.collector import without_collector
 from reconciler.declare.load import Loaded
 from reconciler.model.desired import DesiredState
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Binding, LiveState
 from reconciler.model.spec import Address
-from reconciler.model.work import ProjectSpec, StepTemplateSpec
 from reconciler.plan.changes import Plan
 from reconciler.plan.planner import Options, plan
 from reconciler.server.place import folder_in_repository, is_shallow
 from reconciler.store import objects
-from reconciler.store.readers import open_for_reading
+from reconciler.store.reader import open_for_reading
 
 EMPTY = LiveState({}, {})
 """The live state where there is none yet."""
@@ -31,13 +31,14 @@ class Planned:
     live: LiveState
 
 
+@without_collector()
 def read_live(data: str) -> LiveState:
     """Read the live state without writing anything; empty where there is none. Raises StateUnreadable."""
-    readers = open_for_reading(data)
-    if readers is None:
+    reader = open_for_reading(data)
+    if reader is None:
         return EMPTY
-    with readers:
-        return readers.read_now(objects.live_state)
+    with reader:
+        return reader.read_now(objects.live_state)
 
 
 def files_of(live: LiveState) -> frozenset[str]:
@@ -45,6 +46,7 @@ def files_of(live: LiveState) -> frozenset[str]:
     return frozenset(found.position.file for found in live.objects.values())
 
 
+@without_collector()
 def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
     """Plan a loaded space.
 
@@ -59,6 +61,12 @@ def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
     return Planned(plan(loaded.desired, live, options), loaded.desired, live)
 
 
+def first_runs(plan: Plan) -> str:
+    """Say that deployments would run where nothing ever ran: somebody has to want that."""
+    count = len(plan.runs)
+    return f"the live state is empty and {count} deployment{'s' if count != 1 else ''} would run for the first time"
+
+
 def scripts_of(planned: Planned, read: Callable[[str], bytes]) -> dict[str, str]:
     """Return the SHA-256 of each script file that the runs of a plan would pin; no change of a plan shows those."""
     files = {file for run in planned.plan.runs for file in _script_files(planned.desired, run.slot.project)}
@@ -66,6 +74,8 @@ def scripts_of(planned: Planned, read: Callable[[str], bytes]) -> dict[str, str]
 
 
 def _script_files(desired: DesiredState, project: str) -> Iterator[str]:
+    from reconciler.model.work import ProjectSpec, StepTemplateSpec  # here, for a plan without runs needs neither
+
     for step in ProjectSpec.parse(desired.objects[Address("Project", project)].spec).process:
         key, inputs = step.action
         if key == "template" and isinstance(inputs, dict):

@@ -14,7 +14,7 @@ from reconciler.plan.stored import STORED
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Final
 from reconciler.schedule.fleet import Fleet, fleet_of
-from reconciler.schedule.outcomes import judge
+from reconciler.schedule.outcomes import Outcome, judge
 from reconciler.schedule.placement import Nowhere, PoolOfVariable, choose_pool, location_of, not_yet, place
 from reconciler.schedule.variables import VariableContext, pool_in_context
 from reconciler.server.decisions import find_task
@@ -68,9 +68,10 @@ def _uses(other: LiveObject, address: Address) -> bool:
     """Say whether an object names another; a quick look at the JSON, made sure of by the kind's references."""
     if f'"{address.name}"' not in other.spec:
         return False
-    from reconciler.model.kinds import KINDS, references
+    from reconciler.declare.uses import uses
+    from reconciler.model.kinds import KINDS
 
-    return any(use.target == address for use in references(KINDS[other.address.kind].parse(other.spec)))
+    return any(use.target == address for use in uses(KINDS[other.address.kind].parse(other.spec)))
 
 
 def _event(event: Event) -> str:
@@ -90,11 +91,15 @@ def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
                 yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"
 
 
+def outcome_of(attempt: Attempt) -> Outcome | None:
+    """Return how an attempt ended; None while it lives."""
+    return judge(loaded(Final, attempt.ending.encode())) if attempt.ending else None
+
+
 def _end_of(attempt: Attempt) -> str:
     """Say how an attempt ended, as words that follow its worker."""
-    if not attempt.ending:
-        return ""
-    return f" ({judge(loaded(Final, attempt.ending.encode())).reason or 'succeeded'})"
+    outcome = outcome_of(attempt)
+    return f" ({outcome.reason or 'succeeded'})" if outcome else ""
 
 
 def _step_sentence(run: StepRun) -> str:
@@ -141,4 +146,4 @@ def _whereabouts(step: Step, live: LiveState, pool_of: PoolOfVariable) -> str:
 
 def _fleet(live: LiveState) -> Fleet:
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
-    return fleet_of(live.objects, SpaceSpec.parse(space.spec) if space else SpaceSpec())
+    return fleet_of(live.objects, SpaceSpec.parse(space.spec) if space else SpaceSpec(), live.workers)

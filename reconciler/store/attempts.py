@@ -14,7 +14,7 @@ def grant(tx: Transaction, attempt: Attempt) -> None:
     """Write a granted attempt; raises Conflict while another one of the same step run lives (G2)."""
     assert attempt.state is AttemptState.GRANTED, "an attempt begins granted"
     live = tx.one(
-        "SELECT ticket, worker FROM attempts WHERE task = ? AND step = ? AND finished_at IS NULL",
+        "SELECT ticket, worker FROM attempts WHERE task = ? AND step = ? AND finished_at IS NULL AND lost_at IS NULL",
         attempt.task,
         attempt.step,
     )
@@ -53,6 +53,15 @@ def ended(tx: Transaction, ticket: str, ending: str, at: float, *, log_length: i
     return changed == 1
 
 
+def lose(tx: Transaction, ticket: str, at: float) -> bool:
+    """Give an attempt up, so that its step may go on without it; False where it has ended or is lost already."""
+    changed = tx.execute(
+        "UPDATE attempts SET state = ?, lost_at = ? WHERE ticket = ? AND finished_at IS NULL AND lost_at IS NULL",
+        *(AttemptState.LOST.value, at, ticket),
+    )
+    return changed == 1
+
+
 def attempt(tx: Transaction, ticket: str) -> Attempt | None:
     """Return the attempt under `ticket`."""
     row = tx.one(_SELECT + "WHERE ticket = ?", ticket)
@@ -65,7 +74,7 @@ def attempts(tx: Transaction, task: TaskId) -> list[Attempt]:
 
 
 def live_attempts(tx: Transaction, task: TaskId | None = None) -> list[Attempt]:
-    """Return the attempts that have not ended, of one task or of all, by task and step."""
+    """Return the attempts that have not ended, lost ones included, of one task or of all, by task and step."""
     if task is None:
         rows = tx.all(_SELECT + "WHERE finished_at IS NULL ORDER BY task, step")
     else:

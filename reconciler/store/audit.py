@@ -1,5 +1,7 @@
 """The audit: who did what to which thing, in the order of commits, never changed."""
 
+from collections.abc import Sequence
+
 from reconciler.model.live import Event
 from reconciler.store.counters import last_number, next_number
 from reconciler.store.database import Row, Transaction
@@ -11,12 +13,20 @@ _SELECT = "SELECT at, actor, action, subject, outcome, revision, detail, id FROM
 
 def record(tx: Transaction, event: Event) -> int:
     """Write `event` under the next number, whatever its own says, and return that."""
-    number = next_number(tx, "event")
-    tx.execute(
+    return record_all(tx, (event,))
+
+
+def record_all(tx: Transaction, events: Sequence[Event]) -> int:
+    """Write `events` under the next numbers, whatever their own say, and return the last of these."""
+    last = next_number(tx, "event", len(events))
+    tx.many(
         "INSERT INTO events (id, at, actor, action, subject, outcome, revision, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        *(number, event.at, event.actor, event.action, event.subject, event.outcome, event.revision, event.detail),
+        [
+            (number, event.at, event.actor, event.action, event.subject, event.outcome, event.revision, event.detail)
+            for number, event in enumerate(events, last - len(events) + 1)
+        ],
     )
-    return number
+    return last
 
 
 def events(tx: Transaction, after: int = 0, limit: int = EVENTS_MAX, subject: str | None = None) -> list[Event]:

@@ -1,6 +1,7 @@
 """Blobs: files named by their SHA-256, durable and right, or not there at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.model.errors import StateUnreadable
@@ -30,7 +31,8 @@ def put_blob(blobs: Path, digest: str, data: bytes) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file, nothing can lie in it
+            beside.unlink()
         raise StateUnreadable(
             f"the file {path} cannot be written: {error.strerror}", "make room or make the data directory writable"
         ) from error

@@ -3,12 +3,13 @@
 from reconciler.store.database import Transaction
 
 
-def next_number(tx: Transaction, name: str) -> int:
-    """Raise the counter `name` and return it; the first is 1."""
+def next_number(tx: Transaction, name: str, count: int = 1) -> int:
+    """Raise the counter `name` by `count` and return it, the last of as many new numbers; the first ever is 1."""
     row = tx.one(
-        "INSERT INTO counters (name, value) VALUES (?, 1)"
-        " ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value",
+        "INSERT INTO counters (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value RETURNING value",
         name,
+        count,
     )
     assert row is not None
     return int(row[0])

@@ -8,6 +8,7 @@ from reconciler.model.spec import Address, Position
 from reconciler.store.counters import last_number, next_number
 from reconciler.store.database import Row, Transaction, Value
 from reconciler.store.tasks import last_tasks
+from reconciler.store.worker_status import statuses
 
 _SELECT = "SELECT kind, name, spec, metadata, digest, file, line, col, revision, generation, protected FROM objects "  # as _row
 
@@ -72,12 +73,13 @@ def live_state(tx: Transaction) -> LiveState:
         serial=last_number(tx, "serial"),
         binding=binding(tx),
         revision=last_revision(tx),
+        workers=statuses(tx),
     )
 
 
-def next_serial(tx: Transaction) -> int:
-    """Raise the state's serial and return it; whoever changes objects does this once in the same transaction."""
-    return next_number(tx, "serial")
+def next_serial(tx: Transaction, changes: int = 1) -> int:
+    """Raise the state's serial and return it; whoever changes objects does this in the same transaction."""
+    return next_number(tx, "serial", changes)
 
 
 def binding(tx: Transaction) -> Binding | None:

@@ -62,7 +62,7 @@ async def test_a_script_runs_and_its_output_exit_code_and_outputs_come_back(tmp_
         assert final.ending == Exited(3)
         assert sorted(worker.text().splitlines()) == ["hello", "oops"]
         assert [(output.name, output.value) for output in final.outputs] == [("color", "deep blue")]
-        assert worker.news.states[TicketId("t1")] == ["Offered", "Running"]
+        assert worker.news.states[TicketId("t1")] == ["Running"]
 
 
 async def test_a_ticket_offered_and_started_twice_runs_once(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from reconciler.execute.carriers import THIS_AGENT, BuiltinCarrier
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.protocol.journal import Kind
+from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import (
     Digest,
     Final,
@@ -39,9 +40,12 @@ class News:
         self.reasons: list[str] = []
         self._changed = asyncio.Event()
 
-    async def connected(self, worker: str, epoch: int, reports: Mapping[TicketId, TicketReport]) -> None:
-        self.sessions.append((epoch, dict(reports)))
+    async def connected(self, worker: str, session: Connected, address: str) -> None:
+        self.sessions.append((session.epoch, dict(session.reports)))
         self._change()
+
+    def owns(self, worker: str, ticket: TicketId) -> bool:
+        return True
 
     async def reported(self, worker: str, report: TicketReport) -> None:
         self.states[report.ticket].append(type(report.state).__name__)

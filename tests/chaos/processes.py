@@ -12,11 +12,11 @@ PATIENCE = 40.0  # seconds; a test that waits longer has failed
 LOOK_AGAIN = 0.01  # seconds between two looks: what another process does gives us no event
 
 
-def until(holds: Callable[[], object], what: str = "") -> None:
+def until(holds: Callable[[], object], what: str = "", patience: float = PATIENCE) -> None:
     """Look until `holds()` is true; fails the test when patience ends."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not holds():
-        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain for {what or 'what the test expects'}"
+        assert time.monotonic() < deadline, f"waited {patience:g} s in vain for {what or 'what the test expects'}"
         time.sleep(LOOK_AGAIN)
 
 
@@ -27,6 +27,7 @@ class Process:
     pid: int
     parent: int
     command: str
+    session: int = 0
 
     def signal(self, number: int = signal.SIGKILL) -> None:
         """Send a signal, unless it is gone."""
@@ -77,7 +78,7 @@ def _processes(mark: bytes) -> Iterator[Process]:
         with suppress(OSError):  # gone meanwhile, or another user's
             entry = Path("/proc", name)
             if mark in (entry / "environ").read_bytes().split(b"\0"):
-                state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+                state, parent, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if state not in "ZX":
-                    yield Process(int(name), int(parent), command)
+                    yield Process(int(name), int(parent), command, int(session))

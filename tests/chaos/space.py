@@ -20,7 +20,7 @@ from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import TicketId
 from reconciler.store import attempts, results, tasks
 from reconciler.store.database import Transaction
-from reconciler.store.readers import open_for_reading
+from reconciler.store.reader import open_for_reading
 from tests.chaos.processes import PATIENCE, Family, until
 
 BIN = Path(sys.executable).parent
@@ -144,12 +144,16 @@ class Space:
     # Acting.
 
     def start(self, *arguments: str) -> Apply:
-        """Start a command without a terminal."""
+        """Start a command of ours without a terminal."""
+        return self.run_beside("reconcile", *arguments)
+
+    def run_beside(self, *command: str) -> Apply:
+        """Start any program beside the test."""
         printed = self._printed()
         with printed.open("wb") as file:
             process = subprocess.Popen(
-                ["reconcile", *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=file, stderr=subprocess.STDOUT,
+                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT,
             )  # fmt: skip
         return Apply(process, printed)
 

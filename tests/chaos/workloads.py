@@ -95,14 +95,15 @@ def bookshop(home: Path) -> Iterator[Workload]:
     environment = {"BOOKSHOP_ROOT": str(files), "BOOKSHOP_URL": address, "BOOKSHOP_BACKUP_KEY": "open-sesame"}
     try:
         with space_in(home, **environment) as space:
-            _declare_bookshop(space)
+            declare_bookshop(space)
             yield Workload(space, Counter(["backup", "migrate", "publish", "check"]), partial(_shop, files))
     finally:
         server.shutdown()
         server.server_close()
 
 
-def _declare_bookshop(space: Space) -> None:
+def declare_bookshop(space: Space) -> None:
+    """Copy the example into a space, and let each of its scripts tell the witness."""
     shutil.rmtree(space.folder)
     shutil.copytree(BOOKSHOP, space.folder)
     witness = f"open({str(space.home / 'witness')!r}, 'a').write('NAME\\n')\n"

@@ -192,6 +192,11 @@ def a_blob_that_cannot_be_written(folder: Path) -> Said:
             return raised(lambda: put_blob(Path(closed), "ab" * 32, b"x"))
 
 
+def a_file_in_the_place_of_blobs(folder: Path) -> Said:
+    (folder / "blobs").write_text("")
+    return raised(lambda: put_blob(folder / "blobs", "ab" * 32, b"x"))
+
+
 def a_blob_that_is_gone(folder: Path) -> Said:
     return raised(lambda: read_blob(folder, "ab" * 32))
 

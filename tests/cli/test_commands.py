@@ -150,6 +150,19 @@ def test_why_says_where_a_thing_comes_from_and_what_was_done(done: Workplace) ->
     assert {reason["type"] for reason in reasons} == {"reason"}
 
 
+def test_a_file_that_git_does_not_have_is_named_where_it_matters(place: Workplace) -> None:
+    commit = place.git("rev-parse", "HEAD").strip()
+    place.write("notes.txt", "of no matter")
+    shown = place.run("plan").expect(0)
+    assert (shown.out.split(" ")[0], shown.err) == (commit[:7], "")
+    for number in range(7):
+        place.write(f"pool-{number}.yaml", POOL % f"pool-{number}")
+    shown = place.run("plan").expect(0)
+    assert shown.out.startswith("The working tree asks for these changes:\n")
+    names = ", ".join(f"pool-{number}.yaml" for number in range(5))
+    assert shown.err == f"This is the working tree and no commit: Git does not have {names} and 2 more\n"
+
+
 def test_a_plan_as_json_has_records_for_programs(done: Workplace) -> None:
     done.release("2")
     change, run, summary = records(done.run("plan", "--json"))
@@ -305,6 +318,4 @@ def test_an_isolated_space_applies_the_rest_and_says_5(tmp_path: Path) -> None:
     (place.root / "kept.yaml").unlink()
     place.write("more.yaml", ENVIRONMENT % "more")
     place.run("apply", "--auto-approve").expect(5)
-    assert {record["metadata"]["name"] for record in records(place.run("get", "environment", "--json"))} == {  # type: ignore[index]
-        "kept", "more",
-    }  # fmt: skip
+    assert [line.split()[0] for line in place.run("get", "environments").out.splitlines()] == ["NAME", "kept", "more"]

@@ -263,6 +263,7 @@ def test_shallow_clones_at_one_place_are_the_same_repository(place: Workplace, t
 def test_a_state_of_another_space_is_refused(place: Workplace) -> None:
     place.apply()
     place.write("reconcile.yaml", "apiVersion: reconciler/v1\nkind: Space\nmetadata: {name: other}\nspec: {}\n")
+    place.commit()
     refused = place.run("plan").expect(3)
     assert refused.err == (
         f'Error: this state belongs to the space "default", and {place.root} declares "other"\n'

@@ -25,7 +25,7 @@ def check(files: Mapping[str, str], links: Collection[str] = ()) -> list[Diagnos
     problems = resolve(
         [item for file in parsed.values() for item in file.declared],
         {path: FileKind.LINK if path in links else FileKind.FILE for path in files},
-        lambda item, path: place(item.position.file).span(item, path),
+        lambda item, path, piece: place(item.position.file).span(item, path, piece=piece),
         SpaceSpec.parse(space.spec) if space else SpaceSpec(),
         partial=[item for file in parsed.values() for item in file.partial],
         hidden=hidden,

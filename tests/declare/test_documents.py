@@ -6,11 +6,11 @@ import pytest
 
 from reconciler.declare.core_schema import value_of
 from reconciler.declare.documents import parse_file
-from reconciler.declare.near import within_two
 from reconciler.declare.nodes import ScalarNode
 from reconciler.declare.uses import uses
 from reconciler.model.infrastructure import ExecutionLocationSpec
-from reconciler.model.kinds import KINDS, references
+from reconciler.model.kinds import KINDS
+from reconciler.model.spec import Address, Reference
 
 TEAM = "apiVersion: reconciler/v1\nkind: Team\nmetadata: {name: dba}\nspec: {members: [a]}\n"
 
@@ -122,20 +122,18 @@ def test_a_set_joins_labels_and_lets_an_entry_replace_defaults() -> None:
     assert worker.protect
 
 
-def test_the_fast_way_to_references_finds_what_the_plain_way_finds() -> None:
-    spec = ExecutionLocationSpec.model_validate(
+def test_a_spec_says_which_objects_it_names_and_where() -> None:
+    location = ExecutionLocationSpec.model_validate(
         {"run_on": "workerPool", "pool": "main", "container": {"image": "a", "feed": "files"}}
     )
-    assert uses(spec) == tuple(references(spec))
+    assert uses(location) == (
+        Reference(("pool",), Address("WorkerPool", "main")),
+        Reference(("container", "feed"), Address("PackageFeed", "files")),
+    )
     tenant = KINDS["Tenant"].model_validate(
         {"projects": {"shop": ("production",)}, "variables": ({"name": "A", "value": "b"},)}
     )
-    assert uses(tenant) == tuple(references(tenant))
-
-
-@pytest.mark.parametrize(
-    ("given", "near"),
-    [("Worker", True), ("Wroker", True), ("Wrkr", True), ("Workers!!", False), ("worKER", False), ("", False)],
-)
-def test_two_letters_apart_is_near(given: str, near: bool) -> None:
-    assert within_two(given, "Worker") is near
+    assert uses(tenant) == (
+        Reference(("projects", "shop"), Address("Project", "shop")),
+        Reference(("projects", "shop", 0), Address("Environment", "production")),
+    )

@@ -106,6 +106,29 @@ def test_a_cache_changes_nothing_but_the_time(repository: Repository, tmp_path: 
     assert load(repository.root, cache=cache).desired == load(repository.root).desired
 
 
+def test_a_cache_is_added_to_and_written_anew_before_it_grows(repository: Repository, tmp_path: Path) -> None:
+    for number in range(8):
+        repository.write(f"{number}.yaml", TEAM % f"team-{number}")
+    repository.commit()
+    lines = []
+    for change in range(6):
+        repository.write("3.yaml", TEAM % f"other-{change}")
+        assert load(repository.root, cache=tmp_path).desired == load(repository.root).desired
+        lines.append((tmp_path / "declarations").read_bytes().count(b"\n"))
+    assert lines == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_line_that_was_cut_off_costs_no_more_than_time(repository: Repository, tmp_path: Path) -> None:
+    for number in range(8):
+        repository.write(f"{number}.yaml", TEAM % f"team-{number}")
+    repository.commit()
+    for change in range(6):
+        repository.write("3.yaml", TEAM % f"other-{change}")
+        assert load(repository.root, cache=tmp_path).desired == load(repository.root).desired
+        with (tmp_path / "declarations").open("ab") as file:
+            file.write(b"cut off")
+
+
 def test_a_faulty_file_is_told_of_again_with_a_cache(repository: Repository, tmp_path: Path) -> None:
     repository.write("a.yaml", TEAM % "A")
     repository.write("b.yaml", TEAM % "b")
@@ -184,3 +207,43 @@ def test_a_faulty_space_still_says_which_files_it_chooses(repository: Repository
     repository.write("reconcile.yaml", space)
     repository.write("drafts/a.yaml", TEAM % "A")
     assert codes(load(repository.root)) == ["unknown-key"]
+
+
+def test_a_file_that_git_does_not_have_matters_only_where_it_is_used(repository: Repository) -> None:
+    script = "    - name: Work\n      script: {syntax: sh, file: %s}\n"
+    project = "apiVersion: reconciler/v1\nkind: Project\nmetadata: {name: shop}\nspec:\n  process:\n"
+    repository.write("a.yaml", TEAM % "a")
+    repository.write("project.yaml", project + script % "work.sh")
+    repository.write("work.sh", "true\n")
+    commit = repository.commit()
+    repository.write("notes.txt", "of no matter\n")
+    repository.write("compose.yaml", "services: {}\n")
+    loaded = load(repository.root)
+    assert loaded.desired is not None
+    assert (loaded.desired.revision, loaded.untracked) == (commit, ())
+
+    repository.write("b.yaml", TEAM % "b")
+    repository.git("rm", "--quiet", "--cached", "work.sh")
+    repository.git("commit", "--quiet", "--message", "forget a script")
+    loaded = load(repository.root)
+    assert loaded.desired is not None
+    assert loaded.desired.revision.startswith("tree:")
+    assert loaded.untracked == ("b.yaml", "work.sh")
+
+    repository.write("a.yaml", TEAM % "other")
+    loaded = load(repository.root)
+    assert loaded.desired is not None
+    assert loaded.desired.revision.startswith("tree:")
+    assert loaded.untracked == (), "there are other reasons"
+
+
+def test_the_file_of_a_secret_need_not_be_in_git(repository: Repository) -> None:
+    values = "variables: [{name: Key, type: sensitive, value: {file: secrets/key}}]"
+    repository.write(
+        "set.yaml", f"apiVersion: reconciler/v1\nkind: VariableSet\nmetadata: {{name: keys}}\nspec: {{{values}}}\n"
+    )
+    commit = repository.commit()
+    repository.write("secrets/key", "hunter2\n")
+    loaded = load(repository.root)
+    assert loaded.desired is not None, loaded.diagnostics
+    assert (loaded.desired.revision, loaded.untracked) == (commit, ())

@@ -1,8 +1,11 @@
 """Lines and columns are right wherever a field may stand."""
 
+from pathlib import Path
+
 import pytest
 
 from reconciler.declare.documents import locate, parse_file
+from reconciler.declare.load import load
 from reconciler.model.diagnostics import Span
 from reconciler.model.spec import Address
 
@@ -103,3 +106,35 @@ spec:
     (use,) = [use for use in declared.references if use.target.kind == "ExecutionLocation"]
     assert use.path == ("process", 0, "group", "steps", 0, "location")
     assert marked(text, locate("a.yaml", text.encode(), declared, ("spec", *use.path))) == "on-targets"
+
+
+@pytest.mark.parametrize(
+    ("written", "line", "column"),
+    [
+        ("|\n          vars.Nope\n          ${{ vars.Nope }}\n", 10, 15),
+        (">-\n          one\n\n          two ${{ vars.Nope }}\n", 11, 19),
+        ("|\n          ${{ vars.Nope | default(\n            '') }} ${{ vars.Nope }}\n", 10, 24),
+        ("one\n          ${{ vars.Nope }}\n", 9, 15),
+        ("${{ vars.Nope }}\n", 8, 12),
+        ('"a\\x2fvars.Nope\\\n          ${{ vars.Nope }}"\n', 9, 15),
+        ('"one\n          ${{ vars\\x2eNope }}"\n', 8, 12),
+    ],
+    ids=["literal", "folded", "the second of them", "plain", "one line", "quoted", "written otherwise"],
+)
+def test_a_name_in_a_text_of_many_lines_is_marked_where_it_stands(
+    tmp_path: Path, written: str, line: int, column: int
+) -> None:
+    head = "apiVersion: reconciler/v1\nkind: Project\nmetadata: {name: shop}\nspec:\n  process:\n"
+    step = "    - name: Work\n      env:\n        A: " + written + "      script: {syntax: sh, body: true}\n"
+    (tmp_path / "a.yaml").write_text(head + step)
+    (found,) = load(tmp_path).diagnostics
+    assert (found.code, found.span.line, found.span.column) == ("unknown-name", line, column)
+
+
+def test_an_expression_that_a_shell_may_take_for_code_is_marked_in_its_script(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Project\nmetadata: {name: shop}\nspec:\n  process:\n    - name: Work\n"
+        "      script:\n        syntax: sh\n        body: |\n          true\n          echo ${{ release }}\n"
+    )
+    (found,) = load(tmp_path).diagnostics
+    assert (found.code, found.span.line, found.span.column) == ("unquoted-value", 11, 16)

@@ -1,11 +1,13 @@
 """The real pre-commit with our hook: as `reconcile init` writes it, and from our manifest."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.cli.workplace import RECONCILE, Outcome, Workplace, environment, reconcile
 from tests.declare.repository import IDENTITY
@@ -13,6 +15,8 @@ from tests.declare.repository import IDENTITY
 ROOT = Path(__file__).parent.parent.parent
 MANIFEST = ROOT / ".pre-commit-hooks.yaml"
 PRE_COMMIT = RECONCILE.parent / "pre-commit"
+HOW_INSTALLED = {"language", "description"}
+"""Keys that differ: our manifest has the command installed, a repository's own hook finds it on PATH."""
 
 pytestmark = pytest.mark.end_to_end
 
@@ -55,6 +59,21 @@ def break_a_file(place: Workplace) -> None:
     place.git("add", "-A")
 
 
+def hook(text: str) -> dict[str, object]:
+    """Return the one hook of a configuration, without how it is installed."""
+    (repository,) = YAML(typ="safe").load(text)["repos"]
+    (found,) = repository["hooks"]
+    return {key: value for key, value in found.items() if key not in HOW_INSTALLED}
+
+
+def test_the_manifest_the_documentation_and_a_new_repository_say_the_same(skeleton: Workplace) -> None:
+    (manifest,) = YAML(typ="safe").load(MANIFEST.read_text())
+    written = hook((skeleton.root / ".pre-commit-config.yaml").read_text())
+    assert written == {key: value for key, value in manifest.items() if key not in HOW_INSTALLED}
+    (documented,) = re.findall(r"```text\n(repos:\n.*?)```", (ROOT / "docs" / "validation.md").read_text(), re.DOTALL)
+    assert written == hook(documented)
+
+
 def test_the_manifest_is_valid(skeleton: Workplace) -> None:
     assert pre_commit(skeleton, "validate-manifest", MANIFEST).expect(0).err == ""
 
@@ -80,6 +99,17 @@ def test_a_commit_with_a_mistake_is_stopped(skeleton: Workplace) -> None:
     assert done.returncode == 1
     assert "error[unknown-kind]" in done.stdout + done.stderr
     assert skeleton.git("rev-parse", "HEAD") == before
+
+
+def test_a_commit_that_removes_a_script_is_checked_too(skeleton: Workplace) -> None:
+    """No YAML is touched, and pre-commit lists no file that a commit removes."""
+    text = (skeleton.root / "project.yaml").read_text()
+    skeleton.write("project.yaml", text.replace('body: echo "$GREETING"', "file: greet.sh"))
+    skeleton.write("greet.sh", 'echo "$GREETING"\n')
+    skeleton.commit()
+    assert "Passed" in pre_commit(skeleton, "run").expect(0).out
+    skeleton.git("rm", "--quiet", "greet.sh")
+    assert "error[missing-file]" in pre_commit(skeleton, "run").expect(1).out
 
 
 def test_the_hook_of_our_manifest_runs_on_another_repository(skeleton: Workplace, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Scene:
 
     def _offered(self, attempt: Attempt) -> bool:
         ended = attempt.state is AttemptState.ENDED
-        return ended or self.dispatcher._run_of(TicketId(attempt.ticket)) is not None
+        return ended or self.dispatcher.owns(BUILTIN, TicketId(attempt.ticket))
 
     async def task_in(self, *states: TaskState) -> Task:
         await self._until(lambda: self.task().state in states)
@@ -78,6 +78,9 @@ class Scene:
 
     def step(self) -> StepRun:
         return self.store.read_now(lambda tx: tasks.steps(tx, TaskId(1)))[0]
+
+    def latest(self) -> Attempt:
+        return self._attempts()[-1]
 
     def _attempts(self) -> list[Attempt]:
         return self.store.read_now(lambda tx: attempts.attempts(tx, TaskId(1)))
@@ -221,3 +224,31 @@ async def test_a_task_that_was_cancelled_in_the_queue_has_no_steps(tmp_path: Pat
         begun = store.write_now(begin_task(queued, [run]))
         assert begun.state is TaskState.CANCELLED
         assert store.read_now(lambda tx: tasks.steps(tx, TaskId(1))) == []
+
+
+async def test_the_end_of_a_step_and_the_grant_of_the_next_are_one_commit(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, STEP, STEP | {"name": "Next"}) as scene:
+        await scene.finish(await scene.attempt(), Exited(0))
+        first, second = scene.store.read_now(lambda tx: attempts.attempts(tx, TaskId(1)))
+        assert (first.state, second.state) == (AttemptState.ENDED, AttemptState.GRANTED)
+
+
+async def test_the_end_of_the_last_step_and_the_end_of_the_task_are_one_commit(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, STEP) as scene:
+        await scene.finish(await scene.attempt(), Exited(0))
+        assert scene.task().state is TaskState.SUCCEEDED
+
+
+async def test_a_start_is_recorded_with_the_end_or_soon_without_one(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, STEP, STEP | {"name": "Next"}) as scene:
+        first = await scene.attempt()
+        await scene.report(first, Running())
+        await scene.finish(first, Exited(0))
+        second = await scene.attempt(2)
+        await scene.report(second, Running())
+        async with asyncio.timeout(PATIENCE):
+            while scene.latest().state is not AttemptState.RUNNING:  # noqa: ASYNC110 - a start wakes nobody
+                await asyncio.sleep(0.005)
+        assert all(
+            item.started_at is not None for item in scene.store.read_now(lambda tx: attempts.attempts(tx, TaskId(1)))
+        )

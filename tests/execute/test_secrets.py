@@ -10,7 +10,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from reconciler.execute.secrets import SECRET_MAX, Origins, SecretUnavailable, resolve, resolve_all
+from reconciler.execute.secrets import SECRET_MAX, Origins, SecretRules, SecretUnavailable, resolve, resolve_all
 from reconciler.model.variables import SecretSource
 
 SECRET = "hunter2-hunter2"
@@ -124,7 +124,8 @@ async def test_a_program_is_asked_without_its_final_line_end(origins: Origins) -
 
 
 async def test_a_named_source_gets_its_key_as_the_last_argument(origins: Origins) -> None:
-    named = Origins(origins.root, origins.environment, {"vault": ("sh", "-c", 'echo "$1-$2"', "sh", "read")})
+    rules = SecretRules(sources={"vault": ("sh", "-c", 'echo "$1-$2"', "sh", "read")})
+    named = Origins(origins.root, origins.environment, rules)
     assert await resolve("Db.Password", SecretSource(source="vault", key="shop/db"), named) == "read-shop/db"
     assert (await failure(SecretSource(source="other", key="k"), named)).message == (
         "the value of Db.Password cannot be had from the source other, key k: no source of this name is configured"
@@ -213,3 +214,31 @@ async def test_several_variables_are_resolved_together(origins: Origins) -> None
 
 def test_where_secrets_come_from_shows_no_values(origins: Origins) -> None:
     assert SECRET not in repr(origins)
+
+
+async def test_a_server_reads_only_what_its_configuration_allows(origins: Origins, tmp_path: Path) -> None:
+    allowed = tmp_path / "secrets"
+    allowed.mkdir()
+    (allowed / "db").write_text(f"{SECRET}\n")
+    (tmp_path / "other").write_text(SECRET)
+    (allowed / "way-out").symlink_to(tmp_path / "other")
+    server = Origins(origins.root, origins.environment, SecretRules(("SHOP_*",), (allowed,)))
+    assert await resolve("Db.Password", SecretSource(env="SHOP_PASSWORD"), server) == SECRET
+    assert await resolve("Db.Password", SecretSource(file=str(allowed / "db")), server) == SECRET
+    for source, sentence in [
+        (SecretSource(env="PATH"), "the environment variable PATH: the server's configuration does not allow it"),
+        (
+            SecretSource(file=str(allowed / "way-out")),
+            f"the file {allowed}/way-out: there is no such file in the directories that the server's configuration allows",
+        ),
+        (command(f"echo {SECRET}"), "the command sh: a server runs no program that a commit names"),
+        (SecretSource(source="vault", key="k"), "the source vault, key k: no source of this name is configured"),
+    ]:
+        error = await failure(source, server)
+        assert error.message == f"the value of Db.Password cannot be had from {sentence}"
+        assert error.hint
+
+
+async def test_a_server_without_configuration_reads_nothing(origins: Origins) -> None:
+    server = Origins(origins.root, origins.environment, SecretRules())
+    assert "does not allow it" in (await failure(SecretSource(env="SHOP_PASSWORD"), server)).message

@@ -1,7 +1,8 @@
 """The live state of a space that has been applied, whatever stood against it, and whose deployments succeeded."""
 
+from reconciler.declare.uses import uses
 from reconciler.model.desired import DesiredState
-from reconciler.model.kinds import KINDS, references
+from reconciler.model.kinds import KINDS
 from reconciler.model.live import Binding, LiveObject, LiveState, Task, TaskId, TaskState
 from reconciler.model.order import IMPLICIT
 from reconciler.plan import deployments
@@ -46,6 +47,6 @@ def dangling(live: LiveState) -> set[str]:
     return {
         f"{address} names {reference.target}"
         for address, found in live.objects.items()
-        for reference in references(KINDS[address.kind].parse(found.spec))
+        for reference in uses(KINDS[address.kind].parse(found.spec))
         if reference.target not in live.objects and reference.target not in IMPLICIT
     }

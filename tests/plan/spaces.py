@@ -60,26 +60,28 @@ def _settings(draw: Draw) -> Document:
 
 def _pools(draw: Draw, pools: list[str], environments: list[str]) -> list[Document]:
     default = draw(st.sampled_from([None, *pools]))
+    free = [name for name in POOLS if name not in pools]
     found = []
     for name in pools:
         spec: Document = {"description": draw(st.sampled_from(["", "one", "two"])), "default": name == default}
         if draw(st.integers(0, 4)) == 0:
             spec["allowedEnvironments"] = environments[:1]
-        found.append(document("WorkerPool", name, spec, **_fate(draw, POOLS, pools)))
+        found.append(document("WorkerPool", name, spec, **_fate(draw, free)))
     return found
 
 
-def _fate(draw: Draw, names: tuple[str, ...], taken: list[str]) -> Document:
-    """Draw whether an object is protected, and which free name it had before."""
+def _fate(draw: Draw, free: list[str]) -> Document:
+    """Draw whether an object is protected, and which free name it had before, which is free no longer."""
     fate: Document = {"protect": draw(st.integers(0, 4)) == 0}
-    free = [name for name in names if name not in taken]
     if free and draw(st.integers(0, 3)) == 0:
-        fate["renamedFrom"] = draw(st.sampled_from(free))
+        fate["renamedFrom"] = former = draw(st.sampled_from(free))
+        free.remove(former)
     return fate
 
 
 def _workers(draw: Draw, pools: list[str]) -> list[Document]:
     workers = draw(some(WORKERS))
+    free = [name for name in WORKERS if name not in workers]
     found = []
     for name in workers:
         key = f"{name}{draw(st.sampled_from(['a', 'a', 'b']))}"
@@ -89,7 +91,7 @@ def _workers(draw: Draw, pools: list[str]) -> list[Document]:
             "state": draw(st.sampled_from(["enabled", "enabled", "disabled"])),
             "endpoint": endpoint,
         }
-        found.append(document("Worker", name, spec, **_fate(draw, WORKERS, workers)))
+        found.append(document("Worker", name, spec, **_fate(draw, free)))
     return found
 
 

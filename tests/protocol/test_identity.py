@@ -1,7 +1,7 @@
 """Thumbprints from the bytes of certificates, compared with a library; broken bytes are a sentence."""
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 
 import pytest
@@ -18,7 +18,7 @@ Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 def certificate(key: Key, name: str) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -26,7 +26,7 @@ def certificate(key: Key, name: str) -> bytes:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256())
     )
     return built.public_bytes(Encoding.DER)

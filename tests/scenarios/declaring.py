@@ -23,7 +23,7 @@ def declare(files: Mapping[str, str], *, complete: bool = True) -> DesiredState:
     problems += resolve(
         declared,
         dict.fromkeys(files, FileKind.FILE),
-        lambda item, path: places[item.position.file].span(item, path),
+        lambda item, path, piece: places[item.position.file].span(item, path, piece=piece),
         settings,
     )
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]

@@ -3,6 +3,7 @@
 import pytest
 
 from reconciler.model.infrastructure import Container, ExecutionLocationSpec
+from reconciler.model.live import WorkerHealth, WorkerStatus
 from reconciler.model.work import PackageUse, Step
 from reconciler.schedule.fleet import Fleet, Member, Pool
 from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
@@ -51,8 +52,13 @@ def worker(name: str = "w1", **facts: object) -> Member:
          "the pool omaha is dynamic, and dynamic workers are not made yet", True),
         (fleet(omaha=Pool("omaha", default=True, dynamic=True)),
          "the pool omaha is dynamic, and dynamic workers are not made yet", True),
-        (fleet(worker()),
-         "no worker of the pool omaha can take it: w1 has never been seen healthy: listening workers are registered, but not yet reached", False),
+        (fleet(worker()), "no worker of the pool omaha can take it: w1 was never reached", False),
+        (fleet(Member("w1", ("omaha",), "polling")),
+         "no worker of the pool omaha can take it: w1 has never connected", False),
+        (fleet(Member("w1", ("omaha",), "ssh")),
+         "no worker of the pool omaha can take it: w1 is reached by SSH, and such workers are not carried out yet", False),
+        (fleet(worker(status=WorkerStatus("w1", WorkerHealth.UNAVAILABLE, 0.0, "10.0.0.5:10933: no answer within 15 s"))),
+         "no worker of the pool omaha can take it: w1 is unavailable: 10.0.0.5:10933: no answer within 15 s", False),
         (fleet(worker(state="disabled"), worker("w2")),
          "no worker of the pool omaha can take it: w1 is disabled (and 1 more)", False),
         (fleet(worker(state="draining"), omaha=Pool("omaha", default=True)),
@@ -89,17 +95,28 @@ def test_a_disabled_built_in_worker_is_a_clear_failure() -> None:
     )
 
 
-class Healthy(Member):
-    """A worker that has been seen healthy, as no worker has been yet."""
-
-    def obstacle(self) -> str | None:
-        return None
+def healthy(name: str, **facts: object) -> Member:
+    return worker(name, status=WorkerStatus(name, WorkerHealth.HEALTHY, 0.0), **facts)
 
 
-def test_the_first_worker_without_an_obstacle_takes_it() -> None:
-    found = fleet(worker(), Healthy("w2", ("omaha",), "polling"), Healthy("w3", ("omaha",), "polling"))
-    assert place(step(), CHOICE, found, "staging") == Placed(
-        "w2", "its location names the pool omaha; w2 is the first that can take it"
+def test_the_only_worker_without_an_obstacle_takes_it() -> None:
+    assert place(step(), CHOICE, fleet(worker(), healthy("w2")), "staging") == Placed(
+        "w2", "its location names the pool omaha; w2 alone can take it"
+    )
+
+
+def test_of_several_the_least_busy_takes_it_of_equals_the_first_by_name() -> None:
+    found = fleet(healthy("w1"), healthy("w2"), healthy("w3"))
+    assert place(step(), CHOICE, found, "staging", {"w1": 1}) == Placed(
+        "w2", "its location names the pool omaha; w2 runs 0 attempts, the fewest of 3 that can take it"
+    )
+
+
+def test_a_worker_takes_no_more_than_its_slots() -> None:
+    nowhere = place(step(), CHOICE, fleet(healthy("w1", slots=2)), "staging", {"w1": 2})
+    assert nowhere == Nowhere(
+        "no worker of the pool omaha can take it: w1 runs 2 of 2 attempts",
+        obstacles=(("w1", "runs 2 of 2 attempts"),),
     )
 
 

@@ -13,6 +13,8 @@ from reconciler.execute.logs import LogStore
 from reconciler.execute.watching import Unwatched
 from reconciler.model.live import Slot, StepRun, Task
 from reconciler.model.pinned import Pinned
+from reconciler.protocol.messages import Hello
+from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import (
     Digest,
     Ended,
@@ -116,7 +118,7 @@ class Worker:
     async def connect(self, dispatcher: Dispatcher, epoch: int) -> None:
         """Meet an engine: the inventory first, then every ending again."""
         reports = {ticket: TicketReport(ticket, state) for ticket, state in self.states.items()}
-        await dispatcher.connected(BUILTIN, epoch, reports)
+        await dispatcher.connected(BUILTIN, Connected(Hello((1,), "store", "boot", 1, 0), epoch, reports), "")
         self.intake = dispatcher
         for state in list(self.states.values()):
             if isinstance(state, Ended):

@@ -1,5 +1,7 @@
 """What a step's templates see, and how declared values lead to one another."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from reconciler.model.live import OutputValue, StepRun, StepState, TaskId
@@ -31,8 +33,13 @@ def secret(name: str, source: SecretSource) -> Choice:
     return Chosen(name, source, "sensitive", Source.PROJECT, "shop", 0)
 
 
-def scope(variables: list[Choice], resolved: dict[str, str] | None = None, **more: object) -> Scope:
-    return scope_of(AROUND, {each.name: each for each in variables}, resolved or {}, **more)  # type: ignore[arg-type]
+def scope(
+    variables: list[Choice],
+    resolved: dict[str, str] | None = None,
+    runs: Iterable[StepRun] = (),
+    outputs: Iterable[OutputValue] = (),
+) -> Scope:
+    return scope_of(AROUND, {each.name: each for each in variables}, resolved or {}, runs, outputs)
 
 
 def rendered(text: str, within: Scope) -> str:

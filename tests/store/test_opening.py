@@ -11,7 +11,7 @@ from reconciler.model.errors import ReconcilerError, StateUnreadable
 from reconciler.model.live import Event
 from reconciler.store import audit
 from reconciler.store.database import Transaction
-from reconciler.store.readers import open_for_reading
+from reconciler.store.reader import open_for_reading
 from reconciler.store.writer import Store
 from tests.store.conftest import without_rights
 

@@ -12,7 +12,7 @@ from reconciler.model.errors import StateUnreadable
 from reconciler.model.live import Event
 from reconciler.store import audit
 from reconciler.store.database import Transaction
-from reconciler.store.readers import open_for_reading
+from reconciler.store.reader import open_for_reading
 from reconciler.store.writer import Store
 from tests.postgres import PostgresServer, postgres_server
 

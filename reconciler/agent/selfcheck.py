@@ -1,0 +1,182 @@
+"""The self-check: what this machine has for scripts, and what in it would hurt them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+PROGRAM_PATIENCE = 5.0  # seconds that a program may take to tell its version
+UNTOLD = "does not tell its version"
+TOLD_MAX = 80  # letters of what a program says of itself
+PROGRAMS: Mapping[str, tuple[str, ...]] = {
+    "bash": ("--version",),
+    "python3": ("--version",),
+    "pwsh": ("--version",),
+    "git": ("--version",),
+    "docker": ("--version",),
+    "podman": ("--version",),
+    "terraform": ("version",),
+    "kubectl": ("version", "--client"),
+    "helm": ("version", "--short"),
+    "aws": ("--version",),
+    "az": ("--version",),
+    "openssl": ("version",),
+    "bwrap": ("--version",),
+    "setpriv": ("--version",),
+}
+"""What is looked for, and how each is asked for its version."""
+
+VERSION = re.compile(r"\d+(\.\d+)+[\w.+~-]*")
+SANE_SINCE = 1_700_000_000  # a clock before that (2023) was never set
+VOLATILE = {"tmpfs", "ramfs"}
+SCRIPTS_END_WITH_US = {"control-group", "mixed"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `problem` says what is wrong with it and how to mend it, empty if nothing is."""
+
+    name: str
+    value: str
+    problem: str = ""
+
+
+def capabilities() -> dict[str, str]:
+    """Return what the server may know of this machine: system, programs with versions, isolations that work."""
+    system = os.uname()
+    found = {"system": system.sysname, "kernel": system.release, "machine": system.machine}
+    found["processors"] = str(os.cpu_count() or 1)
+    if shutil.which("sh"):
+        found["sh"] = ""
+    found.update(programs())
+    found.update({f"isolation.{name}": "" for name in isolations()})
+    return found
+
+
+def isolations() -> tuple[str, ...]:
+    """Return the isolations that were seen to work here."""
+    return ("none",)
+
+
+def programs() -> dict[str, str]:
+    """Return the programs that are found, with their versions; all are asked at the same time."""
+    deadline = time.monotonic() + PROGRAM_PATIENCE
+    asked = {name: _asked(name) for name in PROGRAMS if shutil.which(name)}
+    return {name: _version(process, deadline) for name, process in asked.items()}
+
+
+def findings(state: str) -> list[Finding]:
+    """Return what was found on this machine, and what in it would hurt scripts."""
+    found = programs()
+    interpreters = [Finding(name, found.get(name, "missing")) for name in ("bash", "python3", "openssl")]
+    return [
+        _state(state),
+        Finding("sh", shutil.which("sh") or "missing", "" if shutil.which("sh") else "no script can run without it"),
+        *interpreters,
+        *(Finding(name, found.get(name, "missing")) for name in ("bwrap", "setpriv")),
+        Finding("isolations", ", ".join(isolations())),
+        Finding("cgroup", _cgroup()),
+        _kill_mode(),
+        _clock(),
+    ]
+
+
+def _asked(name: str) -> Optional[subprocess.Popen[str]]:
+    """Ask a program for its version; None if it does not even start."""
+    command = [name, *PROGRAMS[name]]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError:
+        return None
+
+
+def _version(process: Optional[subprocess.Popen[str]], deadline: float) -> str:
+    """Return what a program has answered by then."""
+    if process is None:
+        return UNTOLD
+    with process:
+        try:
+            said = process.communicate(timeout=max(0.1, deadline - time.monotonic()))[0].strip()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return UNTOLD
+    version = VERSION.search(said)
+    return version[0] if version else said[:TOLD_MAX].partition("\n")[0]
+
+
+def _state(state: str) -> Finding:
+    value = os.path.abspath(state)
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        return Finding("state", value, "it cannot be written; give the agent a directory of its own")
+    kind = _file_system(value)
+    if kind in VOLATILE:
+        return Finding("state", f"{value} ({kind})", "it is gone after a restart of the machine; put it on a disk")
+    return Finding("state", f"{value} ({kind})" if kind else value)
+
+
+def _file_system(path: str) -> str:
+    """Return the kind of file system that holds `path`, empty where the system does not tell."""
+    best = ("", "")
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                _, place, kind = line.split()[:3]
+                inside = path == place or path.startswith(place.rstrip("/") + "/")
+                if inside and len(place) >= len(best[0]):
+                    best = (place, kind)
+    except OSError:
+        return ""
+    return best[1]
+
+
+def _cgroup() -> str:
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return "v2"
+    return "v1" if os.path.isdir("/sys/fs/cgroup/cpu") else "none"
+
+
+def _kill_mode() -> Finding:
+    """Ask systemd whether it would kill scripts together with the agent."""
+    unit = _unit()
+    if unit is None or not shutil.which("systemctl"):
+        return Finding("service", "not under systemd")
+    command = ["systemctl", "show", "--property=KillMode", "--value", unit]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PROGRAM_PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Finding("service", unit)
+    mode = done.stdout.strip()
+    ends = mode in SCRIPTS_END_WITH_US
+    problem = "systemd kills running scripts when the agent restarts; set KillMode=process in the unit" if ends else ""
+    return Finding("service", f"{unit}, KillMode={mode or 'unknown'}", problem)
+
+
+def _unit() -> Optional[str]:
+    """Return the systemd service that this process or its agent belongs to."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+            found = re.search(r"/([^/\s]+\.service)", file.read())
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def _clock() -> Finding:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    return Finding("clock", shown, "" if now > SANE_SINCE else "it was never set; renewal needs it: start time sync")

@@ -1,0 +1,33 @@
+"""Attempts on workers that are silent: when they are given up, and in which words."""
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.execute.grounds import Grounds
+from reconciler.model.live import Attempt
+from reconciler.schedule.fleet import BUILTIN
+
+
+def deadline(attempt: Attempt, grounds: Grounds) -> float | None:
+    """Return when an attempt is lost if its worker stays silent, in seconds since the epoch; None while it speaks.
+
+    The built-in worker's supervisors answer to this engine alone, so there silence is never the network's.
+    """
+    link = grounds.links.get(attempt.worker)
+    if attempt.worker == BUILTIN or link is None or link.silent_since is None:
+        return None
+    return max(link.silent_since, attempt.granted_at) + grounds.fleet.lost_after(attempt.worker)
+
+
+def lost(live: Iterable[Attempt], grounds: Grounds, now: float) -> Iterator[tuple[Attempt, str]]:
+    """Yield the attempts whose workers were silent for too long, each with the sentence about it."""
+    for attempt in live:
+        due = deadline(attempt, grounds)
+        if due is not None and due <= now:
+            seconds = grounds.fleet.lost_after(attempt.worker)
+            yield (
+                attempt,
+                (
+                    f"the worker {attempt.worker} was silent for {seconds:g} s; whether the script runs or has done its work "
+                    "is unknown until it is back"
+                ),
+            )

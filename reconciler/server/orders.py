@@ -1,0 +1,94 @@
+"""What people order about trust: tokens, revocations, keys; and how that is told through the control socket."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.protocol.objects import plain, restored
+
+
+@dataclass(frozen=True, slots=True)
+class CreateToken:
+    """Make a one-use token with which an agent becomes `worker`; it holds for `ttl` seconds."""
+
+    actor: str
+    worker: str
+    pools: tuple[str, ...]
+    ttl: float
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeToken:
+    """Make a token useless."""
+
+    actor: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Trust a thumbprint, or all those of a worker, no longer."""
+
+    actor: str
+    whom: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Trust a thumbprint, or all those of a worker, again."""
+
+    actor: str
+    whom: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Make the next key of a purpose."""
+
+    actor: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Put the next key of a purpose to use; forced, even if workers have not heard of it."""
+
+    actor: str
+    purpose: str
+    forced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """End the trust in the former key of a purpose; forced, even if workers still rest on it."""
+
+    actor: str
+    purpose: str
+    forced: bool
+
+
+Order = CreateToken | RevokeToken | Revoke | Lift | Stage | Switch | Retire
+
+ORDERS: Mapping[str, type[Order]] = {
+    kind.__name__: kind for kind in (CreateToken, RevokeToken, Revoke, Lift, Stage, Switch, Retire)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request came to: a sentence, what was made (shown once), and what a person should look at."""
+
+    message: str
+    made: str = field(default="", repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+def order_to(order: Order) -> Mapping[str, object]:
+    """Return an order as JSON."""
+    return {"order": type(order).__name__, **plain(order)}
+
+
+def order_from(value: Mapping[str, object]) -> Order:
+    """Read an order from JSON; raises KeyError or MalformedError where it is none."""
+    return restored(ORDERS[str(value["order"])], value)

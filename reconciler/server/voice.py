@@ -1,0 +1,45 @@
+"""The server's own log: one event with its fields per line, as text for people or JSON for programs."""
+
+import sys
+from typing import TextIO
+
+import structlog
+
+from reconciler.execute.watching import Printed, Sighting, StepMoved, TaskMoved
+
+FORMS = ("text", "json")
+
+
+class Voice:
+    """Says what happens, on standard error; secrets never come here, for reasons and names hold none."""
+
+    def __init__(self, form: str = "text", stream: TextIO = sys.stderr) -> None:
+        last = (
+            structlog.processors.JSONRenderer()
+            if form == "json"
+            else structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"], drop_missing=True)
+        )
+        self._log = structlog.wrap_logger(
+            structlog.WriteLogger(stream),
+            processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", key="at"), last],
+            wrapper_class=structlog.BoundLogger,
+        )
+
+    def say(self, event: str, **fields: object) -> None:
+        """Tell that something happened."""
+        self._log.info(event, **fields)
+
+    def warn(self, event: str, **fields: object) -> None:
+        """Tell that something is not as it should be."""
+        self._log.warning(event, **fields)
+
+    def see(self, sighting: Sighting) -> None:
+        """Take what a running task does; what its scripts print is in its own log."""
+        match sighting:
+            case TaskMoved(task, deployment, _, release, state, reason):
+                self.say("task", task=task, deployment=deployment, release=release, state=state.value, reason=reason)
+            case StepMoved(task, deployment, _, name, state, worker, reason):
+                facts = {"task": task, "deployment": deployment, "step": name, "state": state.value}
+                self.say("step", **facts, worker=worker, reason=reason)
+            case Printed():
+                pass

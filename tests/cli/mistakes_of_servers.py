@@ -1,0 +1,89 @@
+"""What can be wrong with a server: its configuration, its addresses, the commits that it follows, an agent beside it."""
+
+from pathlib import Path
+
+from reconciler.declare.load import load
+from reconciler.plan.planner import Options
+from reconciler.server.binding import bound
+from reconciler.server.following import Follower
+from reconciler.server.planning import EMPTY, plan_space
+from reconciler.server.voice import Voice
+from tests.cli.said import Said, cases, raised, shop, told
+from tests.cli.workplace import reconcile
+
+CLOUD = """
+apiVersion: reconciler/v1
+kind: WorkerPool
+metadata: {name: cloud}
+spec: {default: true, dynamic: {provider: {podman: {image: debian}}}}
+"""
+
+
+def configured(folder: Path, text: str) -> Said:
+    place = shop(folder)
+    (folder / "server.toml").write_text(text)
+    return told(reconcile("serve", "-C", place.root, "--config", str(folder / "server.toml")))
+
+
+def a_configuration_that_is_missing(folder: Path) -> Said:
+    return told(reconcile("serve", "-C", shop(folder).root, "--config", str(folder / "none.toml")))
+
+
+def a_configuration_that_is_no_toml(folder: Path) -> Said:
+    return configured(folder, "[secrets\n")
+
+
+def a_configuration_with_an_unknown_key(folder: Path) -> Said:
+    return configured(folder, "[secrets]\nenviroment = ['SHOP_*']\n")
+
+
+def an_account_that_is_none(folder: Path) -> Said:
+    return configured(folder, "[builtin_worker]\nrun_as = 'no-such-account'\n")
+
+
+def two_ways_of_a_new_state(folder: Path) -> Said:
+    return told(reconcile("serve", "-C", shop(folder).root, "--new-state", "--adopt"))
+
+
+def an_address_that_is_none(folder: Path) -> Said:
+    return raised(lambda: bound("somewhere"))
+
+
+def an_address_that_is_taken(folder: Path) -> Said:
+    with bound("127.0.0.1:0") as taken:
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = raised(lambda: bound(where))
+    return Said(said.message.replace(where, "127.0.0.1:PORT"), said.hint)
+
+
+def judged(folder: Path, follower: Follower) -> Said:
+    loaded = load(shop(folder).root)
+    return raised(lambda: follower.check(plan_space(loaded, EMPTY, Options())))
+
+
+def a_server_whose_state_is_new(folder: Path) -> Said:
+    return judged(folder, Follower(None, None, Voice()))  # type: ignore[arg-type]  # it judges without them
+
+
+def a_commit_that_is_refused(folder: Path) -> Said:
+    place = shop(folder)
+    place.write("cloud.yaml", CLOUD)
+    follower = Follower(None, None, Voice(), new_state=True)  # type: ignore[arg-type]  # it judges without them
+    return raised(lambda: follower.check(plan_space(load(place.root), EMPTY, Options())))
+
+
+def a_commit_with_errors(folder: Path) -> Said:
+    place = shop(folder)
+    place.write("bad.yaml", "apiVersion: reconciler/v1\nkind: Environment\nmetadata: {name: x}\nspec: {oops: 1}\n")
+    loaded = load(place.root)
+    error = Follower(None, None, Voice()).invalid(loaded)  # type: ignore[arg-type]  # it judges without them
+    return Said(error.message, error.hint)
+
+
+def an_agent_without_a_directory(folder: Path) -> Said:
+    (folder / "file").write_text("")
+    return told(reconcile("agent", "show", "--state", str(folder / "file")))
+
+
+CASES = cases(vars())
