@@ -107,6 +107,8 @@ class Credentials:
     def _is_due(self, identity: Identity, now: float) -> bool:
         if not identity.certificate:
             return True
+        if not identities.is_issued_by(identity.certificate, self._trust.authorities[0]):
+            return True  # another authority certifies now: the former one is to be retired
         begin, end = identity.validity
         return now >= begin + (end - begin) * RENEWED_AFTER
 

@@ -174,6 +174,7 @@ class Daemon:
                 self._voice.say("key_changed", identity=self._credentials.shown.thumbprint)
                 self._reconnects = True
             self._renew()
+            self._looks_at = time.monotonic()  # another authority may certify now
         else:
             identity = self._credentials.take_certificate(word)
             self._renew()

@@ -16,6 +16,7 @@ from typing import Optional
 from reconciler.agent import durable, settings
 from reconciler.agent.faults import AgentError
 from reconciler.agent.keys import new_key, self_signed
+from reconciler.protocol import identity as certificates
 from reconciler.protocol.identity import CertificateError, thumbprint, thumbprint_of_request, validity
 
 CURRENT = "current.pem"
@@ -109,6 +110,15 @@ def thumbprint_of_certificate(certificate: str) -> str:
         return thumbprint(ssl.PEM_cert_to_DER_cert(_first(certificate)))
     except (ValueError, CertificateError):
         raise AgentError("a text that should hold a certificate (PEM) holds none") from None
+
+
+def is_issued_by(certificate: str, authority: str) -> bool:
+    """Say whether a certificate was issued by an authority, both in PEM; a text that holds none was issued by nobody."""
+    try:
+        ours, theirs = (ssl.PEM_cert_to_DER_cert(_first(text)) for text in (certificate, authority))
+        return certificates.is_issued_by(ours, theirs)
+    except (ValueError, CertificateError):
+        return False
 
 
 def _first(certificates: str) -> str:

@@ -13,9 +13,11 @@ from typing import Optional
 
 SEQUENCE = 0x30
 UTC_TIME = 0x17  # YYMMDDHHMMSSZ; years from 50 on belong to the last century
+FIELDS_BEFORE_ISSUER = 2  # serial number, signature algorithm
 FIELDS_BEFORE_VALIDITY = 3  # serial number, signature algorithm, issuer
 REQUEST_FIELDS_BEFORE_KEY = 2  # version, subject
 VERSION = 0xA0  # the explicit tag [0] of a certificate's version; absent in version 1
+FIELDS_BEFORE_SUBJECT = 4  # serial number, signature algorithm, issuer, validity
 FIELDS_BEFORE_KEY = 5  # serial number, signature algorithm, issuer, validity, subject
 
 
@@ -42,6 +44,11 @@ def validity(certificate: bytes) -> tuple[float, float]:
     return _time(certificate, at), _time(certificate, _end(certificate, at))
 
 
+def is_issued_by(certificate: bytes, authority: bytes) -> bool:
+    """Say whether a certificate names an authority as its issuer, both in DER; raise `CertificateError`."""
+    return _bytes_at(certificate, FIELDS_BEFORE_ISSUER) == _bytes_at(authority, FIELDS_BEFORE_SUBJECT)
+
+
 def thumbprint_of_key(public_key: bytes) -> str:
     """Return the thumbprint of a SubjectPublicKeyInfo in DER."""
     digest = hashlib.sha256(public_key).digest()
@@ -56,6 +63,11 @@ def _field(data: bytes, before: int) -> int:
     for _ in range(before):
         at = _end(data, at)
     return at
+
+
+def _bytes_at(data: bytes, before: int) -> bytes:
+    at = _field(data, before)
+    return data[at : _end(data, at)]
 
 
 def _thumbprint_at(data: bytes, at: int) -> str:

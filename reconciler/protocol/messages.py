@@ -180,6 +180,7 @@ class Trust:
     """Whom an agent trusts: certificates of the installation's authorities (PEM), and the server's thumbprints."""
 
     authorities: tuple[str, ...]
+    """The first is the one that certifies now: an agent whose certificate is another's asks for a new one."""
     pins: tuple[str, ...]
     """Thumbprints of the server's present key and, during a change, its next one."""
 

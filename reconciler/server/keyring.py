@@ -44,8 +44,9 @@ class Keyring:
 
     @property
     def trust(self) -> Trust:
-        """What agents are told: every authority, and the server's present and next key."""
-        authorities = tuple(key.certificate for key in self.keys if key.purpose is Purpose.CA)
+        """What agents are told: every authority, first the one that certifies, and the server's present and next key."""
+        others = (key.certificate for key in self.keys if key.purpose is Purpose.CA and key is not self.ca)
+        authorities = (self.ca.certificate, *others)
         next_one = self.found(Purpose.SERVER, KeyState.NEXT)
         return Trust(authorities, (self.pin, thumbprint_of(next_one.certificate)) if next_one else (self.pin,))
 

@@ -97,6 +97,7 @@ class Roster:
                     async with asyncio.timeout(LOOK_AGAIN):
                         await self._changed.wait()
                 self._changed.clear()
+                self._raise_failure()
                 await self.look()
                 await self._note_seen()
         finally:
@@ -104,6 +105,12 @@ class Roster:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _raise_failure(self) -> None:
+        """Let a bug in a link end the engine loudly: a worker that silently gets no more work would be worse."""
+        for entry in self._entries.values():
+            if entry.task is not None and entry.task.done() and not entry.task.cancelled():
+                entry.task.result()
 
     async def look(self, *, start: bool = True) -> None:
         """Bring links in step with what is declared; without `start` they only take wishes until they are started."""
@@ -124,7 +131,7 @@ class Roster:
             await self._check(entry)
             if start and entry.task is None:
                 entry.task = asyncio.create_task(entry.link.run(), name=f"link to {entry.wanted.name}")
-                entry.task.add_done_callback(_raise_ours)
+                entry.task.add_done_callback(lambda _: self._changed.set())
 
     def _configure_all(self) -> None:
         """Tell every connected agent whom to trust from now on."""
@@ -224,11 +231,3 @@ def _machine(connection: Connection) -> tuple[str, str] | None:
     """Say what tells one machine from its copy: the state directory and the boot."""
     hello = connection.session.hello if connection.session is not None else None
     return (hello.store, hello.boot) if hello is not None else None
-
-
-def _raise_ours(task: "asyncio.Task[None]") -> None:
-    """Let a bug in a link end the engine loudly: a worker that silently gets no more work would be worse."""
-    if not task.cancelled() and task.exception() is not None:
-        task.get_loop().call_exception_handler(
-            {"message": "a link failed", "exception": task.exception(), "task": task}
-        )

@@ -133,6 +133,19 @@ async def test_whom_to_trust_is_kept_and_nobody_is_never_trusted(tmp_path: Path)
         await until(lambda: settings.trust(str(agent.state)) == following)
 
 
+async def test_a_new_certificate_is_asked_for_as_soon_as_another_authority_certifies(tmp_path: Path) -> None:
+    async with installed(tmp_path) as (authority, server, agent):
+        await agent.enrolled(server, authority)
+        await agent.start()
+        peer = await server.peer()
+        await peer.greet()
+        present = authority.trust()
+        peer.say(Config(present, (peer.thumbprint,)))
+        other = pem(authority.new_server("another authority"))
+        peer.say(Config(Trust((other, *present.authorities), present.pins), (peer.thumbprint,)))
+        await peer.hear(messages.Renew)
+
+
 async def test_a_refused_renewal_is_not_repeated_at_once(tmp_path: Path) -> None:
     async with installed(tmp_path) as (authority, server, agent):
         await agent.enrolled(server, authority, **OLD)

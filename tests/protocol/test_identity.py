@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from reconciler.protocol.identity import CertificateError, thumbprint
+from reconciler.protocol.identity import CertificateError, is_issued_by, thumbprint
 
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -44,6 +44,12 @@ def test_a_thumbprint_is_that_of_the_public_key(key: Key) -> None:
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     expected = "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
     assert thumbprint(certificate(key, "a")) == thumbprint(certificate(key, "b" * 60)) == expected
+
+
+def test_an_issuer_is_told_from_others() -> None:
+    ours, other = certificate(KEYS[0], "ours"), certificate(KEYS[1], "other")
+    assert is_issued_by(ours, certificate(KEYS[2], "ours"))
+    assert not is_issued_by(ours, other)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 10, 40, 100, 200])

@@ -93,8 +93,8 @@ def test_a_next_authority_is_trusted_at_once_and_certifies_after_its_switch(here
     assert staged.ca == first.ca
     step(here, switch, Purpose.CA, NOW + 2)
     switched = here.ring()
-    assert switched.trust.authorities == staged.trust.authorities
-    assert switched.ca.certificate == staged.trust.authorities[1]
+    assert switched.trust.authorities == staged.trust.authorities[::-1]
+    assert switched.ca.certificate == switched.trust.authorities[0]
 
 
 def test_a_former_authority_is_trusted_until_every_worker_has_renewed(here: Installation) -> None:
