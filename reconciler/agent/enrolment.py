@@ -95,6 +95,12 @@ def rotate(state: str) -> tuple[str, str]:
     return current.thumbprint, identities.made(state, found.worker, NEXT).thumbprint
 
 
+def document(state: str) -> str:
+    """Return the Worker document of an agent that has a key, with the next one beside it during a change of key."""
+    known = [identities.identity(state), identities.identity(state, NEXT)]
+    return worker_document(settings.settings(state), *(found.thumbprint for found in known if found is not None))
+
+
 def _endpoint(state: str, servers: Sequence[str], listen: Optional[str], proxy: Optional[str]) -> Endpoint:
     """Return the endpoint that the options ask for; a subscription is kept for ever."""
     for server in servers:

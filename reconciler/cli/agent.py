@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,8 +40,55 @@ def _of_agent(function: Command) -> Command:
     return option(wrapper)
 
 
+def _writing(function: Command) -> Command:
+    """Add --write and --commit: the Worker document also goes into a file of a checkout."""
+
+    @wraps(function)
+    def wrapper(*, state: str, file: str | None, commit: bool, **others: Any) -> int:
+        if commit and file is None:
+            raise UsageMistake("--commit goes with --write FILE")
+        code = function(state=state, **others)
+        if code == 0 and file is not None:
+            from reconciler.agent import enrolment
+
+            _put(Path(file), enrolment.document(state), commit=commit)
+        return code
+
+    where = click.option("--write", "file", metavar="FILE", help="Put the Worker document into this file, too.")
+    return where(click.option("--commit", is_flag=True, help="With --write: commit the file.")(wrapper))
+
+
+def _put(path: Path, document: str, *, commit: bool) -> None:
+    from reconciler.declare.rewriting import with_worker
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prepared = path.with_name(f".{path.name}.new")
+    prepared.write_text(with_worker(path.read_text() if path.exists() else "", document))
+    prepared.replace(path)  # whole or as it was
+    click.echo(f"{path} declares this worker.", err=True)
+    if commit:
+        _commit(path)
+
+
+def _commit(path: Path) -> None:
+    """Commit one file with the person's own settings and hooks; raises UsageMistake where git does not want to."""
+    from git import GitCommandError, InvalidGitRepositoryError, Repo
+
+    try:
+        repository = Repo(path.parent, search_parent_directories=True)
+        repository.git.add("--", str(path.resolve()))
+        repository.git.commit("-q", "-m", f"Declare the worker of {path.name}", "--", str(path.resolve()))
+    except InvalidGitRepositoryError:
+        raise UsageMistake(f"{path} is in no repository", "commit it where it belongs") from None
+    except GitCommandError as error:
+        said = str(error.stderr or error.stdout).strip().removeprefix("stderr: ").strip("' \n")
+        raise UsageMistake(f"git does not commit {path}: {said}", "the file is written; commit it by hand") from None
+    click.echo("It is committed.", err=True)
+
+
 @command.command("enrol")
 @_of_agent
+@_writing
 @click.option(
     "--server", "servers", metavar="HOST:PORT", multiple=True, required=True, help="Where agents call; may be repeated."
 )
@@ -75,6 +123,7 @@ def show(*, state: str) -> int:
 
 @command.command("rotate")
 @_of_agent
+@_writing
 def rotate(*, state: str) -> int:
     """Make the agent's next key, and say what to change in Git."""
     from reconciler.agent import commands
@@ -84,6 +133,7 @@ def rotate(*, state: str) -> int:
 
 @command.command("trust")
 @_of_agent
+@_writing
 @click.option(
     "--ca", "authority_file", metavar="FILE", required=True, help="The certificate of the server's authority."
 )

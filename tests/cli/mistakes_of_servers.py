@@ -1,5 +1,6 @@
 """What can be wrong with a server: its configuration, its addresses, the commits that it follows, an agent beside it."""
 
+import time
 from pathlib import Path
 
 from reconciler.declare.load import load
@@ -8,8 +9,9 @@ from reconciler.server.binding import bound
 from reconciler.server.following import Follower
 from reconciler.server.planning import EMPTY, plan_space
 from reconciler.server.voice import Voice
+from reconciler.store.certificates import authority_certificate, new_private_key
 from tests.cli.said import Said, cases, raised, shop, told
-from tests.cli.workplace import reconcile
+from tests.cli.workplace import Outcome, reconcile
 
 CLOUD = """
 apiVersion: reconciler/v1
@@ -84,6 +86,33 @@ def a_commit_with_errors(folder: Path) -> Said:
 def an_agent_without_a_directory(folder: Path) -> Said:
     (folder / "file").write_text("")
     return told(reconcile("agent", "show", "--state", str(folder / "file")))
+
+
+def a_commit_of_no_file(folder: Path) -> Said:
+    state = ("--state", str(folder / "agent"))
+    return told(reconcile("agent", "rotate", *state, "--commit"))
+
+
+def trusted(folder: Path, *options: str) -> Outcome:
+    """Make a listening agent by hand, with a certificate that is nobody's authority."""
+    agent = folder / "agent"
+    agent.mkdir()
+    (folder / "ca.pem").write_text(authority_certificate(new_private_key(), time.time()))
+    trust = ("trust", "--state", str(agent), "--ca", str(folder / "ca.pem"), "--pin", "SHA256:" + "a" * 42 + "A")
+    return reconcile("agent", *trust, "--name", "db-1", "--listen", "127.0.0.1:10933", *options)
+
+
+def a_worker_written_into_no_repository(folder: Path) -> Said:
+    return told(trusted(folder, "--write", str(folder / "workers.yaml"), "--commit"))
+
+
+def a_worker_that_git_does_not_commit(folder: Path) -> Said:
+    place = shop(folder)
+    hook = place.root / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'not on a Sunday' >&2; exit 1\n")
+    hook.chmod(0o755)
+    return told(trusted(folder, "--write", str(place.root / "workers.yaml"), "--commit"))
 
 
 CASES = cases(vars())
