@@ -22,6 +22,7 @@ from reconciler.model.text import Duration, MeasuredText, Percentage, Removals, 
 from reconciler.model.variables import Scope, ScopedValue, SecretSource, Variable
 from reconciler.model.work import Acting, Parameter, Step
 from reconciler.schedule import variables
+from reconciler.server import configuration
 from reconciler.steps import filters, scope
 from reconciler.steps.table import STEP_TYPES
 
@@ -45,6 +46,9 @@ MODELS: dict[str, type[BaseModel]] = {
         SecretSource,
         Step,
         Variable,
+        configuration.Secrets,
+        configuration.BuiltinWorker,
+        configuration.NetworkRules,
     )
 }
 PAGES: dict[type, str] = {
@@ -86,7 +90,7 @@ def type_words(annotation: Any) -> str:
         return ", or ".join(dict.fromkeys(type_words(item) for item in arguments if item is not types.NoneType))
     if origin is Literal:
         return ", ".join(f"`{item}`" for item in arguments)
-    if origin is tuple:
+    if origin in (tuple, list):
         return f"list of {plural(type_words(arguments[0]))}"
     if origin is dict:
         return f"map of {type_words(arguments[0])} to {type_words(arguments[1])}"
@@ -131,7 +135,7 @@ def default_words(field: FieldInfo) -> str:
         return "–"
     if isinstance(field.default, Spec):
         return f"`{field.default.canonical()}`" if field.default.canonical() != "{}" else "see its fields"
-    if isinstance(field.default, tuple | dict) and not field.default:
+    if isinstance(field.default, tuple | list | dict) and not field.default:
         return "none"
     return f"`{field.default if isinstance(field.default, str) and field.default else canonical_json(field.default)}`"
 

@@ -2,16 +2,37 @@
 
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "getting-started.md", ROOT / "docs" / "validation.md")
-PART = re.compile(r"(`(?P<file>[\w./-]+)`:\n\n)?```(?P<language>yaml|console)\n(?P<body>.*?)```", re.DOTALL)
-VOLATILE = ((re.compile(r"\b\d+(\.\d+)? ?(ms|s|min)\b"), "TIME"), (re.compile(r" +"), " "))
-"""What differs from run to run: times, and the width of the columns that hold them."""
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "getting-started.md",
+    ROOT / "docs" / "validation.md",
+    ROOT / "docs" / "agents" / "install.md",
+)
+PART = re.compile(r"(`(?P<file>[\w./-]+)`:\n\n)?```(?P<language>yaml|toml|console)\n(?P<body>.*?)```", re.DOTALL)
+VOLATILE = (
+    (re.compile(r"\b\d+(\.\d+)? ?(ms|s|min)\b"), "TIME"),
+    (re.compile(r"SHA256:[\w+/]{43}"), "THUMBPRINT"),
+    (re.compile(r"poll://\w+"), "SUBSCRIPTION"),
+    (re.compile(r"the token [0-9a-f]{8}"), "the token ID"),
+    (re.compile(r" +"), " "),
+)
+"""What differs from run to run: times, keys, and the width of the columns that hold them."""
+
+PORTS = ("10943", "10933", "8080")
+"""Ports that a page names, and that somebody else may use meanwhile: each play has its own."""
+
+ELSEWHERE = "/tmp/reconcile"
+"""How pages name what lies outside of the space; each play has its own."""
 
 COMMITTED_AT = "2026-11-21T12:00:00Z"
 """Makes commits the same every time."""
@@ -24,6 +45,22 @@ def play(page: str, folder: Path) -> str:
 
     The commands of a page run in one shell, one after the other, in `folder`.
     """
+    own = {ELSEWHERE: f"{folder}/elsewhere"} | dict(zip(PORTS, map(str, _free_ports(len(PORTS))), strict=True))
+    played = _played(_exchanged(page, own), folder)
+    return _exchanged(played, {value: name for name, value in own.items()})
+
+
+def _exchanged(text: str, words: Mapping[str, str]) -> str:
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in held]
+
+
+def _played(page: str, folder: Path) -> str:
     script = ["set -u", "exit=0"]
     parts = list(PART.finditer(page))
     for number, part in enumerate(parts):
@@ -71,7 +108,12 @@ def _run(script: str, folder: Path) -> None:
         "GIT_AUTHOR_DATE": COMMITTED_AT,
         "GIT_COMMITTER_DATE": COMMITTED_AT,
     }
-    subprocess.run(["bash", "-c", script], cwd=folder, env=environment, check=True, timeout=COMMANDS_MAX)
+    with subprocess.Popen(["bash", "-c", script], cwd=folder, env=environment, start_new_session=True) as shell:
+        try:
+            assert shell.wait(COMMANDS_MAX) == 0
+        finally:
+            with suppress(ProcessLookupError):  # whatever a page left running
+                os.killpg(shell.pid, signal.SIGKILL)
 
 
 def settled(text: str) -> str:

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 missing=()
 need() { command -v "$1" >/dev/null || [ -n "$(ls /usr/lib/postgresql/*/bin/"$1" 2>/dev/null)" ] || missing+=("$2"); }
 need git git
+need bwrap bubblewrap
 need initdb postgresql
 need node nodejs
 need npm npm

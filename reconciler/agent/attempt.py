@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
+from reconciler.agent import rooms
 from reconciler.agent.collect import NotCollectableError, collect, matching
 from reconciler.agent.directory import TicketDirectory, fill_exit
 from reconciler.agent.findings import Findings
@@ -113,7 +114,7 @@ class Attempt:
     def _collected(self) -> list[Artifact]:
         work = self._directory.inside("work")
         wanted = [(path, path) for pattern in self._spec.artifacts for path in matching(work, pattern)]
-        wanted += self._findings.artifacts
+        wanted += [(rooms.as_we_see(path), name) for path, name in self._findings.artifacts]
         if not wanted:
             return []
         kept: list[Artifact] = []

@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from reconciler.agent import durable
 from reconciler.protocol.tickets import Artifact, Digest
@@ -24,10 +25,22 @@ class NotCollectableError(Exception):
 
 
 def matching(work: str, pattern: str) -> list[str]:
-    """Return the files below `work` that `pattern` names, relative to it, in order."""
+    """Return the files below `work` that `pattern` names, relative to it, in order.
+
+    Of what lies behind a link that leads outside, the link alone is named: the rest is not the script's to list.
+    """
     escaped = os.path.join(glob.escape(work), pattern)
     found = (os.path.relpath(path, work) for path in glob.iglob(escaped, recursive=True) if os.path.isfile(path))
-    return sorted(found)
+    root, known = os.path.realpath(work), {"": ""}
+    return sorted({_way_out(root, os.path.dirname(path), known) or path for path in found})
+
+
+def _way_out(root: str, directory: str, known: dict[str, str]) -> str:
+    """Return the part of `directory` that leads out of `root`, empty if none does; `known` holds earlier answers."""
+    if directory not in known:
+        is_inside = _is_inside(os.path.realpath(os.path.join(root, directory)), root)
+        known[directory] = _way_out(root, os.path.dirname(directory), known) or ("" if is_inside else directory)
+    return known[directory]
 
 
 def collect(work: str, store: str, wanted: Iterable[tuple[str, str]]) -> Iterator[Artifact | NotCollectableError]:
@@ -53,12 +66,7 @@ def collect(work: str, store: str, wanted: Iterable[tuple[str, str]]) -> Iterato
 def _copied(work: str, store: str, path: str, name: str) -> Artifact:
     if not 0 < len(name) <= NAME_MAX:
         raise NotCollectableError(path, f"its name has {len(name)} characters, 1 to {NAME_MAX} are allowed")
-    descriptor = os.open(os.path.join(work, path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as source:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotCollectableError(path, "is no regular file")
-        if not _is_inside(os.readlink(f"/proc/self/fd/{descriptor}"), os.path.realpath(work)):
-            raise NotCollectableError(path, "lies outside the working directory; copy it there first")
+    with _opened(work, path) as source:
         partial = os.path.join(store, ".partial")
         digest, size = hashlib.sha256(), 0
         with open(partial, "wb") as target:
@@ -70,6 +78,22 @@ def _copied(work: str, store: str, path: str, name: str) -> Artifact:
             os.fsync(target.fileno())
         os.rename(partial, os.path.join(store, digest.hexdigest()))
     return Artifact(name, size, Digest(digest.hexdigest()))
+
+
+def _opened(work: str, path: str) -> BinaryIO:
+    """Open a file of the script to read; what it is and where is judged before, on the file itself and not its name."""
+    found = os.open(os.path.join(work, path), os.O_PATH | os.O_CLOEXEC)
+    try:
+        status, owner = os.fstat(found), os.stat(work).st_uid
+        if not _is_inside(os.readlink(f"/proc/self/fd/{found}"), os.path.realpath(work)):
+            raise NotCollectableError(path, "lies outside the working directory; copy it there first")
+        if not stat.S_ISREG(status.st_mode):
+            raise NotCollectableError(path, "is no regular file")
+        if owner not in (status.st_uid, os.geteuid()):
+            raise NotCollectableError(path, "belongs to another account than the script's; copy it first")
+        return open(f"/proc/self/fd/{found}", "rb")
+    finally:
+        os.close(found)
 
 
 def _is_inside(path: str, directory: str) -> bool:

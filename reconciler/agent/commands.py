@@ -22,11 +22,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     state = os.path.abspath(options.state)
     if options.command == "enrol":
-        return enrol(state, options.server, options.token_file, listen=options.listen, proxy=options.proxy)
+        way = {"listen": options.listen, "proxy": options.proxy}
+        return enrol(state, options.server, options.token_file, accounts=options.account, **way)
     if options.command == "trust":
-        return trust(
-            state, options.ca, options.pin, listen=options.listen, name=options.name, pools=options.pool or ["default"]
-        )
+        worker = {"name": options.name, "pools": options.pool or ["default"], "accounts": options.account}
+        return trust(state, options.ca, options.pin, listen=options.listen, **worker)
     if options.command == "show":
         return show(state)
     if options.command == "rotate":
@@ -36,23 +36,40 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def enrol(
-    state: str, servers: Sequence[str], token_file: str, *, listen: Optional[str] = None, proxy: Optional[str] = None
+    state: str,
+    servers: Sequence[str],
+    token_file: str,
+    *,
+    listen: Optional[str] = None,
+    proxy: Optional[str] = None,
+    accounts: Sequence[str] = (),
 ) -> int:
     """Enrol and print the Worker document on stdout, what to do with it on stderr."""
     from reconciler.agent import enrolment
 
     token = enrolment.token_of(_content(token_file, enrolment.TOKEN_BYTES_MAX, "--token-file"))
-    document = enrolment.enrol(state, servers, token, listen=listen, proxy=proxy)
+    document = enrolment.enrol(state, servers, token, listen=listen, proxy=proxy, accounts=accounts)
     _print_document(document, "This agent is enrolled.", state)
     return 0
 
 
-def trust(state: str, authority_file: str, pin: str, *, listen: str, name: Optional[str], pools: Sequence[str]) -> int:
+def trust(
+    state: str,
+    authority_file: str,
+    pin: str,
+    *,
+    listen: str,
+    name: Optional[str],
+    pools: Sequence[str],
+    accounts: Sequence[str] = (),
+) -> int:
     """Trust a server by hand and print the Worker document."""
     from reconciler.agent import enrolment
 
     authorities = _content(authority_file, AUTHORITY_BYTES_MAX, "--ca")
-    document = enrolment.trust_by_hand(state, authorities, pin, listen=listen, worker=name, pools=pools)
+    document = enrolment.trust_by_hand(
+        state, authorities, pin, listen=listen, worker=name, pools=pools, accounts=accounts
+    )
     _print_document(document, "This agent trusts the server.", state)
     return 0
 
@@ -124,6 +141,10 @@ def _parser() -> argparse.ArgumentParser:
     trusting.add_argument("--listen", default="0.0.0.0:10933", metavar="HOST:PORT", help="where the server dials")
     trusting.add_argument("--name", metavar="NAME", help="the worker's name; else the machine's")
     trusting.add_argument("--pool", action="append", metavar="POOL", help="repeat it for several")
+    for command in (enrolling, trusting):
+        command.add_argument(
+            "--account", action="append", default=[], metavar="NAME", help="steps may run under it; repeat for several"
+        )
     for command in commands.choices.values():
         command.add_argument("--state", required=True, metavar="DIR", help="the agent's state directory")
     return parser

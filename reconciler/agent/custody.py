@@ -12,6 +12,7 @@ from reconciler.agent import errands, life
 from reconciler.agent.directory import TICKET_NAME, TicketDirectory, VoidClaim
 from reconciler.agent.errands import Channel
 from reconciler.agent.forgotten import Forgotten
+from reconciler.agent.isolations import Isolations, NotGrantedError
 from reconciler.agent.life import Life
 from reconciler.agent.nursery import Nursery, NurseryError
 from reconciler.agent.retries import Retries
@@ -44,6 +45,7 @@ class Custody:
         state: str,
         nursery: Nursery,
         selector: selectors.BaseSelector,
+        isolations: Isolations,
         *,
         report: Callable[[TicketReport], None],
         finish: Callable[[Final], None],
@@ -51,6 +53,7 @@ class Custody:
         self._tickets = os.path.join(state, "tickets")
         self._tombstones = Tombstones(os.path.join(state, "tombstones"))
         self._selector = selector
+        self._isolations = isolations
         self._shims = IdleShims(nursery, selector)
         self._report = report
         self._finish = finish
@@ -94,10 +97,11 @@ class Custody:
             self._decline(spec.ticket, "its name holds other characters than letters, digits, '.', '_' and '-'")
         elif spec.ticket in self._tombstones:
             self._decline(spec.ticket, "it was forgotten here")
-        elif spec.isolation != "none":
-            self._decline(spec.ticket, f"this worker has no isolation {spec.isolation!r}")
         else:
-            self._store(spec, script)
+            try:
+                self._store(self._isolations.granted(spec), script)
+            except NotGrantedError as error:
+                self._decline(spec.ticket, str(error))
 
     def run(self, ticket: TicketId, secrets: Secrets) -> None:
         """Start a ticket, unless that was done before."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from reconciler.agent import dialling, identities, settings
+from reconciler.agent.accounts import NoAccountError, account
 from reconciler.agent.declaration import reached_at, worker_document
 from reconciler.agent.faults import AgentError, ConnectError
 from reconciler.agent.identities import NEXT
@@ -44,13 +45,20 @@ def token_of(text: str) -> Token:
 
 
 def enrol(
-    state: str, servers: Sequence[str], token: Token, *, listen: Optional[str] = None, proxy: Optional[str] = None
+    state: str,
+    servers: Sequence[str],
+    token: Token,
+    *,
+    listen: Optional[str] = None,
+    proxy: Optional[str] = None,
+    accounts: Sequence[str] = (),
 ) -> str:
     """Enrol with the first server that answers and return the Worker document; raise `AgentError`.
 
     A key that is there is kept, and so is the subscription, so that a second run with the same token repeats the first.
     """
     endpoint = _endpoint(state, servers, listen, proxy)
+    _check_accounts(accounts)
     credentials = settings.proxy_credentials(state) if proxy is not None else None
     identity = identities.made(state, "agent")  # the server puts the name into the certificate that the token is for
     question = Enrol(
@@ -61,17 +69,25 @@ def enrol(
         listen=str(reached_at(endpoint)) if isinstance(endpoint, Listening) else "",
     )
     answer = _answer(dialling.routes(state, Polling(tuple(servers), "", proxy)), question, token)
-    return _stored(state, endpoint, identity, answer, credentials)
+    return _stored(state, endpoint, identity, answer, credentials, accounts=_accounts(state, accounts))
 
 
 def trust_by_hand(
-    state: str, authorities: str, pin: str, *, listen: str, worker: Optional[str], pools: Sequence[str]
+    state: str,
+    authorities: str,
+    pin: str,
+    *,
+    listen: str,
+    worker: Optional[str],
+    pools: Sequence[str],
+    accounts: Sequence[str] = (),
 ) -> str:
     """Make a listening agent that cannot dial out trust a server, and return its Worker document; raise `AgentError`."""
-    name = worker or socket.gethostname().split(".")[0].lower()
+    name = worker or _former_name(state) or socket.gethostname().split(".")[0].lower()
     if not NAME.fullmatch(name):
         raise AgentError(f"{name!r} cannot be a worker's name: {NAME_RULE}; give one with --name")
     _checked_pin(pin)
+    _check_accounts(accounts)
     certificates = tuple(block[0] for block in identities.BLOCK.finditer(authorities) if block[1] == "CERTIFICATE")
     if not certificates:
         raise AgentError("the file of --ca holds no certificate; `reconcile trust show --ca` prints it")
@@ -80,7 +96,7 @@ def trust_by_hand(
     endpoint = Listening(listen)
     reached_at(endpoint)
     identity = identities.made_self_signed(state, name)
-    found = settings_of(name, tuple(pools), endpoint)
+    found = settings_of(name, tuple(pools), endpoint, _accounts(state, accounts))
     settings.keep_trust(state, Trust(certificates, (pin,)))
     settings.keep_settings(state, found)
     return worker_document(found, identity.thumbprint)
@@ -109,12 +125,39 @@ def _endpoint(state: str, servers: Sequence[str], listen: Optional[str], proxy: 
         endpoint = Listening(listen)
         reached_at(endpoint)
         return endpoint
-    try:
-        former = settings.settings(state).polling
-    except AgentError:  # not enrolled yet
-        former = None
-    subscription = former.subscription if former is not None else _subscription(state)
+    former = _former(state)
+    known = former.polling if former is not None else None
+    subscription = known.subscription if known is not None else _subscription(state)
     return Polling(tuple(servers), subscription, proxy)
+
+
+def _former(state: str) -> Optional[settings.Settings]:
+    """Return the settings of an enrolment before this one."""
+    try:
+        return settings.settings(state)
+    except AgentError:  # not enrolled yet
+        return None
+
+
+def _accounts(state: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the accounts that were given, else those that were allowed before."""
+    former = _former(state)
+    return tuple(given) or (former.accounts if former is not None else ())
+
+
+def _check_accounts(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            account(name)
+        except NoAccountError as error:
+            raise AgentError(f"--account: {error}") from None
+
+
+def _former_name(state: str) -> str:
+    try:
+        return settings.settings(state).worker
+    except AgentError:  # nobody has said anything here yet
+        return ""
 
 
 def _subscription(state: str) -> str:
@@ -138,12 +181,18 @@ def _answer(routes: Sequence[dialling.Route], question: Enrol, token: Token) -> 
 
 
 def _stored(
-    state: str, endpoint: Endpoint, identity: identities.Identity, answer: Certified, credentials: Optional[str]
+    state: str,
+    endpoint: Endpoint,
+    identity: identities.Identity,
+    answer: Certified,
+    credentials: Optional[str],
+    *,
+    accounts: tuple[str, ...],
 ) -> str:
     if not NAME.fullmatch(answer.worker) or not answer.trust.pins or not answer.trust.authorities:
         raise AgentError("the server's answer holds no name or no trust; bring agent and server to nearer releases")
     certified = identity.certified(answer.certificate)
-    found = settings_of(answer.worker, answer.pools, endpoint)
+    found = settings_of(answer.worker, answer.pools, endpoint, accounts)
     identities.keep(state, certified)
     settings.keep_trust(state, answer.trust)
     if credentials is not None and settings.CREDENTIALS_VARIABLE in os.environ:

@@ -6,8 +6,9 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Sequence
 
-from reconciler.agent import language, memory
+from reconciler.agent import isolations, language, memory
 from reconciler.agent.faults import AgentError
 from reconciler.agent.loop import Loop
 from reconciler.agent.nursery import Nursery
@@ -19,12 +20,15 @@ from reconciler.protocol import messages
 LOCK_PATIENCE = 10.0  # seconds that the agent before us has to let go
 
 
-def serve(state: str, descriptor: int) -> None:
-    """Serve the connection at `descriptor` until its end; raise `AgentError` and what `Talk` does."""
+def serve(state: str, descriptor: int, accounts: Sequence[str] = ()) -> None:
+    """Serve the connection at `descriptor` until its end; raise `AgentError` and what `Talk` does.
+
+    Steps may run under `accounts`; without any there is no isolation, and nothing is tried.
+    """
     os.set_inheritable(descriptor, False)
     wire = PlainWire(socket.socket(fileno=descriptor))
     try:
-        loop = opened(state)
+        loop = opened(state, accounts, sandbox=bool(accounts))
         remembered = memory.woken(state)
         hello = messages.Hello(
             versions=(messages.PROTOCOL_VERSION,),
@@ -32,7 +36,11 @@ def serve(state: str, descriptor: int) -> None:
             boot=boot_id(),
             incarnation=remembered.incarnation,
             epoch=remembered.epoch,
-            capabilities={"system": os.uname().sysname, "machine": os.uname().machine},
+            capabilities={
+                "system": os.uname().sysname,
+                "machine": os.uname().machine,
+                **loop.isolations.capabilities(),
+            },
         )
 
         def hear(word: object) -> None:
@@ -55,21 +63,22 @@ def run(state: str) -> None:
 
     try:
         found = settings.settings(state)
-        loop = opened(state)
-        self_checked, remembered = selfcheck.capabilities(), memory.woken(state)
+        loop = opened(state, found.accounts)
+        self_checked, remembered = selfcheck.capabilities(loop.isolations), memory.woken(state)
         daemon.Daemon(state, found, remembered, loop, capabilities=self_checked, release=RELEASE).run()
     except OSError as error:
         raise AgentError(f"{state}: {error.strerror or error}; give the agent a directory that it may write") from error
 
 
-def opened(state: str) -> Loop:
+def opened(state: str, accounts: Sequence[str], *, sandbox: bool = True) -> Loop:
     """Take a state directory into service until this process ends; raise `AgentError` if another agent has it."""
     helpers = os.path.join(state, "helpers")
     tickets = os.path.join(state, "tickets")
     os.makedirs(tickets, mode=0o700, exist_ok=True)
     _locked(os.path.join(state, "lock"))  # until this process ends
     language.install(helpers)
-    return Loop(state, Nursery(tickets, helpers))
+    nursery = Nursery(tickets, helpers)
+    return Loop(state, nursery, isolations.tried(state, accounts, sandbox=sandbox))
 
 
 def _locked(path: str) -> int:

@@ -15,6 +15,7 @@ from reconciler.agent import durable
 from reconciler.protocol.tickets import TicketSpec
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+READABLE = 0o755  # by every account: nothing of it is secret
 SOURCED = b'. "$RECONCILE_HELPERS"; '
 FILES: Mapping[str, tuple[str, ...]] = {
     "step.sh": ("step.sh",),
@@ -25,7 +26,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
 
 
 def install(directory: str) -> None:
-    """Write the helper functions of every language below `directory`."""
+    """Write the helper functions of every language below `directory`, for every account that finds the way there."""
     for name, parts in FILES.items():
         path = os.path.join(directory, name)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -33,6 +34,8 @@ def install(directory: str) -> None:
         parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             durable.replace(parent, os.path.basename(path), text)
+            os.chmod(parent, READABLE)
+            os.chmod(path, READABLE)
         finally:
             os.close(parent)
 

@@ -6,6 +6,7 @@ import selectors
 from typing import Callable, Optional, Protocol
 
 from reconciler.agent.custody import Custody
+from reconciler.agent.isolations import Isolations
 from reconciler.agent.nursery import Nursery
 from reconciler.agent.wire import Wire
 from reconciler.protocol.tickets import Final, TicketReport
@@ -52,10 +53,11 @@ class Conversation(Protocol):
 class Loop:
     """Serves shims all the time, and the server as long as a conversation goes on; tickets outlive conversations."""
 
-    def __init__(self, state: str, nursery: Nursery) -> None:
+    def __init__(self, state: str, nursery: Nursery, isolations: Isolations) -> None:
         self._selector = selectors.DefaultSelector()
         self._conversation: Optional[Conversation] = None
-        self.custody = Custody(state, nursery, self._selector, report=self._report, finish=self._finish)
+        self.isolations = isolations
+        self.custody = Custody(*(state, nursery, self._selector, isolations), report=self._report, finish=self._finish)
         self.custody.take_inventory()
 
     @property

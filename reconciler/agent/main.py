@@ -31,8 +31,9 @@ def main(arguments: Optional[list[str]] = None) -> int:
         )
         parser.add_argument("--state", required=True, help="directory of the tickets; made if missing")
         parser.add_argument("--fd", type=int, required=True, help="open descriptor of the stream to the server")
+        parser.add_argument("--account", action="append", default=[], help="steps may run under it; repeat for several")
         options = parser.parse_args(given)
-        household.serve(os.path.abspath(options.state), options.fd)
+        household.serve(os.path.abspath(options.state), options.fd, options.account)
     except (AgentError, RejectedError, ProtocolError, FrameError, MalformedError) as error:
         print(f"reconcile-agent: {error}", file=sys.stderr)  # noqa: T201 - a program's own voice
         return 1

@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional
 
-from reconciler.agent import durable, language
+from reconciler.agent import confinement, durable, language, rooms
+from reconciler.agent.accounts import NoAccountError
+from reconciler.agent.confinement import Command, Confinement, NotConfinedError
 from reconciler.agent.directory import TicketDirectory, script_name
 from reconciler.protocol.tickets import Secrets, TicketSpec
 
@@ -25,12 +27,15 @@ class NotRunnableError(Exception):
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that is needed to spawn."""
+    """All that is needed to spawn; without a confinement the script runs as we do."""
 
-    program: str
-    arguments: tuple[str, ...]
-    environment: dict[str, str]
-    work: str
+    command: Command
+    confinement: Optional[Confinement] = None
+
+    @property
+    def is_sandboxed(self) -> bool:
+        """Say whether the process that is spawned is the sandbox, and the script one below it."""
+        return self.confinement is not None and self.confinement.sandbox is not None
 
 
 @dataclass(frozen=True)
@@ -46,51 +51,61 @@ def prepare(
     directory: TicketDirectory, spec: TicketSpec, secrets: Secrets, helpers: str, marks: dict[str, str]
 ) -> Prepared:
     """Write the script's file and directories; `marks` are our own variables. Raise `NotRunnableError`."""
-    environment = language.minimal_environment(os.environ, home=directory.inside("work"))
-    environment.update(spec.environment)
-    environment.update(secrets.environment)
-    environment.update(language.helper_variables(spec.language, helpers, environment))
-    environment.update(marks, TMPDIR=directory.inside("tmp"))
+    try:
+        room = rooms.room(directory, spec, helpers, marks)
+    except (NoAccountError, rooms.NoSandboxError) as error:
+        raise NotRunnableError(str(error)) from error
+    environment = {**room.environment, **spec.environment, **secrets.environment}
+    environment.update(language.helper_variables(spec.language, room.helpers, environment))
+    environment.update(marks, TMPDIR=room.tmp)
     program = _found(spec.interpreter[0], environment["PATH"])
     try:
-        for name in ("work", "tmp"):
-            with suppress(FileExistsError):  # a shim before us died before it made the claim
-                os.mkdir(name, mode=0o700, dir_fd=directory.descriptor)
-        _write_script(directory, spec)
+        _write(directory, spec, room.confinement)
     except OSError as error:
         raise NotRunnableError(
             f"the script cannot be stored on this worker: {error.strerror}; free some space"
         ) from error
-    arguments = (*spec.interpreter, directory.inside(script_name(spec)), *spec.arguments)
-    return Prepared(program, arguments, environment, directory.inside("work"))
+    arguments = (*spec.interpreter, room.script, *spec.arguments)
+    return Prepared(Command(program, arguments, environment, room.work), room.confinement)
 
 
 def spawn(prepared: Prepared) -> Spawned:
     """Start the script in a session of its own, with nothing of ours but its two pipes; raise `NotRunnableError`."""
     out_read, out_write = _pipe()
     error_read, error_write = _pipe()
-    os.chdir(prepared.work)
     try:
-        pid = os.posix_spawn(
-            prepared.program,
-            prepared.arguments,
-            prepared.environment,
+        if prepared.confinement is None:
+            pid = _spawned(prepared.command, out_write, error_write)
+        else:
+            pid = confinement.spawned(prepared.confinement, prepared.command, out_write, error_write)
+    except (OSError, ValueError) as error:
+        raise NotRunnableError(_spawn_sentence(prepared.command, error)) from error
+    except NotConfinedError as error:
+        raise NotRunnableError(f"the script cannot be kept apart as its worker is declared: {error}") from error
+    finally:
+        os.close(out_write)
+        os.close(error_write)
+    return Spawned(pid, out_read, error_read)
+
+
+def _spawned(command: Command, stdout: int, stderr: int) -> int:
+    os.chdir(command.work)
+    try:
+        return os.posix_spawn(
+            command.program,
+            command.arguments,
+            command.environment,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, out_write, 1),
-                (os.POSIX_SPAWN_DUP2, error_write, 2),
+                (os.POSIX_SPAWN_DUP2, stdout, 1),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
             ],
             setsid=True,
             setsigmask=(),
             setsigdef=(signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGINT),
         )
-    except (OSError, ValueError) as error:
-        raise NotRunnableError(_spawn_sentence(prepared, error)) from error
     finally:
         os.chdir("/")
-        os.close(out_write)
-        os.close(error_write)
-    return Spawned(pid, out_read, error_read)
 
 
 def _found(interpreter: str, path: str) -> str:
@@ -102,15 +117,25 @@ def _found(interpreter: str, path: str) -> str:
     return program
 
 
-def _write_script(directory: TicketDirectory, spec: TicketSpec) -> None:
+def _write(directory: TicketDirectory, spec: TicketSpec, kept: Optional[Confinement]) -> None:
+    """Make the script's directories and its file."""
     name = script_name(spec)
-    if spec.script is not None:
-        text = spec.script.encode("utf-8", "surrogateescape")
-        os.close(durable.create(directory.descriptor, name, language.prepared(spec, text)))
+    if kept is not None:
+        rooms.furnish(directory.path, name, language.prepared(spec, _text(directory, spec)), kept)
         return
-    text = durable.read(directory.descriptor, name)
-    os.close(durable.create(directory.descriptor, f"{name}.run", language.prepared(spec, text)))
-    os.rename(f"{name}.run", name, src_dir_fd=directory.descriptor, dst_dir_fd=directory.descriptor)
+    for inner in ("work", "tmp"):
+        with suppress(FileExistsError):  # a shim before us died before it made the claim
+            os.mkdir(inner, mode=0o700, dir_fd=directory.descriptor)
+    written = name if spec.script is not None else f"{name}.run"
+    os.close(durable.create(directory.descriptor, written, language.prepared(spec, _text(directory, spec))))
+    if written != name:
+        os.rename(written, name, src_dir_fd=directory.descriptor, dst_dir_fd=directory.descriptor)
+
+
+def _text(directory: TicketDirectory, spec: TicketSpec) -> bytes:
+    if spec.script is not None:
+        return spec.script.encode("utf-8", "surrogateescape")
+    return durable.read(directory.descriptor, script_name(spec))
 
 
 def _pipe() -> tuple[int, int]:
@@ -121,8 +146,8 @@ def _pipe() -> tuple[int, int]:
     return read, write
 
 
-def _spawn_sentence(prepared: Prepared, error: Exception) -> str:
+def _spawn_sentence(command: Command, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.E2BIG:
         return "the script cannot be started: its environment and arguments are too large; one value may have 127 KiB"
     detail = error.strerror if isinstance(error, OSError) else str(error)
-    return f"{prepared.program} cannot be started on this worker: {detail}"
+    return f"{command.program} cannot be started on this worker: {detail}"

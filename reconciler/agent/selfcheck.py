@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
+from reconciler.agent.isolations import Isolations
+
 PROGRAM_PATIENCE = 5.0  # seconds that a program may take to tell its version
 UNTOLD = "does not tell its version"
 TOLD_MAX = 80  # letters of what a program says of itself
@@ -47,7 +49,7 @@ class Finding:
     problem: str = ""
 
 
-def capabilities() -> dict[str, str]:
+def capabilities(isolations: Isolations) -> dict[str, str]:
     """Return what the server may know of this machine: system, programs with versions, isolations that work."""
     system = os.uname()
     found = {"system": system.sysname, "kernel": system.release, "machine": system.machine}
@@ -55,13 +57,8 @@ def capabilities() -> dict[str, str]:
     if shutil.which("sh"):
         found["sh"] = ""
     found.update(programs())
-    found.update({f"isolation.{name}": "" for name in isolations()})
+    found.update(isolations.capabilities())
     return found
-
-
-def isolations() -> tuple[str, ...]:
-    """Return the isolations that were seen to work here."""
-    return ("none",)
 
 
 def programs() -> dict[str, str]:
@@ -71,7 +68,7 @@ def programs() -> dict[str, str]:
     return {name: _version(process, deadline) for name, process in asked.items()}
 
 
-def findings(state: str) -> list[Finding]:
+def findings(state: str, isolations: Isolations) -> list[Finding]:
     """Return what was found on this machine, and what in it would hurt scripts."""
     found = programs()
     interpreters = [Finding(name, found.get(name, "missing")) for name in ("bash", "python3", "openssl")]
@@ -80,7 +77,9 @@ def findings(state: str) -> list[Finding]:
         Finding("sh", shutil.which("sh") or "missing", "" if shutil.which("sh") else "no script can run without it"),
         *interpreters,
         *(Finding(name, found.get(name, "missing")) for name in ("bwrap", "setpriv")),
-        Finding("isolations", ", ".join(isolations())),
+        Finding("isolations", ", ".join(sorted(isolations.works))),
+        *(Finding(f"no isolation {name}", problem) for name, problem in isolations.problems.items()),
+        Finding("accounts", ", ".join(isolations.accounts) or "none"),
         Finding("cgroup", _cgroup()),
         _kill_mode(),
         _clock(),

@@ -64,6 +64,8 @@ class Settings:
     pools: tuple[str, ...] = ()
     polling: Optional[Polling] = None
     listening: Optional[Listening] = None
+    accounts: tuple[str, ...] = ()
+    """Whom steps may be run under, by isolation `user` or `sandbox`; this machine's owner alone decides that."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -73,11 +75,11 @@ class Settings:
         return endpoint
 
 
-def settings_of(worker: str, pools: tuple[str, ...], endpoint: Endpoint) -> Settings:
+def settings_of(worker: str, pools: tuple[str, ...], endpoint: Endpoint, accounts: tuple[str, ...] = ()) -> Settings:
     """Return settings with this endpoint."""
     if isinstance(endpoint, Polling):
-        return Settings(worker, pools, polling=endpoint)
-    return Settings(worker, pools, listening=endpoint)
+        return Settings(worker, pools, polling=endpoint, accounts=accounts)
+    return Settings(worker, pools, listening=endpoint, accounts=accounts)
 
 
 def address(text: str, default_port: int) -> Address:

@@ -109,6 +109,7 @@ class Shim:
         self._stopping: Optional[_Stopping] = None
         self._released = False
         self._taken = 0
+        self._sandbox: set[int] = set()  # it would take its script along at once, without any grace
 
     def run(self, helpers: str, orders: Iterable[errands.Errand]) -> bool:
         """Live the attempt; say whether nothing is left that the next one would meet.
@@ -154,6 +155,8 @@ class Shim:
             self._directory.publish(final)
             self._finish(final)
             return False
+        if prepared.is_sandboxed:
+            self._sandbox.add(watch.pid)
         attempt.settle()
         watch.run()
         return self._end(attempt, watch)
@@ -166,7 +169,7 @@ class Shim:
             return
         self._stopping = _Stopping(ending, kill_at)
         if grace > 0:
-            processes.tell(processes.descendants(os.getpid()), signal.SIGTERM)
+            processes.tell(processes.descendants(os.getpid()) - self._sandbox, signal.SIGTERM)
 
     def turn(self, patience: Optional[float]) -> None:
         """Wait for what comes next, at most `patience` seconds; while no agent is connected, at `ctl` too."""
@@ -285,6 +288,11 @@ class _Watch:
     def usage(self) -> Usage:
         """Say what the tree used, as far as it has ended."""
         return Usage(self._cpu, time.monotonic() - self._started_at, self._memory_peak)
+
+    @property
+    def pid(self) -> int:
+        """Name the process that was spawned."""
+        return self._pid
 
     @property
     def left_nothing(self) -> bool:

@@ -6,9 +6,10 @@ import os
 import time
 from typing import Optional
 
-from reconciler.agent import identities, selfcheck, settings
+from reconciler.agent import identities, language, selfcheck, settings
 from reconciler.agent.declaration import worker_document
 from reconciler.agent.identities import CURRENT, NEXT, Identity
+from reconciler.agent.isolations import Isolations, tried
 from reconciler.agent.settings import Listening, Settings
 
 Line = tuple[str, str]
@@ -18,7 +19,7 @@ def shown(state: str) -> tuple[str, bool]:
     """Return the text, and whether nothing is wrong; raise `AgentError` if the agent is not enrolled."""
     found = settings.settings(state)
     known = {name: identities.identity(state, name) for name in (CURRENT, NEXT)}
-    findings = selfcheck.findings(state)
+    findings = selfcheck.findings(state, _isolations(state, found))
     lines = [
         ("worker", found.worker),
         *_endpoint(found),
@@ -33,6 +34,12 @@ def shown(state: str) -> tuple[str, bool]:
     text = "".join(f"{name + ':':<21} {value}\n" for name, value in lines)
     document = "".join(f"  {line}\n" for line in worker_document(found, *thumbprints).splitlines())
     return f"{text}declared by:\n{document}", not any(each.problem for each in findings)
+
+
+def _isolations(state: str, found: Settings) -> Isolations:
+    """Try them beside the agent, which may be running; what it needs is there from its first start on."""
+    language.install(os.path.join(state, "helpers"))
+    return tried(state, found.accounts)
 
 
 def _endpoint(found: Settings) -> list[Line]:

@@ -59,7 +59,7 @@ def _writing(function: Command) -> Command:
 
 
 def _put(path: Path, document: str, *, commit: bool) -> None:
-    from reconciler.declare.rewriting import with_worker
+    from reconciler.declare.rewriting import name_in, with_worker
 
     path.parent.mkdir(parents=True, exist_ok=True)
     prepared = path.with_name(f".{path.name}.new")
@@ -67,23 +67,28 @@ def _put(path: Path, document: str, *, commit: bool) -> None:
     prepared.replace(path)  # whole or as it was
     click.echo(f"{path} declares this worker.", err=True)
     if commit:
-        _commit(path)
+        _commit(path, name_in(document))
 
 
-def _commit(path: Path) -> None:
+def _commit(path: Path, worker: str) -> None:
     """Commit one file with the person's own settings and hooks; raises UsageMistake where git does not want to."""
     from git import GitCommandError, InvalidGitRepositoryError, Repo
 
     try:
         repository = Repo(path.parent, search_parent_directories=True)
         repository.git.add("--", str(path.resolve()))
-        repository.git.commit("-q", "-m", f"Declare the worker of {path.name}", "--", str(path.resolve()))
+        repository.git.commit("-q", "-m", f"Declare {worker} in {path.name}", "--", str(path.resolve()))
     except InvalidGitRepositoryError:
         raise UsageMistake(f"{path} is in no repository", "commit it where it belongs") from None
     except GitCommandError as error:
         said = str(error.stderr or error.stdout).strip().removeprefix("stderr: ").strip("' \n")
         raise UsageMistake(f"git does not commit {path}: {said}", "the file is written; commit it by hand") from None
     click.echo("It is committed.", err=True)
+
+
+_ACCOUNTS = click.option(
+    "--account", "accounts", metavar="NAME", multiple=True, help="Steps may run under it; may be repeated."
+)
 
 
 @command.command("enrol")
@@ -95,11 +100,20 @@ def _commit(path: Path) -> None:
 @click.option("--token-file", metavar="FILE|-", required=True, help="Holds the one-use token; - is standard input.")
 @click.option("--listen", metavar="HOST:PORT", help="The server calls this agent there.  [default: the agent calls]")
 @click.option("--proxy", metavar="URL", help="http://HOST:PORT to call through; credentials are never given here.")
-def enrol(*, state: str, servers: tuple[str, ...], token_file: str, listen: str | None, proxy: str | None) -> int:
+@_ACCOUNTS
+def enrol(
+    *,
+    state: str,
+    servers: tuple[str, ...],
+    token_file: str,
+    listen: str | None,
+    proxy: str | None,
+    accounts: tuple[str, ...],
+) -> int:
     """Become a worker with a one-use token, and print the Worker document to commit."""
     from reconciler.agent import commands
 
-    return commands.enrol(state, servers, token_file, listen=listen, proxy=proxy)
+    return commands.enrol(state, servers, token_file, listen=listen, proxy=proxy, accounts=accounts)
 
 
 @command.command("run")
@@ -149,8 +163,18 @@ def rotate(*, state: str) -> int:
 @click.option(
     "--pool", "pools", metavar="POOL", multiple=True, default=("default",), help="A pool it is to be a member of."
 )
-def trust(*, state: str, authority_file: str, pin: str, listen: str, name: str | None, pools: tuple[str, ...]) -> int:
+@_ACCOUNTS
+def trust(
+    *,
+    state: str,
+    authority_file: str,
+    pin: str,
+    listen: str,
+    name: str | None,
+    pools: tuple[str, ...],
+    accounts: tuple[str, ...],
+) -> int:
     """Trust a server by hand, where a listening agent cannot call it, and print the Worker document to commit."""
     from reconciler.agent import commands
 
-    return commands.trust(state, authority_file, pin, listen=listen, name=name, pools=pools)
+    return commands.trust(state, authority_file, pin, listen=listen, name=name, pools=pools, accounts=accounts)

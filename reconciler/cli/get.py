@@ -10,7 +10,7 @@ from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import LiveObject
 from reconciler.plan.text import shown_revision
-from reconciler.server.looking import looking
+from reconciler.server.looking import engine_runs, looking
 from reconciler.server.overview import worker_rows
 from reconciler.server.place import Place
 from reconciler.store import objects
@@ -41,7 +41,8 @@ def command(*, kind: str, name: str | None, as_json: bool, place: Place) -> int:
     elif name is not None:
         click.echo(json.dumps(record(found[0]), ensure_ascii=False, indent=1))
     elif wanted == "Worker":
-        rows = ((row.name, ",".join(row.pools), row.endpoint, row.state) for row in worker_rows(live))
+        workers = worker_rows(live, engine_runs=engine_runs(place.files))
+        rows = ((row.name, ",".join(row.pools), row.endpoint, row.state) for row in workers)
         table(("NAME", "POOLS", "ENDPOINT", "STATE"), rows)
     else:
         table(("NAME", "DECLARED AT", "REVISION", "GENERATION"), map(_row, found))

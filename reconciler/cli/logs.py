@@ -1,19 +1,20 @@
 """`reconcile logs`: print what the steps of a task printed."""
 
+import sys
 import time
 from collections.abc import Iterator
 
 import click
 
 from reconciler.cli.options import located
-from reconciler.cli.output import json_lines, json_list, note
-from reconciler.cli.progress import marked, progress_text, text_of
+from reconciler.cli.output import json_lines, json_list, note, wants_colour
+from reconciler.cli.progress import harmless, marked, progress_text, text_of
 from reconciler.cli.times import stamp
 from reconciler.execute.logs import LogStore
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Attempt, StepRun, Task
-from reconciler.protocol.journal import Kind, Record
+from reconciler.protocol.journal import BrokenJournalError, Kind, Record
 from reconciler.protocol.tickets import TicketId
 from reconciler.server.decisions import find_task
 from reconciler.server.looking import engine_runs, looking
@@ -80,8 +81,11 @@ class _Printer:
         self._json = as_json
         self._offsets: dict[str, int] = {}
         self._settled: set[str | int] = set()  # tickets and steps whose endings were printed
+        self._told: set[str] = set()  # tickets whose journals are broken
         self._under = ""  # the ticket that the last heading belongs to
         self._fresh = True  # the next text begins a line
+        self._careful = sys.stdout.isatty()  # scripts must not command it; in a file every byte is as it came
+        self._bold = wants_colour("auto")  # our lines, which no script can forge where it cannot print so
 
     def show(self, runs: list[StepRun], tries: list[Attempt]) -> None:
         for run in runs:
@@ -111,9 +115,12 @@ class _Printer:
         self._line(f"==> {run.name} on {attempt.worker}{again}")
 
     def _new(self, ticket: str) -> Iterator[Record]:
-        for end, record in self._logs.records(TicketId(ticket), self._offsets[ticket]):
-            self._offsets[ticket] = end
-            yield record
+        try:
+            for end, record in self._logs.records(TicketId(ticket), self._offsets[ticket]):
+                self._offsets[ticket] = end
+                yield record
+        except BrokenJournalError as error:
+            self._broken(ticket, error)
 
     def _record(self, run: StepRun, attempt: Attempt, record: Record) -> None:
         if self._json:
@@ -125,13 +132,22 @@ class _Printer:
                 at=stamp(record.milliseconds / 1000),
                 stream=record.kind.name.lower(),
                 level=record.level.name.lower(),
-                text=text_of(record),
+                text=self._shown(text_of(record)),
             )
         elif record.kind is Kind.PROGRESS:
-            self._line(progress_text(record))
-        elif text := text_of(record):
+            self._line(self._shown(progress_text(record)))
+        elif text := self._shown(text_of(record)):
             click.echo(marked(text, record.level, fresh=self._fresh), nl=False)
             self._fresh = text.endswith("\n")
+
+    def _shown(self, text: str) -> str:
+        return harmless(text) if self._careful else text
+
+    def _broken(self, ticket: str, error: BrokenJournalError) -> None:
+        """Say once that the rest of a journal cannot be read: what sent it was no agent of ours."""
+        if ticket not in self._told:
+            self._told.add(ticket)
+            note(f"{ticket}: {error}")
 
     def _ending_of_attempt(self, run: StepRun, attempt: Attempt) -> None:
         """Print how an attempt ended that was not the last one of its step."""
@@ -156,7 +172,8 @@ class _Printer:
     def _line(self, text: str) -> None:
         """Print a line of ours, on a line of its own."""
         if not self._json:
-            click.echo(text if self._fresh else f"\n{text}")
+            shown = click.style(text, bold=True) if self._bold else text
+            click.echo(shown if self._fresh else f"\n{shown}")
             self._fresh = True
 
 

@@ -2,11 +2,13 @@
 
 import json
 import time
+import unicodedata
 from collections.abc import Callable
 
 import click
 
 from reconciler.execute.watching import Printed, Sighting, StepMoved, TaskMoved
+from reconciler.execute.wording import HIDDEN
 from reconciler.model.live import StepState, TaskState
 from reconciler.plan.changes import Change, Run
 from reconciler.protocol.journal import Kind, Level, Record
@@ -32,9 +34,10 @@ LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "
 class LineProgress:
     """A line for every move and for every printed line, with the deployment and step it belongs to."""
 
-    def __init__(self, write: Callable[[str], None], *, colour: bool) -> None:
+    def __init__(self, write: Callable[[str], None], *, colour: bool, careful: bool = False) -> None:
         self._write = write
         self._colour = colour
+        self._shown = harmless if careful else str  # what scripts print, for a terminal or as it is
         self._open: dict[tuple[int, int], str] = {}  # step → the beginning of a line that has not ended, with its word
 
     def changed(self, item: Change | Run, outcome: str) -> None:
@@ -83,11 +86,11 @@ class LineProgress:
     def _print(self, printed: Printed) -> None:
         record = printed.record
         if record.kind is Kind.PROGRESS:
-            self.say(f"{printed.deployment} │ {printed.name}: {progress_text(record)}")
+            self.say(f"{printed.deployment} │ {printed.name}: {self._shown(progress_text(record))}")
             return
         key = (printed.task, printed.index)
         begun = self._open.pop(key, "")
-        *lines, rest = (begun + marked(text_of(record), record.level, fresh=not begun)).split("\n")
+        *lines, rest = (begun + marked(self._shown(text_of(record)), record.level, fresh=not begun)).split("\n")
         if lines:  # said at once: a call for each line would be the slowest part of a flood
             colour = LEVEL_COLOURS.get(record.level)
             self.say("\n".join(self._styled(f"{printed.deployment} │ {line}", colour) for line in lines))
@@ -150,8 +153,19 @@ def progress_text(record: Record) -> str:
 def text_of(record: Record) -> str:
     """Return a record's text; bytes that are no UTF-8 are shown as the replacement character."""
     if record.kind is Kind.GAP:
-        return f"… {record.data.decode()} bytes over the output limit were dropped …\n"
+        return f"… {record.data.decode(errors='replace')} bytes over the output limit were dropped …\n"
     return record.data.decode(errors="replace")
+
+
+def harmless(text: str) -> str:
+    """Return a text that a terminal can be trusted with: all that is hidden but tabs and line ends is shown as �."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(map(_seen, text.replace("\r\n", "\n")))
+
+
+def _seen(letter: str) -> str:
+    return "\ufffd" if letter not in "\n\t" and unicodedata.category(letter) in HIDDEN else letter
 
 
 def marked(text: str, level: Level, *, fresh: bool) -> str:

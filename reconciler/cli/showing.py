@@ -18,7 +18,7 @@ def progress_for(*, as_json: bool, colour: str) -> Progress:
         from reconciler.cli.terminal import TerminalProgress
 
         return TerminalProgress(colour=wants_colour(colour, sys.stderr))
-    return LineProgress(_to_stderr, colour=wants_colour(colour, sys.stderr))
+    return LineProgress(_to_stderr, colour=wants_colour(colour, sys.stderr), careful=sys.stderr.isatty())
 
 
 def _to_stderr(line: str) -> None:

@@ -1,6 +1,7 @@
 """`reconcile status`: what is, and what waits for whom."""
 
 import json
+from functools import partial
 
 import click
 
@@ -9,7 +10,7 @@ from reconciler.cli.output import table
 from reconciler.cli.times import ago, stamp
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
-from reconciler.server.looking import looking
+from reconciler.server.looking import engine_runs, looking
 from reconciler.server.overview import Overview, SlotRow, overview
 from reconciler.server.place import Place
 
@@ -20,7 +21,7 @@ from reconciler.server.place import Place
 def command(*, as_json: bool, place: Place) -> int:
     """Show what is: the space, its workers, its deployments and what waits for whom."""
     with looking(place) as readers:
-        seen = readers.read_now(overview)
+        seen = readers.read_now(partial(overview, engine_runs=engine_runs(place.files)))
     if as_json:
         click.echo(json.dumps(record(seen), ensure_ascii=False, indent=1))
     else:

@@ -29,7 +29,7 @@ class TerminalProgress:
 
     def __init__(self, *, colour: bool) -> None:
         self._console = Console(stderr=True, no_color=not colour, highlight=False, markup=False, soft_wrap=True)
-        self._lines = LineProgress(self._print, colour=colour)
+        self._lines = LineProgress(self._print, colour=colour, careful=True)
         self._running: dict[tuple[int, int], _Running] = {}
         self._live: Live | None = None
 

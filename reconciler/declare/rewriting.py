@@ -22,6 +22,11 @@ def with_worker(text: str, document: str) -> str:
     return text.rstrip("\n") + "\n---\n" + document
 
 
+def name_in(document: str) -> str:
+    """Return the name of the worker that a document declares."""
+    return _text(_at(_root(document), "metadata", "name"))
+
+
 def _endpoints(text: str, name: str) -> Iterator[MappingNode]:
     """Yield where the endpoint of a worker stands."""
     composer = Composer(Source("", text))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from reconciler.protocol.frames import FileBytes, cut
@@ -38,28 +39,34 @@ def pieces(blobs: Path, get: Get) -> list[FileBytes]:
     with blob_path(blobs, get.digest).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(get.offset)
-        return cut(get.digest, get.offset, file.read(min(get.length, PIECE_BYTES_MAX)), size)
+        return cut(get.digest, get.offset, file.read(max(0, min(get.length, PIECE_BYTES_MAX))), size)
 
 
 class IncomingBlob:
-    """One file on its way in: nothing stands under its name before every byte is there, right and durable."""
+    """One file of `size` bytes on its way in: nothing stands under its name before every byte is there, right and durable.
 
-    def __init__(self, blobs: Path, digest: Digest) -> None:
+    Two workers may send the same file at once, each into a file of its own.
+    """
+
+    def __init__(self, blobs: Path, digest: Digest, size: int) -> None:
         self._path = blob_path(blobs, digest)
-        self._partial = self._path.with_suffix(".partial")
         self._digest = digest
+        self._size = size
         self._hash = hashlib.sha256()
         self.length = 0
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = self._partial.open("wb")
+        descriptor, partial = tempfile.mkstemp(".partial", digest, self._path.parent)
+        self._partial, self._file = Path(partial), os.fdopen(descriptor, "wb")
 
     def add(self, frame: FileBytes) -> bool:
         """Take the next piece and say whether the file is complete; raise `WrongBlobError`, `OSError`."""
         if frame.offset != self.length:
             return False
+        self.length += len(frame.data)
+        if self.length > self._size:
+            raise WrongBlobError(self._digest)
         self._file.write(frame.data)
         self._hash.update(frame.data)
-        self.length += len(frame.data)
         if frame.last:
             self._publish()
         return frame.last
@@ -70,7 +77,7 @@ class IncomingBlob:
         self._partial.unlink(missing_ok=True)
 
     def _publish(self) -> None:
-        if self._hash.hexdigest() != self._digest:
+        if self.length != self._size or self._hash.hexdigest() != self._digest:
             raise WrongBlobError(self._digest)
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -46,10 +46,14 @@ class Carrier(Protocol):
 
 
 class BuiltinCarrier:
-    """The built-in worker: the agent as a child process on a socket pair, its state under `state`."""
+    """The built-in worker: the agent as a child process on a socket pair, its state under `state`.
 
-    def __init__(self, state: Path, program: Sequence[str] = THIS_AGENT) -> None:
+    Steps may run under `accounts` there, where any are given.
+    """
+
+    def __init__(self, state: Path, program: Sequence[str] = THIS_AGENT, accounts: Sequence[str] = ()) -> None:
         self._state = state
+        self._accounts = accounts
         self._program = program
         self._agent: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -94,6 +98,7 @@ class BuiltinCarrier:
             return await asyncio.create_subprocess_exec(
                 *self._program,
                 *("--state", str(self._state), "--fd", str(descriptor)),
+                *(word for account in self._accounts for word in ("--account", account)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=complaints,

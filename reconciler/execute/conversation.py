@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from reconciler.execute.blobs import IncomingBlob, NoDigestError, WrongBlobError
 from reconciler.execute.carriers import Connection
 from reconciler.execute.counts import Counts
 from reconciler.execute.logs import LogGapError, LogNameError, LogStore
+from reconciler.execute.wording import NAME_MAX, final_in_words, greeting_in_words, is_name, report_in_words, sentence
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, FrameError, LogBytes
 from reconciler.protocol.messages import PIECE_BYTES_MAX, Message
@@ -18,7 +20,7 @@ from reconciler.protocol.session import SILENT_INTERVALS, Connected, Event, Prot
 from reconciler.protocol.tickets import Artifact, Digest, Final, TicketId, TicketReport
 
 PING_INTERVAL = 5.0  # seconds; three of them without a byte end the conversation
-READ_BYTES = 256 << 10  # per wakeup: few wakeups in a flood, little memory in a crowd
+READ_BYTES = 64 << 10  # per turn of the loop: of the smallest messages that is some 10 ms of work
 HANDSHAKE_SECONDS = 15.0  # an agent that was just started reads its tickets first
 
 
@@ -67,15 +69,16 @@ class Conversation:
     ) -> None:
         self._counts = counts if counts is not None else Counts()
         self._reader, self._writer = connection.reader, connection.writer
-        self._ping_interval = ping_interval
         self._epoch_floor = epoch_floor
         self._session = connection.session or ServerSession(ping_interval)
-        self._patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * ping_interval)  # to hear something
+        self._ping_interval = self._session.interval
+        self._patience = max(HANDSHAKE_SECONDS, SILENT_INTERVALS * self._ping_interval)  # to hear something
         self._listener = listener
         self._logs = logs
         self._blobs = blobs
         self._tasks = asyncio.TaskGroup()
         self._finals: dict[TicketId, Final] = {}  # waiting for the rest of their log
+        self._settling: set[TicketId] = set()
         self._settled: set[TicketId] = set()
         self._incoming: dict[Digest, tuple[IncomingBlob, TicketId, asyncio.Future[None]]] = {}
         self._unacknowledged: set[TicketId] = set()
@@ -121,7 +124,9 @@ class Conversation:
             for event in self._session.receive(data):
                 await self._on(event)
             self._flush()
-            await self._writer.drain()
+            await self._drain()
+            if len(data) == READ_BYTES:
+                await asyncio.sleep(0)  # one that floods us lets others in
 
     async def _on(self, event: Event) -> None:
         match event:
@@ -130,31 +135,33 @@ class Conversation:
             case FileBytes():
                 self._on_file(event)
             case messages.State(report):
-                self._tasks.create_task(self._listener.on_report(report))  # nobody waits for its record
+                await self._listener.on_report(report_in_words(report))
             case messages.Finished(final):
-                self._on_finished(final)
+                self._on_finished(final_in_words(final))
             case messages.Hello():
                 self._session.welcome(self._epoch_floor)
-            case Connected():
+            case Connected(hello):
                 self._patience = SILENT_INTERVALS * self._ping_interval
                 self._tasks.create_task(self._ping())
-                await self._listener.on_connected(event, self.say)
+                await self._listener.on_connected(replace(event, hello=greeting_in_words(hello)), self.say)
             case _:
-                self._on_rare(event)
+                await self._on_rare(event)
 
-    def _on_rare(self, event: Event) -> None:
+    async def _on_rare(self, event: Event) -> None:
         match event:
             case messages.Get():
                 self._serve(event)
+                self._flush()
+                await self._drain()  # the answer is ten thousand times as long as the question
             case messages.Missing(digest, text):
-                self._fail_fetch(digest, text)
+                self._fail_fetch(digest, sentence(text))
             case messages.Ping(sent):
                 self._counts.heartbeats += 1
                 self._session.send(messages.Pong(sent))
             case messages.Renew(request):
-                self._tasks.create_task(self._renew(request))
+                self.say(await self._listener.on_renew(request))
             case messages.Bye(reason):
-                raise ConversationEndedError(f"the agent said goodbye: {reason}")
+                raise ConversationEndedError(f"the agent said goodbye: {sentence(reason)}")
             case _:
                 pass  # a pong has done its work by arriving; the rest only a server says
 
@@ -196,16 +203,17 @@ class Conversation:
 
     def _on_finished(self, final: Final) -> None:
         """Wait for the log of an attempt that ended; one that nobody waits for is dropped on the worker."""
-        if self._is_ours(final.ticket):
+        if not self._is_ours(final.ticket):
+            self._session.send(messages.Forget(final.ticket))
+        elif final.ticket not in self._settling:
             self._finals[final.ticket] = final
             self._settle_if_complete(final.ticket)
-        else:
-            self._session.send(messages.Forget(final.ticket))
 
     def _settle_if_complete(self, ticket: TicketId) -> None:
         final = self._finals.get(ticket)
         if final is not None and self._logs.received(ticket) >= final.log_length:
             del self._finals[ticket]
+            self._settling.add(ticket)
             self._tasks.create_task(self._settle(final))
 
     async def _settle(self, final: Final) -> None:
@@ -213,6 +221,7 @@ class Conversation:
         ticket = final.ticket
         if self._logs.received(ticket) != final.log_length or self._logs.digest(ticket) != final.log_digest:
             self._logs.rewind(ticket)
+            self._settling.discard(ticket)
             self._finals[ticket] = final
             self.say(messages.Rewind(ticket, 0))
             return
@@ -221,10 +230,10 @@ class Conversation:
         notes = [final.message] if final.message else []
         for artifact in final.artifacts:
             try:
-                await self._fetch(artifact.digest, ticket)
+                await self._fetch(artifact, ticket)
                 stored.append(artifact)
             except (FetchError, WrongBlobError, NoDigestError, OSError) as error:
-                notes.append(f"artifact {artifact.name} could not be stored: {error}")
+                notes.append(sentence(f"artifact {artifact.name[:NAME_MAX]} could not be stored: {error}"))
         self._settled.add(ticket)
         self._logs.close(ticket)
         if length:
@@ -235,14 +244,19 @@ class Conversation:
 
     # Files.
 
-    async def _fetch(self, digest: Digest, ticket: TicketId) -> None:
-        if blob_path(self._blobs, digest).exists():
-            return
-        if digest not in self._incoming:
-            done = asyncio.get_running_loop().create_future()
-            self._incoming[digest] = (IncomingBlob(self._blobs, digest), ticket, done)
-            self.say(messages.Get(digest, 0, PIECE_BYTES_MAX, ticket))
-        await asyncio.shield(self._incoming[digest][2])
+    async def _fetch(self, artifact: Artifact, ticket: TicketId) -> None:
+        if not is_name(artifact.name):
+            raise FetchError("its name is no relative path of letters that can be seen")
+        digest = artifact.digest
+        path = blob_path(self._blobs, digest)
+        if not path.exists():
+            if digest not in self._incoming:
+                done = asyncio.get_running_loop().create_future()
+                self._incoming[digest] = (IncomingBlob(self._blobs, digest, artifact.size), ticket, done)
+                self.say(messages.Get(digest, 0, PIECE_BYTES_MAX, ticket))
+            await asyncio.shield(self._incoming[digest][2])
+        if path.stat().st_size != artifact.size:
+            raise WrongBlobError(digest)
 
     def _on_file(self, frame: FileBytes) -> None:
         blob, ticket, done = self._incoming.get(frame.digest, (None, None, None))
@@ -286,8 +300,13 @@ class Conversation:
             await asyncio.sleep(self._ping_interval)
             self.say(messages.Ping(time.monotonic()))
 
-    async def _renew(self, request: str) -> None:
-        self.say(await self._listener.on_renew(request))
+    async def _drain(self) -> None:
+        """Wait until the agent has read most of what was said, so that one who does not read holds little memory."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._writer.drain()
+        except TimeoutError:
+            raise ConversationEndedError(f"the agent read nothing for {self._patience:g} s") from None
 
     def _flush(self) -> None:
         data = self._session.outgoing()

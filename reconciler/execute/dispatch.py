@@ -9,9 +9,18 @@ from reconciler.execute.endings import gone
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
 from reconciler.execute.records import record_ending
-from reconciler.execute.task_run import TaskRun
+from reconciler.execute.task_run import CANCEL_GRACE, TaskRun
 from reconciler.execute.watching import task_moved
-from reconciler.model.live import AttemptState, SeenWorker, Task, TaskId, TaskState
+from reconciler.model.live import (
+    Attempt,
+    AttemptState,
+    SeenWorker,
+    Task,
+    TaskId,
+    TaskState,
+    WorkerHealth,
+    WorkerStatus,
+)
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Declined, Final, TicketId, TicketReport
 from reconciler.schedule import queue
@@ -32,6 +41,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._accepting = True
         self._waiting: Mapping[TaskId, queue.Waits] = {}
+        self._absent: dict[str, str] = {}  # worker → why it cannot be reached, as it was recorded
         self._kept: dict[str, set[TicketId]] = {}  # worker → its attempts that were live when it connected
 
     async def resume(self) -> None:
@@ -149,14 +159,15 @@ class Dispatcher:
         Tickets that nobody waits for are forgotten.
         """
         reports = session.reports
-        await self._grounds.store.write(lambda tx: _record_session(tx, worker, session, address))
-        self._see_fleet(worker)
-        live = [item for item in await self._grounds.store.read(attempts.live_attempts) if item.worker == worker]
+        status, live = await self._grounds.store.write(lambda tx: _meet(tx, worker, session, address))
+        self._see(worker, status)
         self._kept[worker] = {TicketId(attempt.ticket) for attempt in live}
         for attempt in live:
             ticket = TicketId(attempt.ticket)
             if attempt.state is AttemptState.RUNNING and ticket not in reports:
                 await self.finished(worker, gone(ticket, worker))
+            elif attempt.state is not AttemptState.LOST and self._run_of(worker, ticket) is None:
+                self._grounds.links[worker].cancel(ticket, CANCEL_GRACE)  # its task was given up: it is not wanted
         for ticket in reports.keys() - self._kept[worker]:
             self._grounds.links[worker].forget(ticket)
         for report in reports.values():
@@ -184,14 +195,16 @@ class Dispatcher:
 
     async def disconnected(self, worker: str, reason: str) -> None:
         """Give a worker no new work until it is back; its attempts outlive a session, the next inventory tells of them."""
-        if worker != BUILTIN:
-            await self._grounds.store.write(lambda tx: worker_status.lose(tx, worker, reason, time.time()))
-            self._see_fleet(worker)
+        if worker != BUILTIN and self._absent.get(worker) != reason:
+            self._absent[worker] = reason
+            self._see(worker, await self._grounds.store.write(lambda tx: _miss(tx, worker, reason)))
 
-    def _see_fleet(self, worker: str) -> None:
-        """Place steps anew: a worker has come or gone."""
-        if worker != BUILTIN:
-            self._grounds.fleet.changed()
+    def _see(self, worker: str, status: WorkerStatus | None) -> None:
+        """Place steps anew: an agent has come or gone."""
+        if status is not None:
+            if status.health is WorkerHealth.HEALTHY:
+                self._absent.pop(worker, None)
+            self._grounds.fleet.see(status)
             for run in self._runs.values():
                 run.look_around()
 
@@ -209,8 +222,13 @@ class Dispatcher:
         return next((run for run in self._runs.values() if run.owns(worker, ticket)), None)
 
 
-def _record_session(tx: Transaction, worker: str, session: Connected, address: str) -> None:
-    """Record a new session and, of an agent, as what it greeted."""
+def _miss(tx: Transaction, worker: str, reason: str) -> WorkerStatus | None:
+    worker_status.lose(tx, worker, reason, time.time())
+    return worker_status.status(tx, worker)
+
+
+def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> tuple[WorkerStatus | None, list[Attempt]]:
+    """Record a new session and, of an agent, as what it greeted; return how it is now, and what lives on it."""
     attempts.set_worker_epoch(tx, worker, session.epoch)
     if worker != BUILTIN:
         hello = session.hello
@@ -224,3 +242,4 @@ def _record_session(tx: Transaction, worker: str, session: Connected, address: s
             capabilities=hello.capabilities,
         )
         worker_status.see(tx, worker, seen)
+    return worker_status.status(tx, worker), attempts.unfinished_on(tx, worker)

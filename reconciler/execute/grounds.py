@@ -9,6 +9,7 @@ from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.secrets import SecretRules
 from reconciler.execute.watching import Watcher
+from reconciler.model.live import WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.schedule.fleet import LOST_AFTER, Fleet, fleet_of
 from reconciler.store import objects, worker_status
@@ -18,6 +19,9 @@ from reconciler.store.writer import Store
 
 FLEET = ("WorkerPool", "Worker", "MachinePolicy")
 """The kinds that say where a step may run."""
+
+
+NOT_ALLOWED = "the server's configuration allows no steps on its own machine"
 
 
 class Pulse:
@@ -39,10 +43,12 @@ class Pulse:
 class LiveFleet:
     """The fleet as it was last applied and last seen, read once until somebody says that it has changed."""
 
-    def __init__(self, *, builtin_allowed: bool = True) -> None:
+    def __init__(self, *, builtin_allowed: bool = True, builtin_account: str | None = None) -> None:
         self._builtin_allowed = builtin_allowed
+        self._builtin_account = builtin_account
         self._found: Fleet | None = None
         self._last: Fleet | None = None
+        self._changes = 0
 
     def lost_after(self, worker: str) -> float:
         """Return the seconds of silence after which attempts on a worker are lost, as it was last declared."""
@@ -50,15 +56,29 @@ class LiveFleet:
         return member.lost_after if member is not None else LOST_AFTER
 
     async def now(self, store: Store) -> Fleet:
-        """Return the fleet."""
-        if self._found is None:
+        """Return the fleet; what changes while it is read is read again."""
+        while self._found is None:
+            changes = self._changes
             found = await store.read(_fleet)
-            self._found = found if self._builtin_allowed else replace(found, builtin_enabled=False)
+            if changes != self._changes:
+                continue
+            if not self._builtin_allowed:
+                found = replace(found, builtin_enabled=False, builtin_obstacle=NOT_ALLOWED)
+            self._found = replace(found, builtin_account=self._builtin_account)
             self._last = self._found
         return self._found
 
+    def see(self, status: WorkerStatus) -> None:
+        """Take in how one worker is now, without reading all the others again."""
+        self._changes += 1
+        member = self._found.workers.get(status.worker) if self._found is not None else None
+        if self._found is not None and member is not None:
+            workers = {**self._found.workers, status.worker: replace(member, status=status)}
+            self._found = self._last = replace(self._found, workers=workers)
+
     def changed(self) -> None:
         """Read it again the next time."""
+        self._changes += 1
         self._found = None
 
 
@@ -84,6 +104,15 @@ class Grounds:
     """What committers may name; None where whoever runs this acts for himself."""
     running: Counter[str] = field(default_factory=Counter)
     """Attempts that live on each worker, as far as running tasks know."""
+    hopeful: set[asyncio.Event] = field(default_factory=set)
+    """What wakes the tasks with a step that no worker could take, as many as there are of them."""
     links: dict[str, WorkerLink] = field(default_factory=dict)
     changed: Pulse = field(default_factory=Pulse)
     fleet: LiveFleet = field(default_factory=LiveFleet)
+
+    def leave(self, worker: str) -> None:
+        """Take that an attempt has ended; who has found no room looks again."""
+        self.running[worker] -= 1
+        for wake in self.hopeful:
+            wake.set()
+        self.hopeful.clear()

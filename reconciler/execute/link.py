@@ -79,6 +79,7 @@ class WorkerLink:
         registrar: Registrar | None = None,
         counts: Counts | None = None,
         epoch_floor: int = 0,
+        store: str = "",
         ping_interval: float = PING_INTERVAL,
     ) -> None:
         self.silent_since: float | None = time.time()
@@ -97,7 +98,7 @@ class WorkerLink:
         self._desires: dict[TicketId, Desire] = {}
         self._started_on: dict[TicketId, str] = {}  # the worker's store to which RUN was sent
         self._seen: dict[TicketId, TicketState] = {}
-        self._store = ""
+        self._store = store  # the state directory of the session before, also of another engine's
         self._address = ""
         self._say: Callable[[Message], None] | None = None  # present while a session stands
         self._failures = 0
@@ -136,7 +137,12 @@ class WorkerLink:
         self._want(replace(self._desire(spec.ticket), spec=spec), messages.Offer(spec))
 
     def start(self, ticket: TicketId, secrets: Secrets) -> None:
-        """Want this ticket running; may follow `offer` at once."""
+        """Want this ticket running; may follow `offer` at once.
+
+        Before a session stands it counts as sent: an engine before us may have sent it.
+        """
+        if self._say is None and self._store:
+            self._started_on.setdefault(ticket, self._store)
         self._want(replace(self._desire(ticket), secrets=secrets), messages.Run(ticket, secrets))
 
     def cancel(self, ticket: TicketId, grace: float) -> None:
@@ -148,7 +154,9 @@ class WorkerLink:
         self._want(replace(self._desire(ticket), void=True), messages.Void(ticket))
 
     def forget(self, ticket: TicketId) -> None:
-        """Want the worker to drop this ticket: its final is recorded."""
+        """Want the worker to drop this ticket: its final is recorded, or it never was this worker's."""
+        if ticket in self._desires:
+            self._logs.close(ticket)
         self._want(Desire(ticket, forget=True), messages.Forget(ticket))
 
     def _desire(self, ticket: TicketId) -> Desire:
@@ -190,13 +198,15 @@ class WorkerLink:
         self.silent_since = None
         self._counts.sessions += 1
         self._epoch, self._store = event.epoch, event.hello.store
+        for ticket in [each for each, desire in self._desires.items() if desire.forget and each not in event.reports]:
+            self._drop(ticket)
         gone = [ticket for ticket in self._desires if ticket not in event.reports and self._was_started(ticket)]
         self._seen = {ticket: report.state for ticket, report in event.reports.items()}
         await self._intake.connected(self._worker, event, self._address)
         for ticket in gone:
             await self._intake.finished(self._worker, self._lost(ticket))
         for ticket, state in self._seen.items():
-            if not isinstance(state, Declined):
+            if self.owns(ticket) and not isinstance(state, Declined):
                 say(messages.Rewind(ticket, self._logs.received(ticket)))
         for ticket, desire in list(self._desires.items()):
             if ticket not in gone or desire.forget:
@@ -212,6 +222,8 @@ class WorkerLink:
         if desire is not None and desire.forget and isinstance(report.state, Declined):
             self._drop(ticket)
         if not self.owns(ticket):
+            if desire is None:
+                self._counts.rejects["foreign ticket"] += 1
             return
         self._seen[ticket] = report.state
         if desire is not None and isinstance(report.state, Running | Ended):
@@ -259,7 +271,6 @@ class WorkerLink:
     def _drop(self, ticket: TicketId) -> None:
         for memory in (self._desires, self._started_on, self._seen):
             memory.pop(ticket, None)
-        self._logs.close(ticket)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -32,6 +32,9 @@ BACKLOG = 1024
 
 READ_BYTES = 16 << 10
 
+HELD_BYTES_MAX = 32 << 10
+"""What TLS reads ahead for a caller while nobody listens to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -160,6 +163,7 @@ class AgentListener:
             pass  # it went away by itself
         finally:
             self._crowd.remove(caller)
+            caller.task = None  # no cycle: its TLS object goes at once, not when the collector comes by
 
     async def _bring_in(self, caller: _Caller, accepted: socket.socket) -> None:
         writer: asyncio.StreamWriter | None = None
@@ -172,13 +176,15 @@ class AgentListener:
                 session = ServerSession(self._ping_interval())
                 peer = peer_of(writer)
                 greeting = await _greeting(reader, session)
-            self._crowd.remove(caller)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a TLS transport reads, too
             verdict = await self._doorkeeper.judge(peer, greeting, caller.source)
             if isinstance(verdict, Admitted):
                 assert peer is not None, "only a certificate names a worker"
                 connection = Connection(reader, writer, session, peer.thumbprint, caller.source)
                 refusal = await self._doorkeeper.deliver(verdict.worker, connection)
-                handed_over = refusal is None
+                if refusal is None:
+                    handed_over = True
+                    writer.transport.resume_reading()  # type: ignore[attr-defined]
                 verdict = refusal or verdict
             if not handed_over:
                 await self._dismiss(session, writer, verdict)
@@ -202,6 +208,7 @@ class AgentListener:
             ssl=self._context(),
             ssl_handshake_timeout=self._greeting_seconds,
         )
+        transport.set_read_buffer_limits(high=HELD_BYTES_MAX)  # type: ignore[attr-defined]  # as one under TLS has them
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _dismiss(self, session: ServerSession, writer: asyncio.StreamWriter, verdict: Verdict) -> None:

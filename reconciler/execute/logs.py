@@ -5,11 +5,12 @@ import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.protocol import journal
-from reconciler.protocol.journal import Record
+from reconciler.protocol.journal import BrokenJournalError, Record
 from reconciler.protocol.tickets import Digest, TicketId
 
 READ_BYTES = 1 << 20  # of a journal at once; a record is no longer than `journal.RECORD_BYTES_MAX` and its header
@@ -64,6 +65,14 @@ class LogStore:
     def received(self, ticket: TicketId) -> int:
         """Return how many bytes are held, durable or not."""
         return self._log(ticket).length
+
+    def whole(self, ticket: TicketId) -> int:
+        """Return how many of the bytes held are whole records: a journal comes in pieces that end anywhere."""
+        end = 0
+        with suppress(BrokenJournalError):
+            for after, _ in self.records(ticket):
+                end = after
+        return end
 
     def append(self, ticket: TicketId, offset: int, data: bytes) -> int:
         """Add what is new of `data` at `offset` and return the length held; raise `LogGapError` if bytes are missing."""

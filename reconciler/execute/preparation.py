@@ -142,18 +142,18 @@ class Preparation:
         choices, expanded = self._choices(index), self._expanded(index)
         return Draft(index, expanded, choices, sources_needed(self._texts(expanded), choices))
 
-    async def script(self, draft: Draft, number: int, worker: str, runs: Sequence[StepRun]) -> PreparedScript:
-        """Render a script step for an attempt on a worker; its secrets are resolved here. Raises ReconcilerError."""
+    async def script(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> PreparedScript:
+        """Render a script step for an attempt where it is placed; its secrets are resolved here. Raises ReconcilerError."""
         index, choices, expanded = draft.index, draft.choices, draft.expanded
         resolved = await resolve_all(
             draft.sources, Origins(Path(self._pinned.root), os.environ, self._grounds.secret_rules)
         )
         texts = self._texts(expanded)
-        scope = self._scope(index, runs, choices, resolved, texts, attempt=number, worker=worker)
+        scope = self._scope(index, runs, choices, resolved, texts, attempt=number, worker=placed.worker)
         job = render_step(expanded, scope, _PinnedFiles(self._grounds.blobs, self._pinned.files))
         assert isinstance(job, ScriptJob)
         return PreparedScript(
-            self._ticket(self._pinned.project.process[index], index, number, job),
+            self._ticket(index, number, job, placed),
             Secrets(dict(job.secret_environment), self._masks(choices, resolved, job)),
         )
 
@@ -241,7 +241,8 @@ class Preparation:
         self._secrets |= {found.value for found in self._outputs.values() if found.sensitive}
         return tuple(sorted(value for value in self._secrets if len(value) >= MASKED_MIN))
 
-    def _ticket(self, step: Step, index: int, number: int, job: ScriptJob) -> TicketSpec:
+    def _ticket(self, index: int, number: int, job: ScriptJob, placed: Placed) -> TicketSpec:
+        step = self._pinned.project.process[index]
         data = job.script.encode("utf-8", "surrogateescape")
         digest = hashlib.sha256(data).hexdigest()
         inline = len(data) <= INLINE_BYTES_MAX
@@ -259,6 +260,8 @@ class Preparation:
             artifacts=job.artifacts,
             timeout=step.timeout.seconds if step.timeout else None,
             output_limit=OutputLimit(limit.size.bytes, limit.then) if limit else None,
+            isolation=placed.isolation,
+            run_as=placed.run_as,
         )
 
 

@@ -3,6 +3,7 @@
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.watching import Printed
 from reconciler.model.live import Task
+from reconciler.protocol.journal import BrokenJournalError
 from reconciler.protocol.tickets import TicketId
 
 
@@ -16,18 +17,22 @@ class Tail:
 
     def begin(self, ticket: TicketId, step: int, name: str, *, shown: bool = False) -> None:
         """Follow an attempt; with `shown`, what its log holds already was shown by somebody before."""
-        offset = self._grounds.logs.received(ticket) if shown else 0
+        offset = self._grounds.logs.whole(ticket) if shown else 0
         self._cursors[ticket] = (offset, step, name)
 
     def show(self, ticket: TicketId) -> None:
-        """Show what came since."""
+        """Show what came since; of a journal that a broken agent sends, as far as it is one."""
         if ticket not in self._cursors:
             return
         offset, step, name = self._cursors[ticket]
-        for end, record in self._grounds.logs.records(ticket, offset):
-            self._grounds.watcher.see(Printed(self._task.id, self._task.title, step, name, record))
-            offset = end
-        self._cursors[ticket] = (offset, step, name)
+        try:
+            for end, record in self._grounds.logs.records(ticket, offset):
+                self._grounds.watcher.see(Printed(self._task.id, self._task.title, step, name, record))
+                offset = end
+        except BrokenJournalError:
+            del self._cursors[ticket]
+        else:
+            self._cursors[ticket] = (offset, step, name)
 
     def end(self, ticket: TicketId) -> None:
         """Show the rest and follow no more."""

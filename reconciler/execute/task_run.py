@@ -163,9 +163,8 @@ class TaskRun:
         )
         for move in moves:
             moved |= await self._carry_out(move)
-        now = time.time()
         for index, due in list(self._due.items()):
-            if due <= now and not self._held and self._cancelled_at is None:
+            if due <= time.time() and not self._held and self._cancelled_at is None:
                 moved |= await self._start(index)
         return moved
 
@@ -198,13 +197,14 @@ class TaskRun:
             draft = self._preparation.draft(index)
             if draft.sources:
                 await self._ledger.flush()  # what has ended is not held up by the search for secrets
-            prepared = await self._preparation.script(draft, number, placed.worker, self._runs)
+            prepared = await self._preparation.script(draft, number, placed, self._runs)
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
         await self._grant(index, number, placed, prepared)
         return True
 
     async def _wait_for_worker(self, index: int, nowhere: Nowhere) -> bool:
+        self._grounds.hopeful.add(self._wake)
         run = self._runs[index]
         waited = time.time() - run.since if run.state is StepState.WAITING and run.since else 0.0
         if nowhere.final:
@@ -240,8 +240,8 @@ class TaskRun:
             link.void(ticket)
             return
         try:
-            draft = self._preparation.draft(attempt.step)
-            prepared = await self._preparation.script(draft, attempt.number, attempt.worker, self._runs)
+            draft = self._preparation.draft(attempt.step)  # for its secrets alone; all else was offered
+            prepared = await self._preparation.script(draft, attempt.number, Placed(attempt.worker, ""), self._runs)
         except ReconcilerError as problem:
             self._again[ticket] = problem.message
             link.void(ticket)
@@ -274,8 +274,9 @@ class TaskRun:
     def _ended(self, final: Final, *, given_up: bool = False) -> Ending | None:
         """Take in how an attempt ended, or that it is given up; every write from here on records it first."""
         attempt = self._live.get(final.ticket)
-        if attempt is None:
+        if attempt is None or final.ticket in self._endings:
             return None
+        self._grounds.leave(attempt.worker)
         step, run = self._steps[attempt.step], self._runs[attempt.step]
         withdrawn, cancelling = self._again.pop(final.ticket, ""), bool(self._cancelled_at or self.task.cancel_by)
         outcome = verdict(final, step, cancelling=cancelling, withdrawn=withdrawn)
@@ -297,7 +298,6 @@ class TaskRun:
         """Take in that an attempt's end is recorded."""
         ticket, attempt = ending.final.ticket, ending.attempt
         del self._live[ticket], self._endings[ticket]
-        self._grounds.running[attempt.worker] -= 1
         self._runs[attempt.step] = run
         self._tail.end(ticket)
         self._say_step(attempt.step, worker=attempt.worker)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Optional, Union
 
 from reconciler.protocol.frames import Control, encoded
-from reconciler.protocol.objects import MalformedError, dumped, parsed, plain, restored
+from reconciler.protocol.objects import SURROGATE, MalformedError, dumped, legible, parsed, plain, restored
 from reconciler.protocol.tickets import Digest, Final, Secrets, TicketId, TicketReport, TicketSpec
 
 PROTOCOL_VERSION = 1
@@ -282,9 +282,14 @@ def frame_of(message: Message) -> bytes:
     return encoded(Control(dumped({"message": NAMES[type(message)], **plain(message)})))
 
 
-def message_of(payload: bytes) -> Optional[Message]:
-    """Return the message of a control frame, None if a later version added it; raise `MalformedError` if it is broken."""
+def message_of(payload: bytes, *, as_text: bool = False) -> Optional[Message]:
+    """Return the message of a control frame, None if a later version added it; raise `MalformedError` if it is broken.
+
+    With `as_text` it holds no lone surrogates: bytes that are no UTF-8 are U+FFFD.
+    """
     value = parsed(payload, "a control frame")
+    if as_text and SURROGATE.search(payload):
+        value = legible(value)
     name = value.get("message") if isinstance(value, dict) else None
     if not isinstance(name, str):
         raise MalformedError("a control frame", "the name of a message")

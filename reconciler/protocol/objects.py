@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Hashable
 from functools import cache
 from typing import Any, Callable, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -15,6 +16,12 @@ from typing import Any, Callable, TypeVar, Union, cast, get_args, get_origin, ge
 from reconciler.protocol import tickets
 
 TAG = "is"
+
+INTEGER_MAX = 2**53 - 1
+"""What every JSON reader takes for the number that was meant (RFC 7493), and every database and file can hold."""
+
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+"""What every lone surrogate in a JSON text begins with; that of an emoji may be written so too."""
 
 Reader = Callable[[object, str], Any]  # a JSON value and where it stands → the typed value
 Thing = TypeVar("Thing")
@@ -43,6 +50,17 @@ def parsed(text: bytes, where: str) -> object:
         return json.loads(text.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise MalformedError(where, "a JSON object") from None
+
+
+def legible(value: object) -> object:
+    """Return a JSON value with U+FFFD for every lone surrogate, which neither databases nor terminals take."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [legible(item) for item in value]
+    if isinstance(value, dict):
+        return {legible(key): legible(item) for key, item in value.items()}
+    return value
 
 
 def plain(thing: object) -> Any:
@@ -89,11 +107,25 @@ def _reader(hint: Any) -> Reader:
 
 
 def _scalar_reader(kind: Any) -> Reader:
-    accepted = (int, float) if kind is float else (kind,)
+    if kind in (int, float):
+        return _number_reader(kind)
 
     def read(value: object, where: str) -> Any:
-        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        if not isinstance(value, kind):
             raise MalformedError(where, f"a value of type {kind.__name__}")
+        return value
+
+    return read
+
+
+def _number_reader(kind: Any) -> Reader:
+    accepted = (int, float) if kind is float else (int,)
+
+    def read(value: object, where: str) -> Any:
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise MalformedError(where, f"a value of type {kind.__name__}")
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:  # infinities and NaN are not
+            raise MalformedError(where, "a number of less than 2^53")
         return kind(value)
 
     return read

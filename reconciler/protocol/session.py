@@ -25,6 +25,9 @@ from reconciler.protocol.tickets import (
 )
 
 SILENT_INTERVALS = 3  # without a byte, then the other end counts as gone
+INVENTORY_MAX = 5_000  # tickets; a worker has as many as it has slots, and some that ended unheard
+INVENTORY_BYTES_MAX = 2 << 20  # a report has about 200, or 400 with an ending
+EPOCH_LEAP_MAX = 1 << 32  # sessions that a restored server has forgotten; a greater leap would soon use up all numbers
 
 
 class ProtocolError(Exception):
@@ -80,8 +83,11 @@ class _Stream:
 
     def _heard(self, data: bytes) -> list[Heard]:
         """Return what `data` completes, without messages that only later versions know."""
-        heard = (_understood(frame) for frame in self._decoder.feed(data))
+        heard = (self._understood(frame) for frame in self._decoder.feed(data))
         return [each for each in heard if each is not None]
+
+    def _understood(self, frame: Frame) -> Optional[Heard]:
+        return message_of(frame.payload) if isinstance(frame, Control) else frame
 
 
 class AgentSession(_Stream):
@@ -124,19 +130,26 @@ class ServerSession(_Stream):
     def __init__(self, interval: float) -> None:
         super().__init__(Decoder(messages.GREETING_BYTES_MAX))
         self.hello: Optional[messages.Hello] = None
-        self._interval = interval
+        self.interval = interval
         self._epoch = 0
         self._reports: Optional[dict[TicketId, TicketReport]] = {}
+        self._inventory_bytes = 0
 
     def receive(self, data: bytes) -> list[Event]:
         """Return what the agent said: a greeting first, `Connected` after its welcome, then the rest.
 
         Raise `ProtocolError`, `FrameError`, `MalformedError`.
         """
+        if self._reports is not None:
+            self._inventory_bytes += len(data)
+            if self._inventory_bytes > INVENTORY_BYTES_MAX:
+                raise ProtocolError(f"an inventory of more than {INVENTORY_BYTES_MAX} bytes", "its end")
         events: list[Event] = []
         for heard in self._heard(data):
             if self.hello is None:
                 events.append(self._greeting(heard))
+            elif isinstance(heard, messages.Hello):
+                raise ProtocolError("a second HELLO", "anything else")
             elif self._reports is not None:
                 events += self._take_page(self.hello, heard, self._reports)
             else:
@@ -147,12 +160,16 @@ class ServerSession(_Stream):
         """Take the session: its epoch is above `epoch_floor`, the highest that the server gave to this worker so far."""
         assert self.hello is not None, "nobody is welcomed before HELLO"
         self._decoder.control_bytes_max = CONTROL_BYTES_MAX
-        self._epoch = max(epoch_floor, self.hello.epoch) + 1  # a restored server is not deaf to its agents
-        self.send(messages.HelloOk(messages.PROTOCOL_VERSION, self._epoch, self._interval))
+        is_plausible = self.hello.epoch - epoch_floor <= EPOCH_LEAP_MAX
+        self._epoch = max(epoch_floor, self.hello.epoch if is_plausible else 0) + 1  # a restored server is not deaf
+        self.send(messages.HelloOk(messages.PROTOCOL_VERSION, self._epoch, self.interval))
 
     def reject(self, code: str, text: str, retry_after: float) -> None:
         """Refuse the peer in words; the connection is of no further use."""
         self.send(messages.Reject(code, text, retry_after))
+
+    def _understood(self, frame: Frame) -> Optional[Heard]:
+        return message_of(frame.payload, as_text=True) if isinstance(frame, Control) else frame
 
     def _greeting(self, heard: Heard) -> Event:
         if isinstance(heard, (messages.Enrol, messages.Renew)):
@@ -174,6 +191,8 @@ class ServerSession(_Stream):
         if not isinstance(heard, messages.Inventory) or not self._epoch:
             raise ProtocolError(type(heard).__name__, "INVENTORY" if self._epoch else "nothing before HELLO_OK")
         reports.update((report.ticket, report) for report in heard.reports)
+        if len(reports) > INVENTORY_MAX:
+            raise ProtocolError(f"an inventory of more than {INVENTORY_MAX} tickets", "its end")
         if heard.last:
             self._reports = None
             yield Connected(hello, self._epoch, reports)
@@ -215,7 +234,3 @@ def _brief(report: TicketReport) -> TicketReport:
     if isinstance(report.state, Ended):
         return replace(report, state=Ended(replace(report.state.final, outputs=(), artifacts=())))
     return report
-
-
-def _understood(frame: Frame) -> Optional[Heard]:
-    return message_of(frame.payload) if isinstance(frame, Control) else frame

@@ -42,6 +42,9 @@ class TicketSpec:
     lease_tokens: dict[str, int] = field(default_factory=dict)
     """Fencing token of each claimed resource; a message with an older one has no effect."""
     isolation: str = "none"
+    """"none" | "user" | "sandbox": how far the script is kept from the rest of the machine; never less than asked for."""
+    run_as: str = ""
+    """The account that the script runs under; empty leaves the choice to the agent, which allows it in any case."""
 
 
 @dataclass(frozen=True)

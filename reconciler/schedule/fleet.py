@@ -55,6 +55,10 @@ class Member:
     state: str = "enabled"
     labels: Mapping[str, str] = field(default_factory=dict)
     slots: int | None = None
+    isolation: str = "none"
+    """"none" | "user" | "sandbox": the least that steps get here."""
+    run_as: str = ""
+    """The account that steps run under; empty leaves it to the agent."""
     lost_after: float = LOST_AFTER
     """Seconds of silence after which its attempts are given up."""
     status: WorkerStatus | None = None
@@ -69,8 +73,21 @@ class Member:
             return "has never connected" if self.endpoint == "polling" else "was never reached"
         if self.status.health is not WorkerHealth.HEALTHY:
             return f"is {self.status.health}: {self.status.reason}"
+        if gap := self._isolation_gap(self.status.seen.capabilities if self.status.seen else {}):
+            return gap
         if self.slots is not None and running >= self.slots:
             return f"runs {running} of {self.slots} attempts"
+        return None
+
+    def _isolation_gap(self, capabilities: Mapping[str, str]) -> str | None:
+        """Say which declared isolation its agent has not promised, or None; less than declared is never enough."""
+        if self.isolation == "none":
+            return None
+        if f"isolation.{self.isolation}" not in capabilities:
+            return f"has no isolation {self.isolation}: `reconcile agent show` says why there"
+        allowed = capabilities.get("isolation.user", "").split(",")
+        if self.run_as and self.run_as not in allowed:
+            return f"does not run steps under {self.run_as}: its agent allows {', '.join(filter(None, allowed)) or 'no account'}"
         return None
 
     def lacks(self, selector: Mapping[str, str]) -> str | None:
@@ -89,6 +106,9 @@ class Fleet:
     workers: Mapping[str, Member]
     default_pool: str = IMPLICIT_POOL
     builtin_enabled: bool = True
+    builtin_obstacle: str = "the space disables the built-in worker"
+    builtin_account: str | None = None
+    """Under which account steps run on the server's own machine; None runs them as the server."""
 
     def runs_builtin(self, pool: str) -> bool:
         """Do steps of `pool` run on the server's own machine, if that is enabled?
@@ -145,9 +165,16 @@ def _member(name: str, found: Described, status: WorkerStatus | None, patience: 
         state=spec.get("state", "enabled"),
         labels=json.loads(found.metadata)["labels"] if '"labels":' in found.metadata else {},
         slots=spec.get("slots"),
+        isolation=_isolation(spec.get("isolation", "none"), spec.get("runAs")),
+        run_as=spec.get("runAs") or "",
         lost_after=patience.get(spec.get("policy"), LOST_AFTER),
         status=status,
     )
+
+
+def _isolation(declared: str, run_as: str | None) -> str:
+    """Return the least isolation of a worker: an account of its own asks for `user`."""
+    return "user" if declared == "none" and run_as else declared
 
 
 def _pool(name: str, found: Described, workers: list[str]) -> Pool:

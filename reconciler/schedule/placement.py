@@ -18,10 +18,12 @@ class PoolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The worker that takes the step, and why this one."""
+    """The worker that takes the step, why this one, and how the script is kept there."""
 
     worker: str
     because: str
+    isolation: str = "none"
+    run_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +118,19 @@ def _least_busy(able: Sequence[Member], running: Mapping[str, int], choice: Pool
     """Choose the worker with the fewest attempts, of equals the first by name."""
     best = min(able, key=lambda worker: (running.get(worker.name, 0), worker.name))
     if len(able) == 1:
-        return Placed(best.name, f"{choice.because}; {best.name} alone can take it")
-    count = running.get(best.name, 0)
-    return Placed(
-        best.name, f"{choice.because}; {best.name} runs {count} attempts, the fewest of {len(able)} that can take it"
-    )
+        because = f"{choice.because}; {best.name} alone can take it"
+    else:
+        count = running.get(best.name, 0)
+        because = f"{choice.because}; {best.name} runs {count} attempts, the fewest of {len(able)} that can take it"
+    return Placed(best.name, because, best.isolation, best.run_as)
 
 
 def _on_builtin(pool: str, choice: PoolChoice, fleet: Fleet) -> Placed | Nowhere:
     if not fleet.builtin_enabled:
         return Nowhere(
-            f"the default pool {pool} has no workers and the space disables the built-in worker",
+            f"the default pool {pool} has no workers and {fleet.builtin_obstacle}",
             final=True,
         )
-    return Placed(BUILTIN, f"{choice.because}; it has no workers, so the built-in worker runs it")
+    because = f"{choice.because}; it has no workers, so the built-in worker runs it"
+    account = fleet.builtin_account
+    return Placed(BUILTIN, because, "user", account) if account else Placed(BUILTIN, because)

@@ -27,7 +27,7 @@ from reconciler.server.configuration import EMBEDDED, Configuration
 from reconciler.server.control import ControlSocket
 from reconciler.server.doorkeeper import Gate
 from reconciler.server.place import Place, ignore_in_git
-from reconciler.server.roster import Roster
+from reconciler.server.roster import Roster, ping_interval
 from reconciler.store import attempts, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.directory import EngineLock
@@ -36,12 +36,6 @@ from reconciler.store.writer import Store
 
 KEY_FILE = "RECONCILE_KEY_FILE"
 """The environment variable that names the key's file, where it is not DIR/key."""
-
-PING_SECONDS = 5.0
-"""Between two signs of life of an agent, while there are few of them."""
-
-PINGS_PER_SECOND = 50.0
-"""Of all agents together: a thousand of them are heard each 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ class Engine:
         roster = Roster(grounds, dispatcher, authority, configuration, counts)
         await self.store.write(_nobody_is_connected)
         await roster.look(start=False)
-        builtin = await self._builtin(grounds, dispatcher)
+        builtin = await self._builtin(grounds, dispatcher, configuration.builtin_worker.run_as)
         await dispatcher.resume()
         running = Running(dispatcher, roster, authority, counts, [])
         async with AsyncExitStack() as stack:
@@ -86,7 +80,7 @@ class Engine:
             if agents is not None:
                 gate = Gate(self.store, authority, roster)
                 listener = AgentListener(
-                    *(authority.listener_context, gate, counts), ping_interval=lambda: ping_interval(roster.sessions)
+                    *(authority.listener_context, gate, counts), ping_interval=lambda: ping_interval(roster.agents)
                 )
                 running.carry(listener.run(bound(agents)))
             roster.change()
@@ -98,13 +92,16 @@ class Engine:
             *(self.store, LogStore(files.logs), files.blobs, files.root, self.sealer, watcher),
             root=self.place.root,
             secret_rules=secret_rules,
-            fleet=LiveFleet(builtin_allowed=configuration.builtin_worker.enabled),
+            fleet=LiveFleet(
+                builtin_allowed=configuration.builtin_worker.enabled,
+                builtin_account=configuration.builtin_worker.run_as,
+            ),
         )
 
-    async def _builtin(self, grounds: Grounds, dispatcher: Dispatcher) -> WorkerLink:
+    async def _builtin(self, grounds: Grounds, dispatcher: Dispatcher, account: str | None) -> WorkerLink:
         """Link the built-in worker, even where it gets no new work: what ran there before is still to be followed."""
         floor = await self.store.read(lambda tx: attempts.worker_epoch(tx, BUILTIN))
-        carrier = BuiltinCarrier(self.place.files.agent)
+        carrier = BuiltinCarrier(self.place.files.agent, accounts=[account] if account else [])
         link = WorkerLink(BUILTIN, carrier, grounds.logs, grounds.blobs, dispatcher, epoch_floor=floor)
         grounds.links[BUILTIN] = link
         return link
@@ -115,11 +112,6 @@ def _nobody_is_connected(tx: Transaction) -> None:
     for name, status in worker_status.statuses(tx).items():
         if status.health is WorkerHealth.HEALTHY:
             worker_status.lose(tx, name, "it has not connected since the server was started", time.time())
-
-
-def ping_interval(agents: int) -> float:
-    """Return the seconds between two signs of life of each of so many agents."""
-    return max(PING_SECONDS, agents / PINGS_PER_SECOND)
 
 
 @asynccontextmanager

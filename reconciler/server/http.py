@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from reconciler.server.binding import bound
 from reconciler.server.following import Follower
 from reconciler.server.metrics import exposition
+from reconciler.store.migrations import confirm
 
 STORE_SECONDS = 5.0
 """In which the store has to take a write, else the server is not healthy."""
@@ -22,7 +23,7 @@ def web(follower: Follower) -> FastAPI:
     @app.get("/healthz")
     async def health() -> dict[str, object]:
         async with asyncio.timeout(STORE_SECONDS):
-            await follower.engine.store.write(lambda tx: None)
+            await follower.engine.store.write(confirm)
         return {"status": "ok", "revision": follower.revision, "agents": follower.running.roster.sessions}
 
     @app.get("/metrics")

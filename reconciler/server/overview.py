@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerStatus
+from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.plan.deployments import Wish, wishes_of
 from reconciler.plan.processes import process_digest
@@ -58,8 +58,8 @@ class Overview:
     questions: tuple[Intervention, ...]
 
 
-def overview(tx: Transaction) -> Overview:
-    """Read the overview."""
+def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
+    """Read the overview; only while an engine runs is it known whether an agent is connected."""
     live = objects.live_state(tx)
     counts: dict[str, int] = {}
     for address in live.objects:
@@ -69,13 +69,13 @@ def overview(tx: Transaction) -> Overview:
         live.revision,
         live.serial,
         counts,
-        tuple(worker_rows(live)),
+        tuple(worker_rows(live, engine_runs=engine_runs)),
         tuple(_slot_rows(tx, live)),
         tuple(results.open_interventions(tx)),
     )
 
 
-def worker_rows(live: LiveState) -> list[WorkerRow]:
+def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
     """List the workers, the built-in one first."""
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
@@ -89,13 +89,17 @@ def worker_rows(live: LiveState) -> list[WorkerRow]:
     rows = [WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)]
     for name, member in sorted(fleet.workers.items()):
         state = "" if member.state == "enabled" else f", {member.state}"
-        rows.append(WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status)}{state}"))
+        rows.append(
+            WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status, engine_runs=engine_runs)}{state}")
+        )
     return rows
 
 
-def _health(status: WorkerStatus | None) -> str:
+def _health(status: WorkerStatus | None, *, engine_runs: bool) -> str:
     if status is None:
         return "unknown"
+    if status.health is WorkerHealth.HEALTHY and not engine_runs:
+        return "unknown, no engine runs"
     return f"{status.health}: {status.reason}" if status.reason else status.health.value
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from reconciler.execute.carriers import Carrier, Connection
+from reconciler.execute.conversation import PING_INTERVAL
 from reconciler.execute.counts import Counts
 from reconciler.execute.dialling import ListeningCarrier
 from reconciler.execute.dispatch import Dispatcher
@@ -27,6 +28,9 @@ from reconciler.store import worker_status
 
 LOOK_AGAIN = 5.0
 """Seconds after which the roster is compared even if nobody said that something changed."""
+
+PINGS_PER_SECOND = 50.0
+"""Of all agents together: a thousand of them are heard each 20 s."""
 
 NOTED_EACH = 60.0
 """Seconds between two records of who is connected."""
@@ -66,7 +70,7 @@ class Roster:
         self._counts = counts
         self._entries: dict[str, _Entry] = {}
         self._declared: dict[str, Registered] = {}
-        self._found = WantedWorkers({}, frozenset(), {})
+        self._found = WantedWorkers({}, frozenset(), {}, {})
         self._noted_at = 0.0
         self._changed = asyncio.Event()
 
@@ -79,6 +83,11 @@ class Roster:
     def declared(self) -> Mapping[str, Registered]:
         """Which worker may show which thumbprint."""
         return self._declared
+
+    @property
+    def agents(self) -> int:
+        """How many workers are linked, connected or not."""
+        return len(self._entries)
 
     @property
     def sessions(self) -> int:
@@ -154,6 +163,8 @@ class Roster:
             registrar=self,
             counts=self._counts,
             epoch_floor=self._found.epochs.get(wanted.name, 0),
+            store=self._found.stores.get(wanted.name, ""),
+            ping_interval=ping_interval(len(self._found.workers)),
         )
         self._entries[wanted.name] = _Entry(wanted, link, carrier)
         self._grounds.links[wanted.name] = link
@@ -225,6 +236,11 @@ class Roster:
         if isinstance(answer, Refusal):
             return messages.Reject(answer.code, answer.text, answer.retry_after)
         return answer.certified
+
+
+def ping_interval(agents: int) -> float:
+    """Return the seconds between two signs of life of each of so many agents."""
+    return max(PING_INTERVAL, agents / PINGS_PER_SECOND)
 
 
 def _machine(connection: Connection) -> tuple[str, str] | None:

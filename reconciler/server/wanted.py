@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reconciler.model.infrastructure import Listening, Polling, WorkerSpec
 from reconciler.model.organisation import AccountSpec, ProxySpec
 from reconciler.server.registered import Registered
-from reconciler.store import attempts, enrolment, leaving, objects
+from reconciler.store import attempts, enrolment, leaving, objects, worker_status
 from reconciler.store.database import Transaction
 
 
@@ -30,11 +30,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class WantedWorkers:
-    """All of them at one moment; `epochs` are those of their last sessions."""
+    """All of them at one moment; `epochs` and `stores` (state directories) are those of their last sessions."""
 
     workers: Mapping[str, Wanted]
     revoked: frozenset[str]
     epochs: Mapping[str, int]
+    stores: Mapping[str, str]
 
 
 def wanted_workers(tx: Transaction, before: WantedWorkers) -> WantedWorkers:
@@ -63,7 +64,9 @@ def wanted_workers(tx: Transaction, before: WantedWorkers) -> WantedWorkers:
         workers[name] = Wanted(name, text, endpoint, thumbprints, proxy, account)
         if known == workers[name]:
             workers[name] = known
-    return WantedWorkers(workers, revoked, dict(_epochs(tx, workers)))
+    seen = {name: status.seen for name, status in worker_status.statuses(tx).items() if status.seen is not None}
+    stores = {name: found.store for name, found in seen.items()}
+    return WantedWorkers(workers, revoked, dict(_epochs(tx, workers)), stores)
 
 
 def _thumbprints(text: str) -> frozenset[str]:

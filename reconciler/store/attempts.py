@@ -82,6 +82,14 @@ def live_attempts(tx: Transaction, task: TaskId | None = None) -> list[Attempt]:
     return [_attempt(row) for row in rows]
 
 
+def unfinished_on(tx: Transaction, worker: str) -> list[Attempt]:
+    """Return the attempts on a worker that have not ended, lost ones included, by task and step."""
+    return [
+        _attempt(row)
+        for row in tx.all(_SELECT + "WHERE finished_at IS NULL AND worker = ? ORDER BY task, step", worker)
+    ]
+
+
 def next_token(tx: Transaction, resource: str) -> int:
     """Raise the fence of `resource` and return it: whatever carries an older token has no effect."""
     row = tx.one(

@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from reconciler.model.live import SeenWorker, WorkerHealth, WorkerStatus
 from reconciler.store.database import Row, Transaction
 
+_SELECT = (
+    "SELECT worker, state, since, reason, seen_at, address, release, boot, store, incarnation, capabilities"
+    " FROM worker_status "  # as _status
+)
+
 
 def see(tx: Transaction, worker: str, seen: SeenWorker) -> None:
     """Record that a worker greeted: it is healthy from its first greeting after a loss on."""
@@ -42,11 +47,13 @@ def lose(tx: Transaction, worker: str, reason: str, at: float) -> None:
 
 def statuses(tx: Transaction) -> dict[str, WorkerStatus]:
     """Return how each worker was last found, by name."""
-    rows = tx.all(
-        "SELECT worker, state, since, reason, seen_at, address, release, boot, store, incarnation, capabilities"
-        " FROM worker_status ORDER BY worker"
-    )
-    return {row[0]: _status(row) for row in rows}
+    return {row[0]: _status(row) for row in tx.all(_SELECT + "ORDER BY worker")}
+
+
+def status(tx: Transaction, worker: str) -> WorkerStatus | None:
+    """Return how one worker was last found; None where it never was looked for."""
+    row = tx.one(_SELECT + "WHERE worker = ?", worker)
+    return _status(row) if row else None
 
 
 def _status(row: Row) -> WorkerStatus:

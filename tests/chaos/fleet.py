@@ -1,6 +1,7 @@
 """A server that is kept running and the agents enrolled with it: real processes, each on the machine that it is given."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -60,9 +61,22 @@ class Agent:
         self.process = self.space.run_beside(*self.command("run"))
 
     def kill(self) -> None:
-        """Kill the agent's process alone."""
-        if self.process is not None:
-            self.process.kill()
+        """Kill the agent's process alone, which did not end by itself before."""
+        assert self.process is not None, "there is an agent to kill"
+        assert self.process.process.poll() is None, self.process.text()
+        self.process.kill()
+
+    def crash(self, *, loses_disk: bool = False) -> None:
+        """End everything on its machine at once; a lost disk comes back from a backup that holds settings and keys."""
+        for found in (*self.scripts(), *self.family()):
+            found.signal()
+        assert self.process is not None, "there is an agent to kill"
+        self.process.kill()
+        if loses_disk:
+            for name in ("tickets", "tombstones"):
+                shutil.rmtree(self.state / name, ignore_errors=True)
+            (self.state / "memory").unlink(missing_ok=True)
+            (self.state / "tickets").mkdir(mode=0o700)
 
     def tickets(self) -> list[TicketId]:
         """Return the tickets in its care, and those that it is about to remove."""
@@ -120,14 +134,20 @@ class Fleet:
 
     def serve(self) -> None:
         """Start the server and wait until it serves."""
-        options = ("--agents", self.address, "--config", str(self.space.home / "serve.toml"), "--new-state")
-        self.server = server = self.space.run_beside(*self.machine.lead, "reconcile", "serve", *options)
+        server = self.start_server()
         until(lambda: "serving" in server.text() or server.process.poll() is not None, "the server", FOLLOWS_WITHIN)
         assert server.process.poll() is None, server.text()
 
+    def start_server(self) -> Apply:
+        """Start the server."""
+        options = ("--agents", self.address, "--config", str(self.space.home / "serve.toml"), "--new-state")
+        self.server = self.space.run_beside(*self.machine.lead, "reconcile", "serve", *options)
+        return self.server
+
     def kill_server(self) -> None:
-        """Kill the server's process alone."""
+        """Kill the server's process alone, which did not end by itself before."""
         assert self.server is not None, "there is a server to kill"
+        assert self.server.process.poll() is None, self.server.text()
         self.server.kill()
 
     def enrol(

@@ -11,7 +11,10 @@ CUT_LINES = 600
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --cut-lines."""
     parser.addoption(
-        "--cut-lines", type=int, metavar="N", help=f"cut the link for N lines, in each way [default: {CUT_LINES}, in one]"
+        "--cut-lines",
+        type=int,
+        metavar="N",
+        help=f"cut the link for N lines, in each way [default: {CUT_LINES}, in one]",
     )
 
 

@@ -1,7 +1,7 @@
 """Machines of our own: network namespaces on two bridges, with links that a test cuts; all gone when the test ends.
 
-    server ─┬─ web          outer, 10.87.1.0/24
-            └─ proxy ─ db   inner, 10.87.2.0/24: from db no way but the proxy leads out
+server ─┬─ web          outer, 10.87.1.0/24
+        └─ proxy ─ db   inner, 10.87.2.0/24: from db no way but the proxy leads out
 """
 
 import os

@@ -199,3 +199,10 @@ def test_getting_started_shows_the_quickstart_example() -> None:
     for path in (ROOT / "examples" / "quickstart").glob("*.yaml"):
         content = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
         assert f"`{path.name}`:\n\n```yaml\n{content}\n```" in text
+
+
+def test_what_a_promise_is_shown_by_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "agents" / "promises.md").read_text()))
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+    assert len(named) > 10

@@ -57,11 +57,11 @@ def installation(tmp_path: Path) -> Iterator[tuple[Fleet, Network]]:
     root, site = tmp_path / "shop", f"http://{OUTER}.2:{SITE_PORT}/"
     environment = {"BOOKSHOP_ROOT": str(root), "BOOKSHOP_URL": site, "BOOKSHOP_BACKUP_KEY": "open-sesame"}
     with network() as net, space_in(tmp_path, **environment) as space:
+        declare_bookshop(space)
         (root / "site").mkdir(parents=True)
         space.run_beside(*net.machine("proxy").lead, "tinyproxy", "-d", "-c", str(proxy_settings(tmp_path)))
         server = (sys.executable, "-m", "http.server", str(SITE_PORT), "--directory", str(root / "site"))
         space.run_beside(*net.machine("web").lead, *server)
-        declare_bookshop(space)
         before, deployment = (space.folder / "deployment.yaml").read_text(), space.folder / "deployment.yaml"
         deployment.unlink()  # nothing is wished before there are workers
         fleet = Fleet(space, net.machine("server"))
@@ -104,9 +104,7 @@ def place_on_workers(space: Space) -> None:
         space.write(name, {"kind": "ExecutionLocation", "metadata": {"name": name}, "spec": place})
     project = space.folder / "project.yaml"
     head, *steps = project.read_text().split("    - name: ")
-    placed = [
-        step.replace("shop-server", "at-web" if "site" in step.partition("\n")[0] else "at-db") for step in steps
-    ]
+    placed = [step.replace("shop-server", "at-web" if "site" in step.partition("\n")[0] else "at-db") for step in steps]
     followed = [json.dumps(follow(space, name)).join(("    - ", "\n\n")) for name in FOLLOWED]
     at = next(index for index, step in enumerate(placed) if step.startswith("Check"))
     texts = [f"    - name: {step}" for step in placed]
@@ -156,7 +154,6 @@ def test_a_cut_link_and_a_killed_server_cost_a_deployment_time_only(
         until_lines(space, 10)
         fleet.serve()
         until_lines(space, cut_lines // 2)
-        said = space.reconcile("why", "task/1")
     until_received(fleet)
     fleet.kill_server()
     fleet.serve()
@@ -171,8 +168,6 @@ def test_a_cut_link_and_a_killed_server_cost_a_deployment_time_only(
         assert log_of(space, name) == copy_of(space, name).read_bytes(), f"the log of {name} is its script's own copy"
     assert "4 books, release 1.0.0" in (space.home / "shop" / "site" / "index.html").read_text()
     until(lambda: not any(agent.tickets() for agent in fleet.agents.values()), "the end of every ticket")
-    print(said, space.reconcile("events"), space.reconcile("why", "task/1"), sep="\n=====\n")
-    assert 0
 
 
 def until_received(fleet: Fleet) -> None:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.hostile.intruder import Identity, Line, enrolled
-from tests.hostile.premises import Premises
+from tests.hostile.premises import DEPLOYMENT, Premises
 
 GROWTH_MAX = 100 << 20
 """Bytes by which the server may grow under any attack."""
@@ -28,7 +28,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Premises]
 @pytest.fixture(scope="package")
 def w2(installation: Premises) -> Identity:
     """Give the identity of a worker that Git declares, in hostile hands."""
-    return asyncio.run(enrolled(installation, "w2"))
+    return asyncio.run(enrolled(installation, "w2", more=DEPLOYMENT % ("bait", "bait")))
 
 
 @pytest.fixture

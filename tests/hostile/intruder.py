@@ -69,7 +69,7 @@ class Identity:
         return context
 
 
-def hello(subscription: str = "poll://w2", **more: object) -> Hello:
+def hello(subscription: str = "poll://hostile-w2", **more: object) -> Hello:
     """Return a greeting as good as an honest agent's, but for what is given."""
     plain = Hello((messages.PROTOCOL_VERSION,), "store-of-w2", "boot-of-w2", 1, 0, subscription=subscription)
     return replace(plain, **more)  # type: ignore[arg-type]  # the fields are the caller's to know
@@ -108,12 +108,12 @@ class Line:
                     self.writer.write(messages.frame_of(word))
 
     async def hear(self, kind: type[Heard], fits: Callable[[Heard], bool] = lambda _: True) -> Heard:
-        """Return the next event of a kind; others before it are dropped."""
+        """Return the next event of a kind; others before it can still be heard."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                while self._events:
-                    event = self._events.pop(0)
+                for place, event in enumerate(self._events):
                     if isinstance(event, kind) and fits(event):
+                        del self._events[place]
                         return event
                 data = await self.reader.read(65536)
                 assert data, f"the server closed the connection where {kind.__name__} was expected"
@@ -167,14 +167,14 @@ def final(ticket: TicketId, log: bytes = b"", *, code: int = 1, **more: object) 
     return replace(plain, **more)  # type: ignore[arg-type]  # the fields are the caller's to know
 
 
-async def enrolled(premises: Premises, name: str, pool: str = "hostile") -> Identity:
-    """Enrol an identity of one's own as a worker that Git declares."""
+async def enrolled(premises: Premises, name: str, pool: str = "hostile", more: str = "") -> Identity:
+    """Enrol an identity of one's own as a worker that Git declares, with `more` beside it."""
     identity = Identity(name, premises.home)
     token = await asyncio.to_thread(premises.token, name, pool)
     line = await Line.opened(premises, identity)
-    line.say(Enrol((messages.PROTOCOL_VERSION,), token, identity.request(), f"poll://{name}"))
+    line.say(Enrol((messages.PROTOCOL_VERSION,), token, identity.request(), f"poll://hostile-{name}"))
     identity.keep((await line.hear(Certified)).certificate)
     line.cut()
     document = POLLING % (name, pool, name, identity.thumbprint)
-    await asyncio.to_thread(premises.commit, f"{name}.yaml", document)
+    await asyncio.to_thread(premises.commit, f"{name}.yaml", document + more)
     return identity

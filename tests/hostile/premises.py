@@ -19,7 +19,7 @@ from reconciler.execute.logs import LogStore
 from reconciler.model.live import Attempt, AttemptState, Event, StepRun, TaskId
 from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import TicketId
-from reconciler.store import attempts, audit, tasks
+from reconciler.store import attempts, audit, objects, tasks
 from reconciler.store.reader import open_for_reading
 from tests.declare.repository import Repository
 
@@ -50,7 +50,7 @@ spec:
   environments: [test]
   process:
     - name: Work
-      location: honest
+      location: {runOn: workerPool, pool: honest}
       script:
         syntax: sh
         body: |
@@ -63,19 +63,16 @@ spec:
   environments: [test]
   process:
     - name: Bait
-      location: hostile
-      retry: {attempts: 1000, backoff: 0s}
+      location: {runOn: workerPool, pool: hostile}
+      retry: {attempts: 100, backoff: 0s, onWorkerLost: true}
       script: {syntax: sh, body: "%s"}
+"""
+DEPLOYMENT = """\
 ---
 apiVersion: reconciler/v1
 kind: Deployment
-metadata: {name: work-test}
-spec: {project: work, environment: test, release: "1"}
----
-apiVersion: reconciler/v1
-kind: Deployment
-metadata: {name: bait-test}
-spec: {project: bait, environment: test, release: "1"}
+metadata: {name: %s-test}
+spec: {project: %s, environment: test, release: "1"}
 """
 LARGE_SCRIPT = "echo " + "x" * (100 << 10)
 """Over 64 KiB, so that it travels as a file."""
@@ -84,7 +81,7 @@ POLLING = """\
 apiVersion: reconciler/v1
 kind: Worker
 metadata: {name: %s}
-spec: {pools: [%s], endpoint: {polling: {subscription: "poll://%s", thumbprints: ["%s"]}}}
+spec: {pools: [%s], endpoint: {polling: {subscription: "poll://hostile-%s", thumbprints: ["%s"]}}}
 """
 LISTENING = """\
 apiVersion: reconciler/v1
@@ -145,7 +142,7 @@ class Premises:
             *(*agent, "enrol", "--state", state, "--server", server, "--token-file", "-"),
             stdin=self.token("w1", "honest"),
         )
-        self.commit("w1.yaml", document)
+        self.commit("w1.yaml", document + DEPLOYMENT % ("work", "work"))
         with (self.home / "w1.log").open("wb") as log:
             self.honest = subprocess.Popen([*agent, "run", "--state", state], stderr=log)
         until(lambda: "w1" in self.live_workers(), "the honest step to run")
@@ -239,6 +236,10 @@ class Premises:
     def live_workers(self) -> set[str]:
         """Return the workers that a script runs on, as far as the server knows."""
         return {attempt.worker for attempt in self.live() if attempt.state is AttemptState.RUNNING}
+
+    def workers(self) -> set[str]:
+        """Return the workers that are declared."""
+        return set(self.read(objects.of_kind, "Worker"))
 
     def honest_ticket(self) -> TicketId:
         """Return the honest agent's ticket."""

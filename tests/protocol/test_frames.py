@@ -36,6 +36,7 @@ from reconciler.protocol.tickets import (
 
 names = st.text("abcdef0123456789-", min_size=1, max_size=40)
 offsets = st.integers(0, 2**64 - 1)
+amounts = st.integers(0, 2**53 - 1)
 some_frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Control, st.binary(max_size=60)),
     st.builds(LogBytes, names.map(TicketId), offsets, st.binary(max_size=60)),
@@ -53,11 +54,11 @@ finals = st.builds(
     Final,
     names.map(TicketId),
     endings,
-    st.integers(0),
+    amounts,
     names.map(Digest),
     st.lists(st.builds(Output, st.text(), st.text(), st.booleans()), max_size=3).map(tuple),
-    st.lists(st.builds(Artifact, st.text(), st.integers(0), names.map(Digest)), max_size=3).map(tuple),
-    st.builds(Usage, st.floats(0, 1e9), st.floats(0, 1e9), st.integers(0)),
+    st.lists(st.builds(Artifact, st.text(), amounts, names.map(Digest)), max_size=3).map(tuple),
+    st.builds(Usage, st.floats(0, 1e9), st.floats(0, 1e9), amounts),
     st.text(),
 )
 specs = st.builds(
@@ -69,7 +70,7 @@ specs = st.builds(
     names.map(Digest),
     environment=st.dictionaries(st.text(), st.text(), max_size=3),
     timeout=st.none() | st.floats(0, 1e9),
-    output_limit=st.none() | st.builds(OutputLimit, st.integers(0), st.sampled_from(["truncate", "kill"])),
+    output_limit=st.none() | st.builds(OutputLimit, amounts, st.sampled_from(["truncate", "kill"])),
 )
 
 
@@ -112,10 +113,10 @@ def test_a_file_that_is_cut_tells_its_end_once(size: int) -> None:
     st.builds(messages.Finished, finals),
     st.builds(messages.State, st.builds(
         TicketReport, names.map(TicketId),
-        st.one_of(st.just(Offered()), st.just(Running()), finals.map(Ended)), st.integers(0), st.integers(0),
+        st.one_of(st.just(Offered()), st.just(Running()), finals.map(Ended)), amounts, amounts,
     )),
     st.builds(messages.Run, names.map(TicketId), st.builds(Secrets, st.dictionaries(st.text(), st.text(), max_size=2))),
-    st.builds(messages.Get, names.map(Digest), st.integers(0), st.integers(0), st.none() | names.map(TicketId)),
+    st.builds(messages.Get, names.map(Digest), amounts, amounts, st.none() | names.map(TicketId)),
 ))  # fmt: skip
 def test_a_message_survives_the_journey(message: messages.Message) -> None:
     assert message_of(frame_of(message)[frames.HEADER.size :]) == message

@@ -1,11 +1,16 @@
 """Where a step goes, and in words why not elsewhere."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from reconciler.model.infrastructure import Container, ExecutionLocationSpec
-from reconciler.model.live import WorkerHealth, WorkerStatus
+from reconciler.model.live import LiveObject, SeenWorker, WorkerHealth, WorkerStatus
+from reconciler.model.space import SpaceSpec
+from reconciler.model.spec import Address, Position
 from reconciler.model.work import PackageUse, Step
-from reconciler.schedule.fleet import Fleet, Member, Pool
+from reconciler.schedule.fleet import Fleet, Member, Pool, fleet_of
 from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
 from reconciler.schedule.selection import leaves_out
 
@@ -118,6 +123,72 @@ def test_a_worker_takes_no_more_than_its_slots() -> None:
         "no worker of the pool omaha can take it: w1 runs 2 of 2 attempts",
         obstacles=(("w1", "runs 2 of 2 attempts"),),
     )
+
+
+def seen(**capabilities: str) -> WorkerStatus:
+    found = {name.replace("_", "."): value for name, value in capabilities.items()}
+    return WorkerStatus("w1", WorkerHealth.HEALTHY, 0.0, seen=SeenWorker(0.0, "", "", "", "", 1, found))
+
+
+@pytest.mark.parametrize(
+    ("member", "obstacle"),
+    [
+        (
+            worker(isolation="sandbox", status=seen(isolation_none="", isolation_user="deploy")),
+            "has no isolation sandbox: `reconcile agent show` says why there",
+        ),
+        (
+            worker(isolation="user", status=WorkerStatus("w1", WorkerHealth.HEALTHY, 0.0)),
+            "has no isolation user: `reconcile agent show` says why there",
+        ),
+        (
+            worker(isolation="user", run_as="root", status=seen(isolation_user="deploy,web")),
+            "does not run steps under root: its agent allows deploy, web",
+        ),
+        (
+            worker(isolation="sandbox", run_as="web", status=seen(isolation_sandbox="")),
+            "does not run steps under web: its agent allows no account",
+        ),
+        (worker(isolation="sandbox", status=seen(isolation_sandbox="")), None),
+        (worker(isolation="user", run_as="web", status=seen(isolation_user="deploy,web")), None),
+    ],
+)
+def test_a_worker_takes_nothing_while_its_agent_has_not_the_declared_isolation(
+    member: Member, obstacle: str | None
+) -> None:
+    assert member.obstacle(0) == obstacle
+
+
+def test_the_declared_isolation_goes_with_the_placement() -> None:
+    member = worker(isolation="user", run_as="web", status=seen(isolation_user="web"))
+    placed = place(step(), CHOICE, fleet(member), "staging")
+    assert isinstance(placed, Placed)
+    assert (placed.isolation, placed.run_as) == ("user", "web")
+
+
+def test_the_built_in_worker_runs_under_the_account_of_the_servers_configuration() -> None:
+    found = replace(fleet(omaha=Pool("omaha", default=True)), builtin_account="deploy")
+    placed = place(step(), CHOICE, found, "staging")
+    assert isinstance(placed, Placed)
+    assert (placed.worker, placed.isolation, placed.run_as) == ("built-in", "user", "deploy")
+
+
+@pytest.mark.parametrize(
+    ("spec", "isolation", "run_as"),
+    [
+        ({}, "none", ""),
+        ({"isolation": "sandbox"}, "sandbox", ""),
+        ({"runAs": "web"}, "user", "web"),
+        ({"isolation": "sandbox", "runAs": "web"}, "sandbox", "web"),
+    ],
+)
+def test_an_account_of_its_own_asks_for_the_isolation_that_gives_it(
+    spec: dict[str, str], isolation: str, run_as: str
+) -> None:
+    text = json.dumps({"pools": ["omaha"], "endpoint": {"polling": {}}, **spec})
+    live = LiveObject(Address("Worker", "w1"), text, "{}", "", Position("space.yaml", 1), "r1")
+    found = fleet_of({live.address: live}, SpaceSpec()).workers["w1"]
+    assert (found.isolation, found.run_as) == (isolation, run_as)
 
 
 @pytest.mark.parametrize(

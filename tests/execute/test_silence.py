@@ -1,0 +1,143 @@
+"""A worker that falls silent: its attempts go on there, are given up in time, and end late without effect."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from reconciler.execute.dispatch import Dispatcher
+from reconciler.execute.endings import NO_LOG
+from reconciler.execute.grounds import Grounds
+from reconciler.execute.link import WorkerLink
+from reconciler.execute.logs import LogStore
+from reconciler.execute.polling import PollingCarrier
+from reconciler.model.live import AttemptState, LiveObject, StepState, TaskState
+from reconciler.model.spec import Address, Position
+from reconciler.protocol.messages import Hello
+from reconciler.protocol.session import Connected
+from reconciler.protocol.tickets import Exited, Final, Running, TicketId, TicketReport
+from reconciler.store import objects
+from reconciler.store.keys import sealer
+from reconciler.store.writer import Store
+from tests.execute.test_dispatch import STEP, Moves, Scene, queue
+
+HELLO = Hello((1,), "store", "boot", 1, 0)
+POLICY = '{"connection":{"lostAfter":"1s"},"default":true}'
+WORKER = '{"endpoint":{"polling":{"subscription":"poll://%s","thumbprints":["SHA256:x"]}},"pools":["default"]}'
+TWICE = STEP | {"retry": {"attempts": 2, "backoff": "1s", "onWorkerLost": True}}
+
+
+def live(kind: str, name: str, spec: str) -> LiveObject:
+    return LiveObject(Address(kind, name), spec, "{}", "digest", Position("space.yaml", 1), "revision")
+
+
+class Place(Scene):
+    """A dispatcher with two polling workers whose agents are the test."""
+
+    async def connect(self, worker: str, *reports: TicketReport) -> None:
+        link = self.dispatcher._grounds.links[worker]
+        link.silent_since = None
+        session = Connected(HELLO, 1, {report.ticket: report for report in reports})
+        await self.dispatcher.connected(worker, session, "10.0.0.5")
+
+    async def fall_silent(self, worker: str) -> None:
+        self.dispatcher._grounds.links[worker].silent_since = time.time()
+        await self.dispatcher.disconnected(worker, "nothing was heard from the agent for 15 s")
+
+    async def start(self, number: int = 1) -> TicketId:
+        """Wait for an attempt and let it run."""
+        await self._until(lambda: len(self._attempts()) >= number)
+        attempt = self._attempts()[number - 1]
+        ticket = TicketId(attempt.ticket)
+        await self._until(lambda: self.dispatcher.owns(attempt.worker, ticket))
+        await self.dispatcher.reported(attempt.worker, TicketReport(ticket, Running()))
+        return ticket
+
+
+@asynccontextmanager
+async def two_workers(folder: Path, step: dict[str, object]) -> AsyncIterator[Place]:
+    with Store.open(str(folder), folder) as store:
+        found = [
+            live("MachinePolicy", "hasty", POLICY),
+            *(live("Worker", name, WORKER % name) for name in ("w1", "w2")),
+        ]
+        store.write_now(lambda tx: objects.put_many(tx, found))
+        queue(store, step)
+        key = store.write_now(lambda tx: sealer(tx, folder / "key", given=False))
+        moves = Moves()
+        grounds = Grounds(store, LogStore(folder / "logs"), folder / "blobs", folder, key, moves)
+        dispatcher = Dispatcher(grounds)
+        for name in ("w1", "w2"):
+            grounds.links[name] = WorkerLink(name, PollingCarrier(), grounds.logs, folder / "blobs", dispatcher)
+        running = asyncio.create_task(dispatcher.run())
+        try:
+            yield Place(store, dispatcher, moves)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_attempt_on_a_silent_worker_is_lost_after_the_policys_time(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        await place.fall_silent("w1")
+        await place.task_in(TaskState.FAILED)
+        assert place.step().state is StepState.LOST
+        assert place.step().reason == (
+            "the worker w1 was silent for 1 s; whether the script runs or has done its work is unknown until it is back"
+        )
+        assert place.latest().state is AttemptState.LOST
+        await place.connect("w1", TicketReport(ticket, Running()))
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        assert place.latest().state is AttemptState.ENDED
+        assert "Exited" in place.latest().ending
+        assert place.step().state is StepState.LOST
+
+
+async def test_a_worker_that_is_back_in_time_loses_nothing(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        await place.fall_silent("w1")
+        await place.connect("w1", TicketReport(ticket, Running()))
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        await place.task_in(TaskState.SUCCEEDED)
+
+
+async def test_a_lost_attempt_is_repeated_elsewhere_only_where_the_step_says_so(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, TWICE) as place:
+        await place.connect("w1")
+        first = await place.start()
+        await place.fall_silent("w1")
+        await place.connect("w2")
+        second = await place.start(2)
+        assert place.latest().worker == "w2"
+        await place.connect("w1", TicketReport(first, Running()))
+        await place.dispatcher.finished("w1", Final(first, Exited(3), 0, NO_LOG))
+        assert place.step().state is StepState.RUNNING
+        await place.dispatcher.finished("w2", Final(second, Exited(0), 0, NO_LOG))
+        await place.task_in(TaskState.SUCCEEDED)
+        assert [attempt.state for attempt in place._attempts()] == [AttemptState.ENDED, AttemptState.ENDED]
+
+
+async def test_a_step_waits_for_a_worker_and_runs_when_one_connects(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place._until(lambda: place.task().state is TaskState.RUNNING and place.step().state is StepState.WAITING)
+        assert place.step().reason == ("no worker of the pool default can take it: w1 has never connected (and 1 more)")
+        await place.connect("w2")
+        ticket = await place.start()
+        assert place.latest().worker == "w2"
+        await place.dispatcher.finished("w2", Final(ticket, Exited(0), 0, NO_LOG))
+        await place.task_in(TaskState.SUCCEEDED)
+
+
+async def test_what_a_worker_says_of_another_ones_attempt_has_no_effect(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        assert not place.dispatcher.owns("w2", ticket)
+        await place.connect("w2", TicketReport(ticket, Running()))
+        assert not place.dispatcher.owns("w2", ticket)
+        assert place.step().state is StepState.RUNNING
