@@ -13,6 +13,7 @@ import signal
 from dataclasses import dataclass
 from typing import NoReturn, Optional
 
+from reconciler.agent import cgroups
 from reconciler.agent.accounts import Account
 
 CLONE_NEWNS = 0x00020000
@@ -39,6 +40,8 @@ class Confinement:
     """Bubblewrap and its options, without the script's environment and command."""
     marks: tuple[tuple[str, str], ...] = ()
     """What bubblewrap itself bears in its environment, so that a sweep finds it."""
+    group: str = ""
+    """The cgroup that all its processes are in; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def spawned(confinement: Confinement, command: Command, stdout: int, stderr: int
     """Start the command confined, in a session of its own, and return its process; raise `NotConfinedError`."""
     told, telling = os.pipe()
     try:
-        pid = os.fork()
+        pid = cgroups.fork_into(confinement.group)
     except OSError as error:
         os.close(told)
         os.close(telling)

@@ -40,6 +40,8 @@ class ShimClaim:
     pid: int
     boot: str
     cookie: str
+    group: str = ""
+    """Their cgroup; empty if they have none."""
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ def publish(directory: int, name: str, data: bytes) -> None:
     os.fsync(directory)
 
 
-def replace(directory: int, name: str, data: bytes) -> None:
+def replace(directory: int, name: str, data: bytes, mode: int = FILE_MODE) -> None:
     """Replace the file `name` in the open `directory`, durably; a power cut leaves the old or the new content."""
     descriptor = _written(directory, name)
     try:
         write_all(descriptor, data)
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from reconciler.agent import confinement, durable, rooms
+from reconciler.agent import cgroups, confinement, durable, rooms
 from reconciler.agent.accounts import ROOT, NoAccountError
 from reconciler.agent.confinement import Command, NotConfinedError
 from reconciler.agent.directory import EMPTY_DIGEST
+from reconciler.agent.processes import COOKIE_NAME
 from reconciler.protocol.tickets import TicketId, TicketSpec
 
 NOBODY = "nobody"
@@ -21,6 +22,7 @@ NOBODY = "nobody"
 
 PATIENCE = 10.0  # seconds that a trial may take; one takes 10 ms
 SAID_MAX = 4096  # bytes of what a trial says that are looked at
+NOT_ROOT = "its agent is not root, and only root can run steps under another account"
 WELL = "well"
 LOOKS = f"""
 secret=$1
@@ -63,7 +65,9 @@ class Isolations:
         if spec.isolation not in self.works:
             why = self.problems.get(spec.isolation, "this release of the agent does not know it")
             raise NotGrantedError(f"this worker has no isolation {spec.isolation}: {why}")
-        if spec.run_as and (spec.isolation == "none" or spec.run_as not in self.accounts or os.geteuid() != ROOT):
+        if spec.run_as and os.geteuid() != ROOT:
+            raise NotGrantedError(f"this worker does not run steps under the account {spec.run_as}: {NOT_ROOT}")
+        if spec.run_as and (spec.isolation == "none" or spec.run_as not in self.accounts):
             allowed = ", ".join(self.accounts) or "none"
             raise NotGrantedError(
                 f"this worker does not run steps under the account {spec.run_as}: its agent allows {allowed}; "
@@ -88,7 +92,7 @@ def tried(state: str, accounts: Sequence[str], *, sandbox: bool = True) -> Isola
 
 def _user_problem(state: str, accounts: Sequence[str]) -> str:
     if os.geteuid() != ROOT:
-        return "its agent is not root, and only root can run steps under another account"
+        return NOT_ROOT
     if not accounts:
         return 'its agent allows no account; name one in "accounts" in agent.json there (enrol --account NAME does)'
     problems = (_problem(state, account, "user") for account in accounts)
@@ -116,7 +120,8 @@ def _problem(state: str, account: str, isolation: str) -> str:
 def _said(state: str, path: str, account: str, isolation: str) -> str:
     """Run the trial as a ticket's script would run, and return what it said."""
     spec = TicketSpec(TicketId("trial"), ("sh",), "sh", None, EMPTY_DIGEST, isolation=isolation, run_as=account)
-    room = rooms.closed_room(path, spec, os.path.join(state, "helpers"), {})
+    marks = {COOKIE_NAME: f"trial.{os.getpid()}"}
+    room = rooms.closed_room(path, spec, os.path.join(state, "helpers"), marks)
     kept = room.confinement
     assert kept is not None, "a closed room has a confinement"
     rooms.furnish(path, "script.sh", LOOKS.encode(), kept)
@@ -135,7 +140,9 @@ def _said(state: str, path: str, account: str, isolation: str) -> str:
     finally:
         os.close(said)
     with open(heard, "rb") as answer:
-        return _heard(answer.fileno(), pid)
+        text = _heard(answer.fileno(), pid)
+    cgroups.remove(kept.group)
+    return text
 
 
 def _heard(descriptor: int, pid: int) -> str:

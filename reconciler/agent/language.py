@@ -33,9 +33,8 @@ def install(directory: str) -> None:
         text = b"".join(pkgutil.get_data("reconciler.agent", f"functions/{part}") or b"" for part in parts)
         parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            durable.replace(parent, os.path.basename(path), text)
+            durable.replace(parent, os.path.basename(path), text, READABLE)
             os.chmod(parent, READABLE)
-            os.chmod(path, READABLE)
         finally:
             os.close(parent)
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from reconciler.agent.cgroups import emptied
 from reconciler.agent.directory import ShimClaim, TicketDirectory
 from reconciler.agent.errands import Channel, Start, Stop, Taken
 from reconciler.agent.processes import boot_id, sweep
@@ -136,7 +137,7 @@ def lost(directory: TicketDirectory) -> Optional[Final]:
         known += ", and its claim cannot be read, so that processes may be left"
     elif claim.boot != boot_id():
         known += " when the machine was started anew"
-    elif sweep(claim.cookie):
+    elif sweep(claim.cookie) and emptied(claim.group):
         known += "; a sweep killed what was left of the script"
     else:
         return None

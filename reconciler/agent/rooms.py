@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional
 
-from reconciler.agent import language
+from reconciler.agent import cgroups, language
 from reconciler.agent.accounts import ROOT, Account, account
 from reconciler.agent.confinement import Confinement
 from reconciler.agent.directory import TicketDirectory, script_name
+from reconciler.agent.processes import COOKIE_NAME
 from reconciler.protocol.tickets import TicketSpec
 
 PLACE = "/run/reconciler"
@@ -75,7 +76,7 @@ def closed_room(directory: str, spec: TicketSpec, helpers: str, marks: dict[str,
         script=f"{SCRIPT}/{script_name(spec)}",
         helpers=HELPERS,
         environment=_environment(owner, home=WORK if is_sandbox or owner is None else owner.home),
-        confinement=Confinement(owner, binds, sandbox, tuple(marks.items())),
+        confinement=Confinement(owner, binds, sandbox, tuple(marks.items()), cgroups.made(marks[COOKIE_NAME])),
     )
 
 

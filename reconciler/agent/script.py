@@ -33,6 +33,11 @@ class Prepared:
     confinement: Optional[Confinement] = None
 
     @property
+    def group(self) -> str:
+        """Return the cgroup of the script, empty if it has none of its own."""
+        return self.confinement.group if self.confinement is not None else ""
+
+    @property
     def is_sandboxed(self) -> bool:
         """Say whether the process that is spawned is the sandbox, and the script one below it."""
         return self.confinement is not None and self.confinement.sandbox is not None

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from reconciler.agent import errands, processes
+from reconciler.agent import cgroups, errands, processes
 from reconciler.agent.attempt import Attempt
 from reconciler.agent.directory import (
     LOCK_PATIENCE,
@@ -141,7 +141,7 @@ class Shim:
             if self._directory.claim_void(reason):
                 self._finish(not_started(spec.ticket, reason))
             return False
-        if not self._directory.claim_for_shim(ShimClaim(os.getpid(), processes.boot_id(), cookie)):
+        if not self._directory.claim_for_shim(ShimClaim(os.getpid(), processes.boot_id(), cookie, prepared.group)):
             return False
         self._attempt = attempt
         self._switchboard.tell(errands.Started())
@@ -159,6 +159,7 @@ class Shim:
             self._sandbox.add(watch.pid)
         attempt.settle()
         watch.run()
+        cgroups.remove(prepared.group)
         return self._end(attempt, watch)
 
     def stop(self, ending: Ending, grace: float) -> None:

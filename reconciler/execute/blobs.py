@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from reconciler.protocol.frames import FileBytes, cut
 from reconciler.protocol.messages import PIECE_BYTES_MAX, Get
-from reconciler.protocol.tickets import Digest
+from reconciler.protocol.tickets import Digest, TicketId
+
+PARTIAL = ".partial"
+PARTIAL_KEPT = 7 * 86_400.0  # seconds; a worker that was away for longer sends a file from its beginning
 
 DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -42,28 +44,52 @@ def pieces(blobs: Path, get: Get) -> list[FileBytes]:
         return cut(get.digest, get.offset, file.read(max(0, min(get.length, PIECE_BYTES_MAX))), size)
 
 
+def drop_old_partials(blobs: Path, now: float) -> None:
+    """Drop what came of files whose workers have not been back for long; `now` in seconds since the epoch."""
+    for partial in blobs.glob(f"??/*{PARTIAL}"):
+        if now - partial.stat().st_mtime > PARTIAL_KEPT:
+            partial.unlink(missing_ok=True)
+
+
 class IncomingBlob:
     """One file of `size` bytes on its way in: nothing stands under its name before every byte is there, right and durable.
 
-    Two workers may send the same file at once, each into a file of its own.
+    What came before a connection broke is kept, and the rest is asked for in the next. Each ticket has a file of its
+    own, so that two workers may send the same digest at once and neither spoils the other's.
     """
 
-    def __init__(self, blobs: Path, digest: Digest, size: int) -> None:
+    def __init__(self, blobs: Path, digest: Digest, size: int, ticket: TicketId) -> None:
         self._path = blob_path(blobs, digest)
         self._digest = digest
-        self._size = size
+        self.size = size
         self._hash = hashlib.sha256()
+        self._asked_to = 0
         self.length = 0
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(".partial", digest, self._path.parent)
-        self._partial, self._file = Path(partial), os.fdopen(descriptor, "wb")
+        self._partial = self._path.with_name(f"{digest}.{ticket}{PARTIAL}")
+        self._file = os.fdopen(os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
+        while held := self._file.read(PIECE_BYTES_MAX):
+            self._hash.update(held)
+            self.length += len(held)
+        self.is_continued = self.length > 0
+        """What was held may have suffered from a power cut: if the digest is wrong, it is worth another try."""
+
+    def next_piece(self, ticket: TicketId) -> Get:
+        """Return what to ask the worker for now."""
+        self._asked_to = self.length + PIECE_BYTES_MAX
+        return Get(self._digest, self.length, PIECE_BYTES_MAX, ticket)
+
+    @property
+    def wants_more(self) -> bool:
+        """Has everything come that was asked for?"""
+        return self.length >= self._asked_to
 
     def add(self, frame: FileBytes) -> bool:
         """Take the next piece and say whether the file is complete; raise `WrongBlobError`, `OSError`."""
         if frame.offset != self.length:
             return False
         self.length += len(frame.data)
-        if self.length > self._size:
+        if self.length > self.size:
             raise WrongBlobError(self._digest)
         self._file.write(frame.data)
         self._hash.update(frame.data)
@@ -72,12 +98,16 @@ class IncomingBlob:
         return frame.last
 
     def close(self) -> None:
-        """Drop what came so far, unless it is complete."""
+        """Let go of the file; what came so far is kept for the next connection."""
+        self._file.close()
+
+    def drop(self) -> None:
+        """Drop what came so far: it is of no use."""
         self._file.close()
         self._partial.unlink(missing_ok=True)
 
     def _publish(self) -> None:
-        if self.length != self._size or self._hash.hexdigest() != self._digest:
+        if self.length != self.size or self._hash.hexdigest() != self._digest:
             raise WrongBlobError(self._digest)
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -14,7 +14,7 @@ from reconciler.execute.logs import LogGapError, LogNameError, LogStore
 from reconciler.execute.wording import NAME_MAX, final_in_words, greeting_in_words, is_name, report_in_words, sentence
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, FrameError, LogBytes
-from reconciler.protocol.messages import PIECE_BYTES_MAX, Message
+from reconciler.protocol.messages import Message
 from reconciler.protocol.objects import MalformedError
 from reconciler.protocol.session import SILENT_INTERVALS, Connected, Event, ProtocolError, ServerSession
 from reconciler.protocol.tickets import Artifact, Digest, Final, TicketId, TicketReport
@@ -252,32 +252,44 @@ class Conversation:
         if not path.exists():
             if digest not in self._incoming:
                 done = asyncio.get_running_loop().create_future()
-                self._incoming[digest] = (IncomingBlob(self._blobs, digest, artifact.size), ticket, done)
-                self.say(messages.Get(digest, 0, PIECE_BYTES_MAX, ticket))
+                blob = IncomingBlob(self._blobs, digest, artifact.size, ticket)
+                self._incoming[digest] = (blob, ticket, done)
+                self.say(blob.next_piece(ticket))
             await asyncio.shield(self._incoming[digest][2])
         if path.stat().st_size != artifact.size:
             raise WrongBlobError(digest)
 
     def _on_file(self, frame: FileBytes) -> None:
-        blob, ticket, done = self._incoming.get(frame.digest, (None, None, None))
-        if blob is None or done is None:
+        if frame.digest not in self._incoming:
             return
+        blob, ticket, done = self._incoming[frame.digest]
         try:
             complete = blob.add(frame)
         except (WrongBlobError, OSError) as error:
-            self._fail_fetch(frame.digest, str(error))
+            if blob.is_continued:
+                self._begin_again(frame.digest)
+            else:
+                self._fail_fetch(frame.digest, str(error))
             return
         if complete:
             del self._incoming[frame.digest]
             blob.close()
             done.set_result(None)
-        elif blob.length % PIECE_BYTES_MAX == 0 and frame.data:
-            self._session.send(messages.Get(frame.digest, blob.length, PIECE_BYTES_MAX, ticket))
+        elif blob.wants_more and frame.data:
+            self._session.send(blob.next_piece(ticket))
+
+    def _begin_again(self, digest: Digest) -> None:
+        """Fetch a file from its first byte: what was kept of it from another connection is not what it should be."""
+        former, ticket, done = self._incoming[digest]
+        former.drop()
+        blob = IncomingBlob(self._blobs, digest, former.size, ticket)
+        self._incoming[digest] = (blob, ticket, done)
+        self._session.send(blob.next_piece(ticket))
 
     def _fail_fetch(self, digest: Digest, text: str) -> None:
         blob, _, done = self._incoming.pop(digest, (None, None, None))
         if blob is not None and done is not None:
-            blob.close()
+            blob.drop()
             done.set_exception(FetchError(text))
 
     def _serve(self, get: messages.Get) -> None:

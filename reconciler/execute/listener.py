@@ -7,6 +7,7 @@ the oldest of the most crowded source goes. A peer that shakes hands as agents d
 import asyncio
 import socket
 import ssl
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -155,7 +156,8 @@ class AgentListener:
             await self._bring_in(caller, accepted)
         except TimeoutError:
             self._counts.rejects["slow"] += 1
-        except ssl.SSLError:
+        except ssl.SSLError as error:
+            traceback.clear_frames(error.__traceback__)  # asyncio's hold the error, and with it the TLS object
             self._counts.failed_handshakes += 1
         except (FrameError, ProtocolError, MalformedError, CertificateError):
             self._counts.rejects["malformed"] += 1

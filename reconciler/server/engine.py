@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.execute.blobs import drop_old_partials
 from reconciler.execute.carriers import BuiltinCarrier
 from reconciler.execute.counts import Counts
 from reconciler.execute.dispatch import Dispatcher
@@ -68,6 +69,7 @@ class Engine:
         roster = Roster(grounds, dispatcher, authority, configuration, counts)
         await self.store.write(_nobody_is_connected)
         await roster.look(start=False)
+        await asyncio.to_thread(drop_old_partials, grounds.blobs, time.time())
         builtin = await self._builtin(grounds, dispatcher, configuration.builtin_worker.run_as)
         await dispatcher.resume()
         running = Running(dispatcher, roster, authority, counts, [])

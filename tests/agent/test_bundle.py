@@ -14,6 +14,8 @@ from tests.agent.installation import installed
 from tests.agent.test_old_python import oldest_python
 from tests.agent.test_polling import linked
 
+pytestmark = pytest.mark.end_to_end  # an agent is started in each, and often waited for
+
 SIZE_MAX = 200 << 10
 
 

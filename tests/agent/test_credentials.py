@@ -4,10 +4,14 @@ import datetime as dt
 import signal
 from pathlib import Path
 
+import pytest
+
 from reconciler.agent import identities, settings
 from reconciler.protocol import messages
 from reconciler.protocol.messages import Certified, Config, Trust
 from tests.agent.installation import NOW, YEAR, Agent, Authority, Peer, Server, installed, pem, until
+
+pytestmark = pytest.mark.end_to_end  # an agent is started in each, and often waited for
 
 OLD = {"since": NOW - YEAR, "until": NOW + dt.timedelta(days=90)}  # more than two thirds are over
 RUN_OUT = {"since": NOW - 2 * YEAR, "until": NOW - YEAR}

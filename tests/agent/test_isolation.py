@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.agent.cgroups import made, remove
 from reconciler.agent.isolations import Isolations, NotGrantedError, tried
 from reconciler.agent.language import install
 from reconciler.execute.carriers import THIS_AGENT
@@ -303,6 +305,19 @@ def _shim_of(sandboxes: list[int]) -> int:
     return next(parent for parent in parents.values() if parent not in parents)
 
 
+async def test_what_a_dead_shim_leaves_is_killed_however_it_hides(tmp_path: Path) -> None:
+    mark = f"8{os.getpid()}.25"
+    if not made("test"):
+        pytest.skip("no cgroups of version 2 that may be written")
+    remove(made("test"))
+    async with running(tmp_path, AGENT) as worker:
+        ticket = worker.begin(RUNAWAY.format(mark=mark) + "echo $PPID > pid; exec sleep 600", isolation="user")
+        await until(lambda: len(bearers(mark)) >= 3)
+        os.kill(int(await until_written(worker.ticket_path(ticket) / "work" / "pid")), signal.SIGKILL)
+        assert isinstance((await worker.final(ticket)).ending, Lost)
+        assert not bearers(mark)
+
+
 async def test_a_signal_ends_a_script_under_an_account_as_it_does_any_other(tmp_path: Path) -> None:
     async with running(tmp_path, AGENT) as worker:
         assert (await worker.run("kill -KILL $$", isolation="user")).ending == Signalled(signal.SIGKILL)
@@ -358,6 +373,27 @@ def test_an_account_that_the_machine_does_not_allow_is_refused() -> None:
         == "nobody"
     )
     assert works.capabilities() == {"isolation.none": "", "isolation.sandbox": "", "isolation.user": ACCOUNT}
+
+
+def test_an_agent_that_is_not_root_has_sandboxes_alone(open_to_all: Path) -> None:
+    text = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); state = sys.argv[2]\n"
+        "from reconciler.agent import isolations, language\n"
+        "os.makedirs(state, 0o700); language.install(state + '/helpers')\n"
+        "print(isolations.tried(state, ['daemon']))\n"
+    )
+    done = subprocess.run(
+        ["/usr/bin/python3", "-B", "-c", text, os.getcwd(), open_to_all / "state"],
+        user=OTHER,
+        group=pwd.getpwnam(OTHER).pw_gid,
+        extra_groups=[],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "works=frozenset({'none', 'sandbox'})" in done.stdout.replace("'sandbox', 'none'", "'none', 'sandbox'")
+    assert "its agent is not root" in done.stdout
 
 
 def test_only_what_was_tried_is_advertised(tmp_path: Path) -> None:

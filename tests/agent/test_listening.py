@@ -13,6 +13,8 @@ from reconciler.protocol import messages
 from reconciler.protocol.session import Connected
 from tests.agent.installation import Agent, Authority, Peer, installed, pem, thumbprint_of
 
+pytestmark = pytest.mark.end_to_end  # an agent is started in each, and often waited for
+
 
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:

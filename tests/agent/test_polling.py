@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from reconciler.agent import settings
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
@@ -16,6 +18,8 @@ from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Exited, Secrets, TicketId
 from tests.agent.installation import Answering, Authority, Server, installed, thumbprint_of, until
 from tests.agent.worker import News, specification
+
+pytestmark = pytest.mark.end_to_end  # an agent is started in each, and often waited for
 
 
 class Linked:

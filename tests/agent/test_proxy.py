@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.agent.installation import installed
+
+pytestmark = pytest.mark.end_to_end  # an agent is started in each, and often waited for
 
 
 class Proxy:

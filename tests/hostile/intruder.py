@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from reconciler.protocol import messages
-from reconciler.protocol.frames import Control, LogBytes, encoded
+from reconciler.protocol.frames import Control, FileBytes, LogBytes, encoded
 from reconciler.protocol.identity import thumbprint_of_key
 from reconciler.protocol.journal import Kind, Level, Record
 from reconciler.protocol.journal import encoded as recorded
@@ -96,13 +96,13 @@ class Line:
                 )
             )
 
-    def say(self, *words: Message | LogBytes | bytes) -> None:
-        """Send messages, pieces of logs, or the bytes of a control frame as they are."""
+    def say(self, *words: Message | LogBytes | FileBytes | bytes) -> None:
+        """Send messages, pieces of logs and files, or the bytes of a control frame as they are."""
         for word in words:
             match word:
                 case bytes():
                     self.writer.write(encoded(Control(word)))
-                case LogBytes():
+                case LogBytes() | FileBytes():
                     self.writer.write(encoded(word))
                 case _:
                     self.writer.write(messages.frame_of(word))

@@ -1,7 +1,5 @@
 """A real server with an honest agent at work, and what an attack on it is judged by: health, memory, metrics, events."""
 
-import json
-import os
 import re
 import signal
 import socket
@@ -16,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.execute.logs import LogStore
-from reconciler.model.live import Attempt, AttemptState, Event, StepRun, TaskId
+from reconciler.model.live import Attempt, AttemptState, Event, StepRun, StoredArtifact, TaskId
 from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import TicketId
-from reconciler.store import attempts, audit, objects, tasks
+from reconciler.store import attempts, audit, objects, results, tasks
 from reconciler.store.reader import open_for_reading
 from tests.declare.repository import Repository
 
@@ -187,7 +185,7 @@ class Premises:
         return (self.home / "server.log").read_text(errors="replace")
 
     def is_healthy(self) -> bool:
-        """Does the server answer?"""
+        """Say whether the server answers."""
         assert self.server is None or self.server.poll() is None, f"the server has died:\n{self.said[-4000:]}"
         try:
             return b'"ok"' in self.fetch("healthz")
@@ -249,6 +247,16 @@ class Premises:
         """Return what a ticket printed, as it is stored."""
         records = LogStore(self.data / "logs").records(ticket)
         return b"".join(record.data for _, record in records if record.kind is Kind.STDOUT).decode()
+
+    def tries(self) -> list[Attempt]:
+        """Return all attempts of the hostile worker's task."""
+        found: list[Attempt] = self.read(attempts.attempts, TaskId(2))
+        return found
+
+    def artifacts(self) -> list[StoredArtifact]:
+        """Return the artifacts of the hostile worker's task."""
+        found: list[StoredArtifact] = self.read(results.artifacts, TaskId(2))
+        return found
 
     def step(self, task: int) -> StepRun:
         """Return the first step run of a task."""

@@ -1,13 +1,12 @@
 """What a worker says of attempts that are not its own, and asks for that it was not given."""
 
-import asyncio
 from hashlib import sha256
 
 import pytest
 
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, LogBytes
-from reconciler.protocol.tickets import Declined, Digest, Ended, Exited, Running, TicketId, TicketReport
+from reconciler.protocol.tickets import Declined, Digest, Ended, Running, TicketReport
 from tests.hostile.intruder import Identity, Line, final, hello, printed
 from tests.hostile.premises import Premises
 
