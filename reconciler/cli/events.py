@@ -4,11 +4,11 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.cli.output import json_list, table
-from reconciler.cli.times import stamp
 from reconciler.model.live import Event
 from reconciler.plan.text import shown_revision
 from reconciler.server.looking import looking
 from reconciler.server.place import Place
+from reconciler.server.times import stamp
 from reconciler.store import audit
 from reconciler.store.database import Transaction
 

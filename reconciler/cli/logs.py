@@ -9,7 +9,6 @@ import click
 from reconciler.cli.options import located
 from reconciler.cli.output import json_lines, json_list, note, wants_colour
 from reconciler.cli.progress import harmless, marked, progress_text, text_of
-from reconciler.cli.times import stamp
 from reconciler.execute.logs import LogStore
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
@@ -20,6 +19,7 @@ from reconciler.server.decisions import find_task
 from reconciler.server.looking import engine_runs, looking
 from reconciler.server.place import Place
 from reconciler.server.reasons import outcome_of
+from reconciler.server.times import stamp
 from reconciler.store import attempts, tasks
 from reconciler.store.database import Transaction
 

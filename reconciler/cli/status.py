@@ -7,12 +7,12 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.cli.output import table
-from reconciler.cli.times import ago, stamp
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
 from reconciler.server.looking import engine_runs, looking
 from reconciler.server.overview import Overview, SlotRow, overview
 from reconciler.server.place import Place
+from reconciler.server.times import ago, stamp
 
 
 @click.command("status")

@@ -4,10 +4,10 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.cli.output import json_list, table
-from reconciler.cli.times import ago, stamp
 from reconciler.model.live import Task, TaskState
 from reconciler.server.looking import looking
 from reconciler.server.place import Place
+from reconciler.server.times import ago, stamp
 from reconciler.store import tasks
 
 

@@ -7,13 +7,13 @@ import click
 from reconciler.cli.options import located
 from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import json_list, note, table
-from reconciler.cli.times import stamp
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
 from reconciler.model.trust import EnrolmentToken
 from reconciler.server.looking import looking
 from reconciler.server.orders import CreateToken, RevokeToken
 from reconciler.server.place import Place
+from reconciler.server.times import stamp
 from reconciler.store import enrolment
 
 

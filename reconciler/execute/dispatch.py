@@ -8,12 +8,13 @@ from contextlib import suppress
 from reconciler.execute.endings import gone
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
-from reconciler.execute.records import record_ending
+from reconciler.execute.records import ENGINE, record_ending
 from reconciler.execute.task_run import CANCEL_GRACE, TaskRun
 from reconciler.execute.watching import task_moved
 from reconciler.model.live import (
     Attempt,
     AttemptState,
+    Event,
     SeenWorker,
     Task,
     TaskId,
@@ -25,7 +26,7 @@ from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Declined, Final, TicketId, TicketReport
 from reconciler.schedule import queue
 from reconciler.schedule.fleet import BUILTIN
-from reconciler.store import attempts, tasks, worker_status
+from reconciler.store import attempts, audit, tasks, worker_status
 from reconciler.store.database import Transaction
 
 LOOK_AGAIN = 5.0
@@ -165,7 +166,8 @@ class Dispatcher:
         for attempt in live:
             ticket = TicketId(attempt.ticket)
             if attempt.state is AttemptState.RUNNING and ticket not in reports:
-                await self.finished(worker, gone(ticket, worker))
+                length, digest = await self._grounds.logs.durable(ticket), self._grounds.logs.digest(ticket)
+                await self.finished(worker, gone(ticket, worker, length, digest))
             elif attempt.state is not AttemptState.LOST and self._run_of(worker, ticket) is None:
                 self._grounds.links[worker].cancel(ticket, CANCEL_GRACE)  # its task was given up: it is not wanted
         for ticket in reports.keys() - self._kept[worker]:
@@ -223,7 +225,10 @@ class Dispatcher:
 
 
 def _miss(tx: Transaction, worker: str, reason: str) -> WorkerStatus | None:
+    before = worker_status.status(tx, worker)
     worker_status.lose(tx, worker, reason, time.time())
+    if before is not None and before.health is WorkerHealth.HEALTHY:
+        audit.record(tx, Event(time.time(), ENGINE, "lose", f"Worker/{worker}", detail=reason))
     return worker_status.status(tx, worker)
 
 
@@ -241,5 +246,8 @@ def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> tup
             incarnation=hello.incarnation,
             capabilities=hello.capabilities,
         )
+        before = worker_status.status(tx, worker)
         worker_status.see(tx, worker, seen)
+        if before is None or before.health is not WorkerHealth.HEALTHY:
+            audit.record(tx, Event(time.time(), ENGINE, "meet", f"Worker/{worker}", detail=f"from {address}"))
     return worker_status.status(tx, worker), attempts.unfinished_on(tx, worker)

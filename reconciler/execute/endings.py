@@ -10,9 +10,10 @@ from reconciler.schedule.outcomes import Outcome, judge
 NO_LOG = Digest(hashlib.sha256(b"").hexdigest())
 
 
-def gone(ticket: TicketId, worker: str) -> Final:
-    """Return the ending of an attempt that had started and that its worker no longer has."""
-    return _without_log(ticket, Lost(f"the worker {worker} no longer knows the attempt; its effects are unknown"))
+def gone(ticket: TicketId, worker: str, log_length: int, log_digest: Digest) -> Final:
+    """Return the ending of an attempt that had started and that its worker no longer has; the log is what we hold."""
+    reason = f"the worker {worker} no longer knows the attempt; its effects are unknown"
+    return Final(ticket, Lost(reason), log_length, log_digest)
 
 
 def silent(ticket: TicketId, reason: str) -> Final:

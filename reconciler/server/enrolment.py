@@ -29,6 +29,9 @@ RETRY_REVOKED = 300.0
 RETRY_LATER = 3_600.0
 """Not before a person has changed something."""
 
+RENEWALS_MAX, RENEWALS_WITHIN = 4, 60.0
+"""Keys of one worker that are certified in so many seconds: its present and its next one, and both once more."""
+
 REFUSALS_TOLD_MAX = 10
 """Refusals of one token in the audit: its bearer may ask for ever."""
 
@@ -120,13 +123,19 @@ def renew(tx: Transaction, ring: Keyring, peer: Peer, wish: Renew, now: float) -
     owner = bearer(tx, request.thumbprint) or worker
     if owner != worker:
         return Refusal("taken", f"the key is that of {owner.worker}", RETRY_LATER)
+    recent = {
+        one.thumbprint for one in enrolment.identities(tx, worker.worker) if one.certified_at > now - RENEWALS_WITHIN
+    }
+    if len(recent - {request.thumbprint}) >= RENEWALS_MAX:
+        return Refusal("busy", f"more than {RENEWALS_MAX} keys of {worker.worker} within a minute", RENEWALS_WITHIN)
     made = certify(ring.ca, request, worker.worker, now)
     known = enrolment.identity(tx, peer.thumbprint)
     listen, token = (known.listen, known.enrolled_by) if known else ("", "")
     identity = Identity(*(made.thumbprint, worker.worker, worker.subscription, listen, now, made.expires_at, token))
     enrolment.put_identity(tx, identity)
-    event = Event(now, f"agent {peer.thumbprint}", "renew", f"Worker/{worker.worker}", detail=made.thumbprint)
-    audit.record(tx, event)
+    if made.thumbprint not in recent:
+        event = Event(now, f"agent {peer.thumbprint}", "renew", f"Worker/{worker.worker}", detail=made.thumbprint)
+        audit.record(tx, event)
     return Issued(Certified(made.pem, ring.trust, worker.worker, worker.pools))
 
 

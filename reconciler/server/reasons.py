@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.infrastructure import ExecutionLocationSpec
-from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task
+from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
@@ -18,7 +18,8 @@ from reconciler.schedule.outcomes import Outcome, judge
 from reconciler.schedule.placement import Nowhere, PoolOfVariable, choose_pool, location_of, not_yet, place
 from reconciler.schedule.variables import VariableContext, pool_in_context
 from reconciler.server.decisions import find_task
-from reconciler.store import attempts, audit, objects, tasks
+from reconciler.server.times import stamp
+from reconciler.store import attempts, audit, objects, tasks, worker_status
 from reconciler.store.database import Transaction
 
 EVENTS_SHOWN = 5
@@ -49,6 +50,8 @@ def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[
         yield "it is protected: no plan removes it"
     if found.address.kind in STORED:
         yield f"it is {STORED[found.address.kind]}"
+    if found.address.kind == "Worker":
+        yield from _of_worker(tx, found.address.name, live)
     users = sorted(str(address) for address, other in live.objects.items() if _uses(other, found.address))
     if users:
         yield f"used by {', '.join(users)}"
@@ -62,6 +65,22 @@ def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[
                 yield from _of_task(tx, task)
     for event in audit.events(tx, subject=str(found.address))[-EVENTS_SHOWN:]:
         yield _event(event)
+
+
+def _of_worker(tx: Transaction, name: str, live: LiveState) -> Iterator[str]:
+    """Say how a worker was last found, what its agent is, and what lives on it."""
+    status = live.workers.get(name)
+    if status is None:
+        yield "its agent has never been met"
+        return
+    reason = f": {status.reason}" if status.reason else ""
+    yield f"it is {status.health} since {stamp(status.since)}{reason}"
+    if status.seen is not None:
+        seen = status.seen
+        yield f"its agent {seen.release} greeted from {seen.address} and was last seen at {stamp(seen.at)}"
+        yield "it has " + ", ".join(f"{word} {text}".rstrip() for word, text in sorted(seen.capabilities.items()))
+    for attempt in attempts.unfinished_on(tx, name):
+        yield f"attempt {attempt.number} of step {attempt.step + 1} of task {attempt.task} is {attempt.state} there"
 
 
 def _uses(other: LiveObject, address: Address) -> bool:
@@ -89,6 +108,13 @@ def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
         for attempt in tries:
             if attempt.step == run.index:
                 yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"
+                yield from _silence_of(attempt, worker_status.status(tx, attempt.worker))
+
+
+def _silence_of(attempt: Attempt, status: WorkerStatus | None) -> Iterator[str]:
+    """Say that nothing is heard of an attempt at present, where that is so."""
+    if not attempt.ending and status is not None and status.health is not WorkerHealth.HEALTHY:
+        yield f"      {attempt.worker} is {status.health}: {status.reason}; its scripts go on and are heard of when it is back"
 
 
 def outcome_of(attempt: Attempt) -> Outcome | None:
