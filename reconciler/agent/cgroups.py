@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import Optional
 
 CLONE_INTO_CGROUP = 0x200000000
 CLONE3 = 435  # the same number on every machine
+LIBC = ctypes.PyDLL(None, use_errno=True)  # the interpreter stays ours: parent and child go on as after fork(2)
 OURS = "reconciler"
+YOUNG = 60.0  # seconds; from the making of a group to the fork into it are some milliseconds
 
 
 class _CloneArguments(ctypes.Structure):
@@ -31,12 +34,13 @@ class _CloneArguments(ctypes.Structure):
 
 def made(name: str) -> str:
     """Make the cgroup `name` and return its path, empty where that is not allowed."""
-    home = _home()
-    if home is None:
+    parent = home()
+    if parent is None:
         return ""
-    path = os.path.join(home, OURS, name)
+    path = os.path.join(parent, OURS, name)
     try:
         os.makedirs(path, exist_ok=True)
+        _tidy(os.path.dirname(path))
     except OSError:
         return ""
     return path
@@ -70,19 +74,14 @@ def remove(group: str) -> None:
             os.rmdir(group)
 
 
-def tidy() -> None:
-    """Drop every group of ours that nobody is in."""
-    home = _home()
-    if home is None:
-        return
-    ours = os.path.join(home, OURS)
-    with suppress(FileNotFoundError):
-        for name in os.listdir(ours):
-            if os.path.isdir(os.path.join(ours, name)):
-                remove(os.path.join(ours, name))
+def _tidy(ours: str) -> None:
+    """Drop the groups whose last process ended after its shim had gone; young ones may be about to be entered."""
+    for entry in os.scandir(ours):
+        if entry.is_dir() and time.time() - entry.stat().st_mtime > YOUNG:
+            remove(entry.path)
 
 
-def _home() -> Optional[str]:
+def home() -> Optional[str]:
     """Return the directory of the cgroup that we are in, None if there is none or we may not write there."""
     try:
         with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
@@ -98,11 +97,10 @@ def _home() -> Optional[str]:
 
 
 def _clone_into(group: str) -> int:
-    libc = ctypes.PyDLL(None, use_errno=True)  # the interpreter stays ours: parent and child go on as after fork(2)
     descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         arguments = _CloneArguments(flags=CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=descriptor)
-        pid: int = libc.syscall(CLONE3, ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
+        pid: int = LIBC.syscall(CLONE3, ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
         if pid < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return pid

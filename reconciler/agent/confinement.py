@@ -22,6 +22,8 @@ PR_SET_NO_NEW_PRIVS = 38
 FAILURE_MAX = 1024  # bytes of the sentence that a child leaves which could not begin
 HEEDED = (signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+LIBC = ctypes.CDLL(None, use_errno=True)  # loaded before the fork: a child pays for each page that it touches
+
 Bind = tuple[str, str]
 """A directory of ours and the place at which the script finds it."""
 
@@ -114,11 +116,10 @@ def _settle_streams(outputs: tuple[int, int]) -> None:
 
 def _enter_view(binds: tuple[Bind, ...]) -> None:
     """See our directories at the script's places from now on: what lies above them is closed to the account."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    _check(libc.unshare(CLONE_NEWNS))
-    _check(libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_SLAVE), None))
+    _check(LIBC.unshare(CLONE_NEWNS))
+    _check(LIBC.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_SLAVE), None))
     for source, target in binds:
-        _check(libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(MS_BIND), None))
+        _check(LIBC.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(MS_BIND), None))
 
 
 def _become_account(account: Account) -> None:
@@ -126,7 +127,7 @@ def _become_account(account: Account) -> None:
     os.setgroups(account.groups)
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)
-    _check(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def _in_memory(command: Command) -> int:

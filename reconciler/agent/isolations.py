@@ -81,11 +81,10 @@ class Isolations:
 def tried(state: str, accounts: Sequence[str], *, sandbox: bool = True) -> Isolations:
     """Try each isolation for real and return what worked; before the first thread of this process.
 
-    Every one of `accounts` must work for `user` to do so: a mistake in the settings is better seen now.
+    It must work with every one of `accounts`: a mistake in the settings, or root among them, is better seen now.
     """
     problems = {"user": _user_problem(state, accounts)}
-    account = next(iter(accounts), NOBODY)
-    problems["sandbox"] = _problem(state, account, "sandbox") if sandbox else "it is for enrolled agents"
+    problems["sandbox"] = _sandbox_problem(state, accounts) if sandbox else "it is for enrolled agents"
     works = frozenset({"none", *(name for name, problem in problems.items() if not problem)})
     return Isolations(tuple(accounts), works, {name: problem for name, problem in problems.items() if problem})
 
@@ -95,8 +94,18 @@ def _user_problem(state: str, accounts: Sequence[str]) -> str:
         return NOT_ROOT
     if not accounts:
         return 'its agent allows no account; name one in "accounts" in agent.json there (enrol --account NAME does)'
-    problems = (_problem(state, account, "user") for account in accounts)
-    return next(filter(None, problems), "")
+    return _first_problem(state, accounts, "user")
+
+
+def _sandbox_problem(state: str, accounts: Sequence[str]) -> str:
+    return _first_problem(state, accounts if accounts and os.geteuid() == ROOT else (NOBODY,), "sandbox")
+
+
+def _first_problem(state: str, accounts: Sequence[str], isolation: str) -> str:
+    for account in accounts:
+        if problem := _problem(state, account, isolation):
+            return f"{account}: {problem}" if len(accounts) > 1 else problem
+    return ""
 
 
 def _problem(state: str, account: str, isolation: str) -> str:

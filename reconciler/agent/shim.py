@@ -159,8 +159,9 @@ class Shim:
             self._sandbox.add(watch.pid)
         attempt.settle()
         watch.run()
+        stays = self._end(attempt, watch)
         cgroups.remove(prepared.group)
-        return self._end(attempt, watch)
+        return stays
 
     def stop(self, ending: Ending, grace: float) -> None:
         """Begin to kill the tree; told again, only make it sooner."""

@@ -13,7 +13,7 @@ def with_worker(text: str, document: str) -> str:
     at the end.
     """
     root = _root(document)
-    name, endpoint = _text(_at(root, "metadata", "name")), _at(root, "spec", "endpoint")
+    name, endpoint = _text(_value(root, "metadata", "name")), _value(root, "spec", "endpoint")
     assert isinstance(endpoint, MappingNode), "a worker's document holds its endpoint"
     for former in _endpoints(text, name):
         return text[: former.start] + _in_place_of(text, former, document, endpoint) + text[_end(former) :]
@@ -24,7 +24,7 @@ def with_worker(text: str, document: str) -> str:
 
 def name_in(document: str) -> str:
     """Return the name of the worker that a document declares."""
-    return _text(_at(_root(document), "metadata", "name"))
+    return _text(_value(_root(document), "metadata", "name"))
 
 
 def _endpoints(text: str, name: str) -> Iterator[MappingNode]:
@@ -32,17 +32,17 @@ def _endpoints(text: str, name: str) -> Iterator[MappingNode]:
     composer = Composer(Source("", text))
     for chunk in chunks(text):
         root = composer.compose(chunk).root
-        kind = _text(_at(root, "kind"))
-        if kind == "Worker" and _text(_at(root, "metadata", "name")) == name:
-            candidates: tuple[Node | None, ...] = (_at(root, "spec"),)
+        kind = _text(_value(root, "kind"))
+        if kind == "Worker" and _text(_value(root, "metadata", "name")) == name:
+            candidates: tuple[Node | None, ...] = (_value(root, "spec"),)
         elif kind == "WorkerSet":
-            workers = _at(root, "spec", "workers")
+            workers = _value(root, "spec", "workers")
             entries = workers.items if isinstance(workers, SequenceNode) else ()
-            candidates = tuple(entry for entry in entries if _text(_at(entry, "name")) == name)
+            candidates = tuple(entry for entry in entries if _text(_value(entry, "name")) == name)
         else:
             continue
         for candidate in candidates:
-            endpoint = _at(candidate, "endpoint")
+            endpoint = _value(candidate, "endpoint")
             if isinstance(endpoint, MappingNode):
                 yield endpoint
 
@@ -77,7 +77,7 @@ def _root(document: str) -> Node | None:
     return Composer(Source("", document)).compose(chunks(document)[0]).root
 
 
-def _at(node: Node | None, *names: str) -> Node | None:
+def _value(node: Node | None, *names: str) -> Node | None:
     for name in names:
         node = node.get(name) if isinstance(node, MappingNode) else None
     return node

@@ -5,10 +5,13 @@
 import asyncio
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import pytest
 from reconciler.agent.cgroups import made, remove
 from reconciler.agent.isolations import Isolations, NotGrantedError, tried
 from reconciler.agent.language import install
+from reconciler.agent.rooms import WORK
 from reconciler.execute.carriers import THIS_AGENT
 from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import (
@@ -31,6 +35,7 @@ from reconciler.protocol.tickets import (
     TicketSpec,
     TimedOut,
 )
+from tests.agent.installation import installed
 from tests.agent.test_ticket_life import until_gone, until_written
 from tests.agent.worker import PATIENCE, Worker, running, specification
 
@@ -39,6 +44,7 @@ AGENT = (*THIS_AGENT, "--account", ACCOUNT, "--account", OTHER)
 CLOSED = pytest.mark.parametrize("isolation", ["user", "sandbox"])
 
 pytestmark = [
+    pytest.mark.end_to_end,  # an agent that tries its isolations is started in each
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run scripts under another account"),
     pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
 ]
@@ -137,14 +143,14 @@ async def test_a_script_reads_neither_the_agents_files_nor_those_of_another_scri
         private = worker.ticket_path(victim) / "work" / "private"
         await until_written(private)
         script = f"""
-        for path in {secret} {private} {tmp_path}/agent/tickets /run/reconciler/../reconciler/work/private; do
+        for path in {secret} {private} {tmp_path}/agent/tickets {WORK}/private; do
           ls -d "$path" 2>/dev/null && cat "$path" 2>/dev/null
         done
         for process in /proc/[0-9]*; do
-          cat "$process/cwd/private" "$process/root/run/reconciler/work/private" 2>/dev/null
+          cat "$process/cwd/private" "$process/root{WORK}/private" 2>/dev/null
           tr '\\0' '\\n' < "$process/environ" 2>/dev/null | grep RECONCILE_TICKET=victim
         done
-        ls -A /run/reconciler/work; exit 0
+        ls -A {WORK}; exit 0
         """
         assert (await said(worker, script, isolation=isolation, run_as=ACCOUNT, language="sh")) == ""
         worker.link.cancel(victim, 0.0)
@@ -362,6 +368,22 @@ def _isolations(**problems: str) -> Isolations:
     return Isolations(problems={"user": user, **problems})
 
 
+async def test_an_enrolled_agent_advertises_what_works_and_keeps_its_accounts(tmp_path: Path) -> None:
+    async with installed(tmp_path) as (authority, server, agent):
+        refused = await agent.enrolling(server, authority.token(), "--account", "no-such-account")
+        assert refused.returncode == 1
+        assert "--account: there is no account no-such-account on this worker" in refused.stderr
+        for options in (("--account", ACCOUNT, "--account", OTHER), ()):  # whoever enrols anew need not say it again
+            await agent.enrolled(server, authority, *options)
+        await agent.start()
+        hello = await (await server.peer()).greet()
+        found = {name: value for name, value in hello.capabilities.items() if name.startswith("isolation.")}
+        assert found == {"isolation.none": "", "isolation.sandbox": "", "isolation.user": f"{ACCOUNT},{OTHER}"}
+        shown = agent.command("show").stdout
+        assert re.search(r"^isolations: +none, sandbox, user$", shown, re.MULTILINE)
+        assert re.search(rf"^accounts: +{ACCOUNT}, {OTHER}$", shown, re.MULTILINE)
+
+
 def test_an_account_that_the_machine_does_not_allow_is_refused() -> None:
     works = Isolations((ACCOUNT,), frozenset({"none", "user", "sandbox"}))
     spec = specification("true", isolation="user", run_as="root")
@@ -373,6 +395,47 @@ def test_an_account_that_the_machine_does_not_allow_is_refused() -> None:
         == "nobody"
     )
     assert works.capabilities() == {"isolation.none": "", "isolation.sandbox": "", "isolation.user": ACCOUNT}
+
+
+SPACE = """
+apiVersion: reconciler/v1
+kind: Environment
+metadata: {name: production}
+spec: {}
+---
+apiVersion: reconciler/v1
+kind: Project
+metadata: {name: shop}
+spec:
+  process: [{name: Who, script: {syntax: bash, body: "id -un; ls DATA 2>/dev/null || echo closed"}}]
+---
+apiVersion: reconciler/v1
+kind: Deployment
+metadata: {name: shop-production}
+spec: {project: shop, release: "1", environment: production}
+"""
+
+
+async def test_a_servers_own_machine_runs_steps_under_the_account_of_its_configuration(tmp_path: Path) -> None:
+    data, space, configuration = tmp_path / "data", tmp_path / "space", tmp_path / "server.toml"
+    space.mkdir()
+    (space / "space.yaml").write_text(SPACE.replace("DATA", str(data)))
+    configuration.write_text(f'[builtin_worker]\nrun_as = "{ACCOUNT}"\n')
+    git = ("git", "-C", str(space), "-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=a")):
+        await (await asyncio.create_subprocess_exec(*git, *command)).wait()
+    reconcile = str(Path(sys.executable).with_name("reconcile"))
+    places = ("-C", str(space), "--data", str(data))
+    serving = ("serve", *places, "--new-state", "--config", str(configuration), "--agents", "127.0.0.1:0")
+    with (tmp_path / "log").open("wb") as log:
+        server = await asyncio.create_subprocess_exec(reconcile, *serving, stderr=log, stdout=log)
+    try:
+        await until(lambda: "state=succeeded" in (tmp_path / "log").read_text())
+        logs = await asyncio.create_subprocess_exec(reconcile, "logs", "shop-production", *places, stdout=PIPE)
+        assert f"\n{ACCOUNT}\nclosed\n" in (await logs.communicate())[0].decode()
+    finally:
+        server.terminate()
+        await server.wait()
 
 
 def test_an_agent_that_is_not_root_has_sandboxes_alone(open_to_all: Path) -> None:
@@ -401,6 +464,9 @@ def test_only_what_was_tried_is_advertised(tmp_path: Path) -> None:
     assert tried(str(tmp_path), [ACCOUNT]).works == {"none", "user", "sandbox"}
     assert tried(str(tmp_path), []).works == {"none", "sandbox"}
     assert "it can read the agent's files" in tried(str(tmp_path), ["root"]).problems["user"]
+    mixed = tried(str(tmp_path), [ACCOUNT, "root"])
+    assert mixed.works == {"none"}
+    assert mixed.problems["sandbox"].startswith("root: a trial of it failed: ")
     assert "there is no account no-such-account" in tried(str(tmp_path), ["no-such-account"]).problems["user"]
     assert not [name for name in os.listdir(tmp_path) if name.startswith("trial")]
 
