@@ -83,6 +83,11 @@ class TicketDirectory:
         """Return the path of the file `name`."""
         return os.path.join(self.path, name)
 
+    @property
+    def exists(self) -> bool:
+        """Say whether the directory has not been removed by somebody."""
+        return os.fstat(self.descriptor).st_nlink > 0
+
     def spec(self) -> Optional[TicketSpec]:
         """Return what was offered, None if it was never completely stored."""
         try:

@@ -48,6 +48,7 @@ JOURNAL_AHEAD_MAX = 256 << 20  # bytes of journal that no server has; then the s
 OUTPUT_PATIENCE = 2.0  # seconds after the script's end that a grandchild may keep the output open
 TIMEOUT_GRACE = 5.0  # seconds between SIGTERM and SIGKILL when the timeout has passed
 KILL_AGAIN = 0.1  # seconds between rounds of SIGKILL, until nothing is left
+LOOK_AGAIN = 10.0  # seconds between two looks whether somebody has removed the ticket
 PUBLISH_AGAIN = 1.0  # seconds between tries to publish the ending on a full disk
 
 
@@ -211,8 +212,8 @@ class Shim:
         self._finish(final, sensitive, stays=stays)
         for name in ("work", "tmp"):
             remove_tree(self._directory.inside(name))
-        while sensitive and not self._released:  # no disk may hold them, so somebody must remember
-            self.turn(None)
+        while sensitive and not self._released and self._directory.exists:  # no disk may hold them: we must remember
+            self.turn(LOOK_AGAIN)
         attempt.close()
         return stays
 

@@ -5,6 +5,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -315,6 +316,19 @@ async def test_a_sensitive_output_is_masked_and_never_on_disk(tmp_path: Path) ->
                 assert b"hunter2" not in path.read_bytes(), path
         worker.link.forget(TicketId("t1"))
         await until_forgotten(worker, TicketId("t1"))
+
+
+async def test_who_keeps_a_sensitive_output_ends_when_its_ticket_is_removed_from_the_disk(tmp_path: Path) -> None:
+    """Nobody can ask for it any more; the look is each 10 s."""
+    pid = tmp_path / "pid"
+    async with running(tmp_path) as worker:
+        await worker.run(f"echo $PPID > {pid}; set_output key hunter2-hunter2 --sensitive")
+        keeper = Path("/proc") / pid.read_text().strip()
+        assert keeper.exists()
+        shutil.rmtree(worker.ticket_path(TicketId("t1")))
+        async with asyncio.timeout(PATIENCE):
+            while keeper.exists():
+                await asyncio.sleep(0.1)
 
 
 async def test_a_sensitive_output_whose_keeper_died_is_said_to_be_lost(tmp_path: Path) -> None:
