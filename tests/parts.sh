@@ -6,10 +6,15 @@ cd "$(dirname "$0")/.."
 missing=()
 need() { command -v "$1" >/dev/null || [ -n "$(ls /usr/lib/postgresql/*/bin/"$1" 2>/dev/null)" ] || missing+=("$2"); }
 need git git
-need bwrap bubblewrap
 need initdb postgresql
 need node nodejs
 need npm npm
+need bwrap bubblewrap
+if [ "$(id -u)" = 0 ]; then # network namespaces are root's: without it their tests are skipped, and said so
+  need ip iproute2
+  need iptables iptables
+  need tinyproxy tinyproxy
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ]; then
     echo "These Debian packages are needed for the tests: ${missing[*]} (install them, or run as root)" >&2

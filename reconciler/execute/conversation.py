@@ -83,6 +83,7 @@ class Conversation:
         self._incoming: dict[Digest, tuple[IncomingBlob, TicketId, asyncio.Future[None]]] = {}
         self._unacknowledged: set[TicketId] = set()
         self._log_grown = asyncio.Event()
+        self._was_heard = False
 
     async def run(self) -> None:
         """Hold the conversation; it always ends with `ConversationEndedError`, in an exception group."""
@@ -121,6 +122,7 @@ class Conversation:
                 raise ConversationEndedError(f"nothing was heard from the agent for {self._patience:g} s") from None
             if not data:
                 raise ConversationEndedError("the agent closed the connection")
+            self._was_heard = True
             for event in self._session.receive(data):
                 await self._on(event)
             self._flush()
@@ -308,9 +310,12 @@ class Conversation:
     # Life.
 
     async def _ping(self) -> None:
+        """Ask for a sign of life where none came by itself: the answers to an agent's own pings are enough for it."""
         while True:
+            self._was_heard = False
             await asyncio.sleep(self._ping_interval)
-            self.say(messages.Ping(time.monotonic()))
+            if not self._was_heard:
+                self.say(messages.Ping(time.monotonic()))
 
     async def _drain(self) -> None:
         """Wait until the agent has read most of what was said, so that one who does not read holds little memory."""

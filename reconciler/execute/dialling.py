@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.execute.carriers import STREAM_BYTES_MAX, CarrierError, Connection
@@ -91,7 +92,8 @@ class ListeningCarrier:
                     sock=connected, ssl=self._context(), server_hostname=SNI, limit=STREAM_BYTES_MAX
                 )
         except BaseException:
-            connected.close()
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)  # it is asyncio's to close, which this makes it do
             raise
         self._writer = writer
         found = peer_of(writer)

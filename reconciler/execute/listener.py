@@ -9,6 +9,7 @@ import socket
 import ssl
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -191,25 +192,34 @@ class AgentListener:
             if not handed_over:
                 await self._dismiss(session, writer, verdict)
         finally:
-            if not handed_over:
-                if writer is not None:
-                    writer.transport.abort()
-                else:
-                    accepted.close()
+            if not handed_over and writer is not None:
+                writer.transport.abort()
 
     async def _encrypted(self, accepted: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Shake hands; the TLS object is made when the first byte is there, not before."""
         loop = asyncio.get_running_loop()
-        accepted.setblocking(False)
-        if not await _first_byte(loop, accepted):
-            raise ConnectionResetError
+        try:
+            if not await _first_byte(loop, accepted):
+                raise ConnectionResetError
+        except BaseException:
+            accepted.close()
+            raise
         reader = asyncio.StreamReader(limit=STREAM_BYTES_MAX)
-        transport, protocol = await loop.connect_accepted_socket(
-            lambda: asyncio.StreamReaderProtocol(reader),
-            accepted,
-            ssl=self._context(),
-            ssl_handshake_timeout=self._greeting_seconds,
+        shaking = asyncio.ensure_future(
+            loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(reader),
+                accepted,
+                ssl=self._context(),
+                ssl_handshake_timeout=self._greeting_seconds,
+            )
         )
+        try:
+            transport, protocol = await asyncio.shield(shaking)
+        except asyncio.CancelledError:
+            shaking.add_done_callback(_abandon)
+            with suppress(OSError):
+                accepted.shutdown(socket.SHUT_RDWR)  # from here on it is asyncio's to close, which this makes it do
+            raise
         transport.set_read_buffer_limits(high=HELD_BYTES_MAX)  # type: ignore[attr-defined]  # as one under TLS has them
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
@@ -227,9 +237,15 @@ async def _accepted(loop: asyncio.AbstractEventLoop, listening: socket.socket) -
     """Wait for a caller; where the machine has no descriptor left, wait for that."""
     while True:
         try:
-            return await loop.sock_accept(listening)
+            accepted, address = listening.accept()
+        except BlockingIOError:
+            await _readable(loop, listening)
         except OSError:  # EMFILE, ENFILE, ENOBUFS, or a caller that has gone again
             await asyncio.sleep(0.1)
+        else:
+            accepted.setblocking(False)
+            await asyncio.sleep(0)  # however many call, others have their turn
+            return accepted, address
 
 
 async def _first_byte(loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> bool:
@@ -238,18 +254,32 @@ async def _first_byte(loop: asyncio.AbstractEventLoop, accepted: socket.socket) 
         try:
             return bool(accepted.recv(1, socket.MSG_PEEK))
         except BlockingIOError:
-            pass
-        readable = loop.create_future()
-        loop.add_reader(accepted, _wake, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(accepted)
+            await _readable(loop, accepted)
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, waiting: socket.socket) -> None:
+    """Wait until something can be read from a socket."""
+    readable = loop.create_future()
+    loop.add_reader(waiting, _wake, readable)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(waiting)
 
 
 def _wake(readable: "asyncio.Future[None]") -> None:
     if not readable.done():
         readable.set_result(None)
+
+
+def _abandon(shaking: "asyncio.Future[tuple[asyncio.Transport, asyncio.StreamReaderProtocol]]") -> None:
+    """Let go of a handshake that nobody waits for any more."""
+    if shaking.cancelled():
+        return
+    if error := shaking.exception():
+        traceback.clear_frames(error.__traceback__)
+    else:
+        shaking.result()[0].abort()
 
 
 async def _greeting(reader: asyncio.StreamReader, session: ServerSession) -> Greeting:

@@ -17,7 +17,7 @@ PLANTS: dict[str, tuple[Edit, ...]] = {
         (
             "execute/logs.py",
             "_write_all(_descriptor(log), new, log.length)",
-            "asyncio.get_running_loop().call_later(1.0, _write_all, _descriptor(log), new, log.length)",
+            "asyncio.get_running_loop().call_later(0.1, _write_all, os.dup(_descriptor(log)), new, log.length)",
         ),
     ),
     "forgotten-early": (

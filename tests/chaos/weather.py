@@ -147,6 +147,7 @@ class Weather:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.proxies: list[Proxy] = []
+        self._listeners: list[asyncio.Server] = []
 
     def proxy(self, target: int) -> Proxy:
         """Open a proxy to a port of this machine."""
@@ -155,6 +156,7 @@ class Weather:
             proxy = Proxy(target)
             listener = await asyncio.start_server(proxy.take, "127.0.0.1", 0)
             proxy.port = listener.sockets[0].getsockname()[1]
+            self._listeners.append(listener)
             return proxy
 
         found = self._wait(opened())
@@ -178,6 +180,21 @@ class Weather:
         """Begin to say a connection once more; nobody waits for what comes of it."""
         asyncio.run_coroutine_threadsafe(proxy.replay(), self._loop)
 
+    def end(self) -> None:
+        """Break every connection and wait until each proxy has noticed."""
+
+        async def ended() -> None:
+            for listener in self._listeners:
+                listener.close()
+            for proxy in self.proxies:
+                proxy.change(Sky(refuses=True))
+                proxy.cut()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if others:
+                await asyncio.wait(others)
+
+        self._wait(ended())
+
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
@@ -188,20 +205,14 @@ def weather() -> Iterator[Weather]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    made = Weather(loop)
     try:
-        yield Weather(loop)
+        yield made
     finally:
-        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result()
+        made.end()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-
-
-async def _end_tasks() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def any_sky(chance: Random) -> tuple[str, Sky]:

@@ -21,7 +21,7 @@ from tests.chaos.space import Fields, Space, space_in
 from tests.chaos.workloads import declare_bookshop
 from tests.end_to_end.namespaces import INNER, OUTER, Network, network, obstacle
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 
 SITE_PORT, PROXY_PORT = 8000, 3128
 LOGIN = "agent:pass-word"
@@ -59,17 +59,19 @@ def installation(tmp_path: Path) -> Iterator[tuple[Fleet, Network]]:
     with network() as net, space_in(tmp_path, **environment) as space:
         declare_bookshop(space)
         (root / "site").mkdir(parents=True)
-        space.run_beside(*net.machine("proxy").lead, "tinyproxy", "-d", "-c", str(proxy_settings(tmp_path)))
+        proxy = space.run_beside(*net.machine("proxy").lead, "tinyproxy", "-d", "-c", str(proxy_settings(tmp_path)))
+        until(lambda: "Accepting connections" in proxy.text(), "the proxy")
         server = (sys.executable, "-m", "http.server", str(SITE_PORT), "--directory", str(root / "site"))
         space.run_beside(*net.machine("web").lead, *server)
-        before, deployment = (space.folder / "deployment.yaml").read_text(), space.folder / "deployment.yaml"
+        deployment = space.folder / "deployment.yaml"
+        wished = deployment.read_text()
         deployment.unlink()  # nothing is wished before there are workers
         fleet = Fleet(space, net.machine("server"))
         place_on_workers(space)
         fleet.prepare('[secrets]\nenvironment = ["BOOKSHOP_*"]')
         fleet.serve()
         enrol(fleet, net)
-        deployment.write_text(before)
+        deployment.write_text(wished)
         for agent in fleet.agents.values():
             agent.start()
         yield fleet, net
@@ -154,6 +156,7 @@ def test_a_cut_link_and_a_killed_server_cost_a_deployment_time_only(
         until_lines(space, 10)
         fleet.serve()
         until_lines(space, cut_lines // 2)
+        assert space.reconcile("why", "task/1").count("its scripts go on and are heard of when it is back") == 2
     until_received(fleet)
     fleet.kill_server()
     fleet.serve()
@@ -168,6 +171,10 @@ def test_a_cut_link_and_a_killed_server_cost_a_deployment_time_only(
         assert log_of(space, name) == copy_of(space, name).read_bytes(), f"the log of {name} is its script's own copy"
     assert "4 books, release 1.0.0" in (space.home / "shop" / "site" / "index.html").read_text()
     until(lambda: not any(agent.tickets() for agent in fleet.agents.values()), "the end of every ticket")
+    for name in fleet.agents:
+        assert "it is healthy" in space.reconcile("why", f"Worker/{name}")
+        told = space.reconcile("events", "--subject", f"Worker/{name}")
+        assert told.count(" meet ") >= 3, "it was there before the cut, and came back after each kill of the server"
 
 
 def until_received(fleet: Fleet) -> None:

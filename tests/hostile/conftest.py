@@ -20,6 +20,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Premises]
     try:
         premises.open()
         yield premises
+        premises.finish()
     finally:
         premises.close()
 

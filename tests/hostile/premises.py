@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.execute.logs import LogStore
-from reconciler.model.live import Attempt, AttemptState, Event, StepRun, StoredArtifact, TaskId
+from reconciler.model.live import Attempt, AttemptState, Event, StepRun, StepState, StoredArtifact, TaskId
 from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import TicketId
 from reconciler.store import attempts, audit, objects, results, tasks
@@ -152,6 +152,15 @@ class Premises:
         with (self.home / "server.log").open("ab") as log:
             self.server = subprocess.Popen(command, stderr=log, stdout=log)
         until(self.is_healthy, "the server")
+
+    def finish(self) -> None:
+        """Let the honest step end, and see that not a line of it is missing."""
+        ticket = self.honest_ticket()
+        self.gate.touch()
+        until(lambda: self.step(1).state.ended, "the honest step to end")
+        assert self.step(1).state is StepState.SUCCEEDED
+        lines = self.log(ticket).splitlines()
+        assert lines == [f"line {number + 1}" for number in range(len(lines))]
 
     def close(self) -> None:
         """End everything that was started."""

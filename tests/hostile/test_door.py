@@ -182,3 +182,11 @@ async def test_those_who_are_refused_and_do_not_leave_hold_little_memory(premise
         peak = max(peak, premises.memory() - memory)
     assert peak < 60 << 20
     await asyncio.gather(*staying)
+
+
+async def test_new_keys_without_end_are_not_certified(premises: Premises, line: Line) -> None:
+    await line.greet()
+    keys = [Identity(f"key-{number}", premises.home) for number in range(8)]
+    line.say(*[messages.Renew(key.request()) for key in keys])
+    assert (await line.refusal()).code == "busy"
+    assert len(premises.events("renew")) <= 4

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
+from statistics import median
 from struct import pack
 
 import pytest
 
 from reconciler.protocol import messages
-from reconciler.protocol.frames import CONTROL_BYTES_MAX, HEADER, LogBytes
+from reconciler.protocol.frames import CONTROL_BYTES_MAX, HEADER, Control, LogBytes, encoded
 from reconciler.protocol.tickets import Ended, Running, TicketId, TicketReport
 from reconciler.store import worker_status
 from tests.hostile.intruder import Line, final, hello, printed
@@ -171,3 +173,34 @@ async def test_a_negative_length_is_no_more_than_a_piece(premises: Premises, lin
     spec = await line.taken()
     line.say(messages.Get(spec.script_digest, 0, -1), messages.Get(spec.script_digest, -7, 10))
     await line.hear(messages.Missing)
+
+
+FLOODS = {
+    "signs of life": messages.Ping(1.0),
+    "states of a ticket that there is not": messages.State(TicketReport(TicketId("x"), Running())),
+    "endings of it": messages.Finished(final(TicketId("x"), message="x" * 1000)),
+    "memory": b'{"message":"PING","sent":1,"x":[' + b"[]," * 300_000 + b"0]}",
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+async def test_a_flood_leaves_time_for_others(name: str, premises: Premises, line: Line) -> None:
+    await line.greet()
+    word = FLOODS[name]
+    frame = encoded(Control(word)) if isinstance(word, bytes) else messages.frame_of(word)
+
+    async def flood() -> None:
+        while True:
+            line.writer.write(frame * max(1, (256 << 10) // len(frame)))
+            await line.writer.drain()
+
+    flooding, reading = asyncio.create_task(flood()), asyncio.create_task(line.is_closed())
+    waits = []
+    for _ in range(20):
+        begun = time.monotonic()
+        assert await asyncio.to_thread(premises.is_healthy)
+        waits.append(time.monotonic() - begun)
+    flooding.cancel()
+    reading.cancel()
+    await asyncio.gather(flooding, reading, return_exceptions=True)
+    assert median(waits) < 0.5
