@@ -366,8 +366,6 @@ class TaskRun:
             self._ended(silent(TicketId(attempt.ticket), reason), given_up=True)
         return bool(expired or given_up)
 
-    # Recording.
-
     async def _settle(self, index: int, state: StepState, reason: str) -> bool:
         self._runs[index] = await self._ledger.write(settle_step(self._runs[index], state, reason))
         self._due.pop(index, None)
@@ -377,6 +375,8 @@ class TaskRun:
     async def _end(self, end: End) -> bool:
         self.task = await self._ledger.write(end_task(self.task, self._runs, end))
         self._say_task(end.state)
+        for attempt in self._live.values():  # of a task that is abandoned: nobody counts them any more
+            self._grounds.leave(attempt.worker)
         return True
 
     def _patience(self) -> float:

@@ -282,7 +282,7 @@ async def test_a_cancel_reaches_every_process_however_it_hides(tmp_path: Path, i
 @CLOSED
 async def test_a_timeout_kills_and_a_signal_may_be_heeded_before(tmp_path: Path, isolation: str) -> None:
     async with running(tmp_path, AGENT) as worker:
-        script = "trap 'echo heeded; exit 0' TERM; echo ready; while :; do sleep 0.02; done"
+        script = "trap 'echo heeded; exit 0' TERM; echo ready; while :; do sleep 0.02 || :; done"
         final = await worker.run(script, isolation=isolation, timeout=0.5)
         assert final.ending == TimedOut()
         assert "heeded" in worker.text()
