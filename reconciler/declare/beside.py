@@ -6,6 +6,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+HEEDED_WITHIN = 0.2
+"""Seconds: a signal may reach another thread than the one that waits, which then has to look for itself."""
+
 
 class Beside(Generic[T]):
     """A call that has begun; who asks for its result waits for it."""
@@ -19,7 +22,8 @@ class Beside(Generic[T]):
 
     def result(self) -> T:
         """Return what the call returned, or raise what it raised; the call sees to it that it ends."""
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(HEEDED_WITHIN)
         for error in self._errors:
             raise error
         return self._results[0]
