@@ -101,6 +101,8 @@ class Dispatcher:
 
     async def _conduct(self, run: TaskRun) -> None:
         await run.conduct()
+        for ticket, attempt in run.live.items():  # of a task that was abandoned: how they end is recorded all the same
+            self._kept.setdefault(attempt.worker, set()).add(ticket)
         del self._runs[run.task.id]
         self._grounds.changed.notify()
         self._wake.set()
@@ -165,10 +167,11 @@ class Dispatcher:
         self._kept[worker] = {TicketId(attempt.ticket) for attempt in live}
         for attempt in live:
             ticket = TicketId(attempt.ticket)
-            if attempt.state is AttemptState.RUNNING and ticket not in reports:
+            is_given_up = attempt.state is AttemptState.LOST or self._run_of(worker, ticket) is None
+            if ticket not in reports and (is_given_up or attempt.state is AttemptState.RUNNING):
                 length, digest = await self._grounds.logs.durable(ticket), self._grounds.logs.digest(ticket)
                 await self.finished(worker, gone(ticket, worker, length, digest))
-            elif attempt.state is not AttemptState.LOST and self._run_of(worker, ticket) is None:
+            elif is_given_up and attempt.state is not AttemptState.LOST:
                 self._grounds.links[worker].cancel(ticket, CANCEL_GRACE)  # its task was given up: it is not wanted
         for ticket in reports.keys() - self._kept[worker]:
             self._grounds.links[worker].forget(ticket)
@@ -188,9 +191,7 @@ class Dispatcher:
     async def finished(self, worker: str, final: Final) -> None:
         """Pass how a ticket ended to its run; a late one has no effect and is forgotten."""
         run = self._run_of(worker, final.ticket)
-        if run is not None:
-            await run.take_final(final)
-        else:
+        if run is None or not await run.take_final(final):
             await self._grounds.store.write(record_ending(final, time.time()))
         self._kept.get(worker, set()).discard(final.ticket)
         self._grounds.links[worker].forget(final.ticket)
@@ -221,7 +222,10 @@ class Dispatcher:
         return ticket in self._kept.get(worker, ()) or self._run_of(worker, ticket) is not None
 
     def _run_of(self, worker: str, ticket: TicketId) -> TaskRun | None:
-        return next((run for run in self._runs.values() if run.owns(worker, ticket)), None)
+        for run in self._runs.values():
+            if ticket in run.live and run.live[ticket].worker == worker:
+                return run
+        return None
 
 
 def _miss(tx: Transaction, worker: str, reason: str) -> WorkerStatus | None:

@@ -18,14 +18,16 @@ from reconciler.model.live import (
     TaskId,
     TaskState,
 )
+from reconciler.model.spec import Address
 from reconciler.model.work import Retry, Step
 from reconciler.protocol.objects import dumped
 from reconciler.protocol.tickets import Final, TicketId, TicketSpec
+from reconciler.schedule.fleet import BUILTIN
 from reconciler.schedule.outcomes import Outcome
 from reconciler.schedule.placement import Placed
 from reconciler.schedule.progress import End
 from reconciler.steps.jobs import ManualJob
-from reconciler.store import attempts, audit, results, tasks
+from reconciler.store import attempts, audit, objects, results, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 
@@ -86,10 +88,15 @@ def begin_task(task: Task, runs: Sequence[StepRun]) -> Callable[[Transaction], T
 
 def grant_attempt(
     task: Task, index: int, number: int, placed: Placed, spec: TicketSpec
-) -> Callable[[Transaction], tuple[Attempt, TicketSpec, StepRun]]:
-    """Grant one attempt: its fence rises, its row and its step's state are written; only then it is offered."""
+) -> Callable[[Transaction], tuple[Attempt, TicketSpec, StepRun] | None]:
+    """Grant one attempt: its fence rises, its row and its step's state are written; only then it is offered.
 
-    def work(tx: Transaction) -> tuple[Attempt, TicketSpec, StepRun]:
+    Nothing is granted, and None returned, on a worker that is not registered any more: nobody would speak with it.
+    """
+
+    def work(tx: Transaction) -> tuple[Attempt, TicketSpec, StepRun] | None:
+        if placed.worker != BUILTIN and objects.one(tx, Address("Worker", placed.worker)) is None:
+            return None
         now = time.time()
         resource = f"worker/{placed.worker}"
         token = attempts.next_token(tx, resource)

@@ -10,12 +10,14 @@ from reconciler.schedule.fleet import BUILTIN
 def deadline(attempt: Attempt, grounds: Grounds) -> float | None:
     """Return when an attempt is lost if its worker stays silent, in seconds since the epoch; None while it speaks.
 
-    The built-in worker's supervisors answer to this engine alone, so there silence is never the network's.
+    The built-in worker's supervisors answer to this engine alone, so there silence is never the network's. Whoever
+    has no link cannot be heard at all.
     """
     link = grounds.links.get(attempt.worker)
-    if attempt.worker == BUILTIN or link is None or link.silent_since is None:
+    silent_since = link.silent_since if link is not None else attempt.granted_at
+    if attempt.worker == BUILTIN or silent_since is None:
         return None
-    return max(link.silent_since, attempt.granted_at) + grounds.fleet.lost_after(attempt.worker)
+    return max(silent_since, attempt.granted_at) + grounds.fleet.lost_after(attempt.worker)
 
 
 def lost(live: Iterable[Attempt], grounds: Grounds, now: float) -> Iterator[tuple[Attempt, str]]:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from reconciler.execute.endings import refused, silent, verdict
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.ledger import Ending, Ledger
+from reconciler.execute.patience import patience
 from reconciler.execute.preparation import Preparation, PreparedScript
 from reconciler.execute.records import (
     Answered,
@@ -69,9 +71,10 @@ class TaskRun:
         waiting = any(run.state is StepState.WAITING for run in self._runs)
         return self._rests and bool(self._asked) and not (self._live or self._due or waiting)
 
-    def owns(self, worker: str, ticket: TicketId) -> bool:
-        """Is this one of the task's live attempts, on that worker?"""
-        return ticket in self._live and self._live[ticket].worker == worker
+    @property
+    def live(self) -> Mapping[TicketId, Attempt]:
+        """The task's live attempts; at its end those that are left to themselves."""
+        return self._live
 
     def wake(self) -> None:
         """Look at the store again: a person decided something."""
@@ -218,8 +221,11 @@ class TaskRun:
 
     async def _grant(self, index: int, number: int, placed: Placed, prepared: PreparedScript) -> None:
         work = grant_attempt(self.task, index, number, placed, prepared.spec)
-        attempt, spec, run = await self._ledger.write(work)
-        self._runs[index] = run
+        granted = await self._ledger.write(work)
+        if granted is None:  # its worker left Git since it was placed
+            self._grounds.fleet.changed()
+            return
+        attempt, spec, self._runs[index] = granted
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)
         self._live[ticket] = attempt
@@ -263,13 +269,14 @@ class TaskRun:
             return None
         return refused(ticket, reason, offered_before=ticket in self._again)
 
-    async def take_final(self, final: Final) -> None:
-        """Record how an attempt ended, once, with all that it left, and with it the move that follows."""
+    async def take_final(self, final: Final) -> bool:
+        """Record how an attempt ended, once, with all that it left and the move that follows; False if it was given up."""
         ending = self._endings.get(final.ticket) or self._ended(final)
         if ending is not None:
             if not self._conducts:
                 await self._ledger.flush()
             await ending.recorded.wait()
+        return ending is not None and ending.final == final
 
     def _ended(self, final: Final, *, given_up: bool = False) -> Ending | None:
         """Take in how an attempt ended, or that it is given up; every write from here on records it first."""
@@ -380,17 +387,10 @@ class TaskRun:
         return True
 
     def _patience(self) -> float:
-        """Return the seconds after which time itself may have changed something."""
-        now = time.time()
-        moments = list(self._due.values())
-        moments += [asked + progress.INTERVENTION_MAX for asked in self._asked.values()]
-        moments += [
-            run.since + progress.NOBODY_FOR for run in self._runs if run.state is StepState.WAITING and run.since
-        ]
-        moments += [due for attempt in self._live.values() if (due := deadline(attempt, self._grounds)) is not None]
-        if self._cancelled_at is not None:
-            moments.append(self._cancelled_at + progress.ABANDONED_AFTER)
-        return max(0.0, min((moment - now for moment in moments), default=progress.NOBODY_FOR))
+        losses = [deadline(attempt, self._grounds) for attempt in self._live.values()]
+        return patience(
+            *(time.time(), self._runs, losses), due=self._due, asked=self._asked, cancelled_at=self._cancelled_at
+        )
 
     def _say_task(self, state: TaskState) -> None:
         self._grounds.watcher.see(task_moved(self.task, state, self.task.reason))

@@ -223,7 +223,7 @@ def verbs(desire: Desire, state: Optional[TicketState]) -> list[Message]:
         said.append(messages.Offer(desire.spec))
     if desire.void:
         said.append(messages.Void(ticket))
-    elif desire.secrets is not None and not isinstance(state, Running):
+    elif desire.secrets is not None and desire.cancel_grace is None and not isinstance(state, Running):
         said.append(messages.Run(ticket, desire.secrets))
     if desire.cancel_grace is not None:
         said.append(messages.Cancel(ticket, desire.cancel_grace))

@@ -10,6 +10,7 @@ from getpass import getuser
 from reconciler.apply.carry_out import APPLY_LEASE, Applied, Authority, Progress, carry_out
 from reconciler.declare.load import Loaded
 from reconciler.model.errors import Conflict
+from reconciler.schedule.fleet import BUILTIN
 from reconciler.server.engine import Engine
 from reconciler.server.planning import Planned, binding_of
 from reconciler.store import attempts, leases
@@ -52,7 +53,7 @@ async def apply_lease(engine: Engine) -> AsyncIterator[int]:
         former = leases.last_holder(tx, APPLY_LEASE)
         ours = former in {"", holder} or not is_address(engine.place.data)
         taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=ours)
-        if not ours and not isinstance(taken, leases.HeldBy) and attempts.live_attempts(tx):
+        if not ours and not isinstance(taken, leases.HeldBy) and attempts.unfinished_on(tx, BUILTIN):
             raise Conflict(f"{former} left steps running there", "go on from there with: reconcile apply")
         return taken
 
@@ -66,7 +67,9 @@ async def apply_lease(engine: Engine) -> AsyncIterator[int]:
         beating.cancel()
         with suppress(asyncio.CancelledError):
             await beating
-        await engine.store.write(lambda tx: not attempts.live_attempts(tx) and leases.release(tx, APPLY_LEASE, token))
+        await engine.store.write(
+            lambda tx: not attempts.unfinished_on(tx, BUILTIN) and leases.release(tx, APPLY_LEASE, token)
+        )
 
 
 async def _beat(engine: Engine, token: int) -> None:

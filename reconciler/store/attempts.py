@@ -73,15 +73,6 @@ def attempts(tx: Transaction, task: TaskId) -> list[Attempt]:
     return [_attempt(row) for row in tx.all(_SELECT + "WHERE task = ? ORDER BY step, number", task)]
 
 
-def live_attempts(tx: Transaction, task: TaskId | None = None) -> list[Attempt]:
-    """Return the attempts that have not ended, lost ones included, of one task or of all, by task and step."""
-    if task is None:
-        rows = tx.all(_SELECT + "WHERE finished_at IS NULL ORDER BY task, step")
-    else:
-        rows = tx.all(_SELECT + "WHERE finished_at IS NULL AND task = ? ORDER BY step", task)
-    return [_attempt(row) for row in rows]
-
-
 def unfinished_on(tx: Transaction, worker: str) -> list[Attempt]:
     """Return the attempts on a worker that have not ended, lost ones included, by task and step."""
     return [

@@ -31,18 +31,22 @@ def granted(task: TaskId, step: int, number: int = 1) -> Attempt:
     )
 
 
+def unfinished(store: Store, worker: str = "w1") -> list[Attempt]:
+    return store.read_now(lambda tx: attempts.unfinished_on(tx, worker))
+
+
 def test_an_attempt_goes_from_granted_over_running_to_its_end(store: Store) -> None:
     task = store.write_now(queued_with_steps)
     attempt = granted(task.id, 0)
     store.write_now(lambda tx: attempts.grant(tx, attempt))
-    assert store.read_now(attempts.live_attempts) == [attempt]
+    assert unfinished(store) == [attempt]
     assert store.write_now(lambda tx: attempts.started(tx, attempt.ticket, 4.0))
     assert not store.write_now(lambda tx: attempts.started(tx, attempt.ticket, 5.0))
     ended = store.write_now(
         lambda tx: attempts.ended(tx, attempt.ticket, '{"exited":0}', 6.0, log_length=2**40, log_digest="ab")
     )
     assert ended
-    assert store.read_now(attempts.live_attempts) == []
+    assert unfinished(store) == []
     assert store.read_now(lambda tx: attempts.attempt(tx, attempt.ticket)) == replace(
         attempt,
         state=AttemptState.ENDED,
@@ -93,12 +97,18 @@ def test_an_unknown_ticket_changes_nothing(store: Store) -> None:
     assert not store.write_now(lambda tx: attempts.ended(tx, "x", "{}", 1.0, log_length=0, log_digest=""))
 
 
-def test_live_attempts_are_those_of_one_task_or_of_all(store: Store) -> None:
-    first, second = store.write_now(queued_with_steps), store.write_now(queued_with_steps)
-    for task in (first, second):
-        store.write_now(lambda tx, task=task: attempts.grant(tx, granted(task.id, 1)))
-    assert [found.task for found in store.read_now(attempts.live_attempts)] == [1, 2]
-    assert [found.task for found in store.read_now(lambda tx: attempts.live_attempts(tx, second.id))] == [2]
+def test_a_lost_attempt_makes_way_for_another_and_may_end_late(store: Store) -> None:
+    task = store.write_now(queued_with_steps)
+    first, second = granted(task.id, 0), replace(granted(task.id, 0, 2), worker="w2")
+    store.write_now(lambda tx: attempts.grant(tx, first))
+    assert store.write_now(lambda tx: attempts.lose(tx, first.ticket, 5.0))
+    assert not store.write_now(lambda tx: attempts.lose(tx, first.ticket, 6.0))
+    store.write_now(lambda tx: attempts.grant(tx, second))
+    assert unfinished(store) == [replace(first, state=AttemptState.LOST)]
+    assert unfinished(store, "w2") == [second]
+    assert store.write_now(lambda tx: attempts.ended(tx, first.ticket, "{}", 7.0, log_length=0, log_digest=""))
+    assert unfinished(store) == []
+    assert not store.write_now(lambda tx: attempts.lose(tx, first.ticket, 8.0))
 
 
 def test_the_fence_of_each_resource_rises_by_itself(store: Store) -> None:
@@ -163,7 +173,7 @@ class AttemptsOfATask(RuleBasedStateMachine):
     def the_store_agrees(self) -> None:
         found = self.store.read_now(lambda tx: attempts.attempts(tx, self.task))
         assert {attempt.ticket: attempt.ending for attempt in found if attempt.ending} == self.endings
-        live = self.store.read_now(lambda tx: attempts.live_attempts(tx, self.task))
+        live = [attempt for attempt in unfinished(self.store) if attempt.task == self.task]
         assert [attempt.ticket for attempt in live] == [ticket for step in range(STEPS) for ticket in self.live(step)]
 
 

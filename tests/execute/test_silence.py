@@ -7,16 +7,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from reconciler.execute.dispatch import Dispatcher
-from reconciler.execute.endings import NO_LOG
+from reconciler.execute.endings import NO_LOG, silent
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.polling import PollingCarrier
-from reconciler.model.live import AttemptState, LiveObject, StepState, TaskState
+from reconciler.model.live import AttemptState, LiveObject, StepState, TaskId, TaskState
 from reconciler.model.spec import Address, Position
 from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Exited, Final, Running, TicketId, TicketReport
+from reconciler.schedule.progress import ABANDONED_AFTER
 from reconciler.store import objects
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store
@@ -141,3 +142,57 @@ async def test_what_a_worker_says_of_another_ones_attempt_has_no_effect(tmp_path
         await place.connect("w2", TicketReport(ticket, Running()))
         assert not place.dispatcher.owns("w2", ticket)
         assert place.step().state is StepState.RUNNING
+
+
+async def test_a_lost_attempt_that_its_worker_no_longer_has_is_over(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        await place.start()
+        await place.fall_silent("w1")
+        await place.task_in(TaskState.FAILED)
+        await place.connect("w1")
+        assert place.latest().state is AttemptState.ENDED
+        assert "no longer knows the attempt" in place.latest().ending
+
+
+async def test_nothing_is_granted_on_a_worker_that_has_just_left_git(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place._until(lambda: place.task().state is TaskState.RUNNING and place.step().state is StepState.WAITING)
+        place.store.write_now(lambda tx: objects.remove(tx, Address("Worker", "w1")))
+        await place.connect("w1")
+        await place._until(lambda: "w2 has never connected" in place.step().reason)
+        assert place._attempts() == []
+        await place.connect("w2")
+        assert (await place.start()).startswith("1-1-1-")
+        assert place.latest().worker == "w2"
+
+
+async def test_an_attempt_whose_task_was_abandoned_is_still_its_workers_to_end(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        run = place.dispatcher._runs[TaskId(1)]
+        place.decide("cancel")
+        await place.task_in(TaskState.CANCELLING)
+        run._cancelled_at = time.time() - ABANDONED_AFTER
+        place.dispatcher.wake()
+        await place.task_in(TaskState.ABANDONED)
+        await place._until(lambda: not place.dispatcher._runs)
+        assert place.dispatcher._grounds.running["w1"] == 0
+        assert place.dispatcher.owns("w1", ticket)
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        assert place.latest().state is AttemptState.ENDED
+        assert not place.dispatcher.owns("w1", ticket)
+
+
+async def test_an_end_that_comes_while_the_loss_is_recorded_is_recorded_too(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        run = place.dispatcher._runs[TaskId(1)]
+        run._ended(silent(ticket, "the worker w1 was silent for 1 s"), given_up=True)
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        assert place.latest().state is AttemptState.ENDED
+        assert "Exited" in place.latest().ending
+        await place.task_in(TaskState.FAILED)
+        assert place.step().state is StepState.LOST

@@ -237,8 +237,7 @@ class Premises:
 
     def live(self) -> list[Attempt]:
         """Return the attempts that have not ended."""
-        found: list[Attempt] = self.read(attempts.live_attempts)
-        return found
+        return [attempt for worker in self.workers() for attempt in self.read(attempts.unfinished_on, worker)]
 
     def live_workers(self) -> set[str]:
         """Return the workers that a script runs on, as far as the server knows."""

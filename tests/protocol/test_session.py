@@ -124,6 +124,8 @@ WANTED = Desire(TICKET, SPEC, Secrets())
         (WANTED, Running(), []),
         (WANTED, Ended(FINAL), []),
         (Desire(TICKET, SPEC, Secrets(), cancel_grace=2.0), Running(), [messages.Cancel(TICKET, 2.0)]),
+        (Desire(TICKET, SPEC, Secrets(), cancel_grace=2.0), None, [OFFER, messages.Cancel(TICKET, 2.0)]),
+        (Desire(TICKET, SPEC, Secrets(), cancel_grace=2.0), Offered(), [messages.Cancel(TICKET, 2.0)]),
         (Desire(TICKET, SPEC, Secrets(), void=True), Offered(), [messages.Void(TICKET)]),
         (Desire(TICKET, forget=True), Ended(FINAL), [messages.Forget(TICKET)]),
         (Desire(TICKET, forget=True), None, [messages.Forget(TICKET)]),

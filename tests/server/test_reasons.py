@@ -21,7 +21,7 @@ def test_a_worker_is_explained_from_its_first_day_on(tmp_path: Path) -> None:
     assert why(here)[1:] == ["its agent has never been met"]
     seen = SeenWorker(NOW, "10.0.0.5", "0.1.0", "boot", "store", 1, {"bash": "5.2", "python3": "3.11"})
     here.store.write_now(lambda tx: worker_status.see(tx, "w1", seen))
-    live_attempt(here, "w1")
+    live_attempt(here.store, "w1")
     assert why(here)[1:] == [
         "it is healthy since 2023-11-14T22:13:20Z",
         "its agent 0.1.0 greeted from 10.0.0.5 and was last seen at 2023-11-14T22:13:20Z",

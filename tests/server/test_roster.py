@@ -23,6 +23,7 @@ from reconciler.server.configuration import EMBEDDED
 from reconciler.server.roster import Roster
 from reconciler.store import attempts, enrolment, leaving, objects, tasks
 from reconciler.store.database import Transaction
+from reconciler.store.writer import Store
 from tests.server.parties import NOW, Installation, polling_worker
 
 FIRST, SECOND, THIRD = ("SHA256:" + letter * 42 + "A" for letter in "abc")
@@ -71,7 +72,7 @@ def _pair() -> socket.socket:
     return ours
 
 
-def live_attempt(here: Installation, worker: str) -> None:
+def live_attempt(store: Store, worker: str) -> None:
     """Let an attempt live on a worker."""
     attempt = Attempt("t1", TaskId(1), 0, 1, worker, 1, AttemptState.GRANTED, "{}")
 
@@ -82,7 +83,7 @@ def live_attempt(here: Installation, worker: str) -> None:
         tasks.put_steps(tx, [StepRun(TaskId(1), 0, "work", "Work")])
         attempts.grant(tx, attempt)
 
-    here.store.write_now(work)
+    store.write_now(work)
 
 
 async def test_links_follow_what_is_declared(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ async def test_a_worker_that_left_is_spoken_with_until_its_last_attempt_has_ende
     async with office(tmp_path) as place:
         former = polling_worker("w1", "poll://worker-1", FIRST)
         await place.declare(former)
-        live_attempt(place.here, "w1")
+        live_attempt(place.here.store, "w1")
         assert place.here.store.write_now(lambda tx: leaving.keep(tx, "w1", former.spec))
         place.here.store.write_now(lambda tx: objects.remove(tx, former.address))
         await place.declare(polling_worker("heir", "poll://worker-1", FIRST))
