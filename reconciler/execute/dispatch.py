@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from reconciler.execute.endings import gone
 from reconciler.execute.grounds import Grounds
@@ -162,12 +163,12 @@ class Dispatcher:
         Tickets that nobody waits for are forgotten.
         """
         reports = session.reports
-        status, live = await self._grounds.store.write(lambda tx: _meet(tx, worker, session, address))
-        self._see(worker, status)
-        self._kept[worker] = {TicketId(attempt.ticket) for attempt in live}
-        for attempt in live:
+        met = await self._grounds.store.write(lambda tx: _meet(tx, worker, session, address))
+        self._see(worker, met.status)
+        self._kept[worker] = {TicketId(attempt.ticket) for attempt in met.attempts}
+        for attempt in met.attempts:
             ticket = TicketId(attempt.ticket)
-            is_given_up = attempt.state is AttemptState.LOST or self._run_of(worker, ticket) is None
+            is_given_up = attempt.state is AttemptState.LOST or attempt.task in met.ended
             if ticket not in reports and (is_given_up or attempt.state is AttemptState.RUNNING):
                 length, digest = await self._grounds.logs.durable(ticket), self._grounds.logs.digest(ticket)
                 await self.finished(worker, gone(ticket, worker, length, digest))
@@ -236,8 +237,17 @@ def _miss(tx: Transaction, worker: str, reason: str) -> WorkerStatus | None:
     return worker_status.status(tx, worker)
 
 
-def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> tuple[WorkerStatus | None, list[Attempt]]:
-    """Record a new session and, of an agent, as what it greeted; return how it is now, and what lives on it."""
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A worker as it was met: how it is, its attempts that have not ended, and the tasks of those that have."""
+
+    status: WorkerStatus | None
+    attempts: list[Attempt]
+    ended: set[TaskId]
+
+
+def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> _Met:
+    """Record a new session and, of an agent, as what it greeted."""
     attempts.set_worker_epoch(tx, worker, session.epoch)
     if worker != BUILTIN:
         hello = session.hello
@@ -254,4 +264,6 @@ def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> tup
         worker_status.see(tx, worker, seen)
         if before is None or before.health is not WorkerHealth.HEALTHY:
             audit.record(tx, Event(time.time(), ENGINE, "meet", f"Worker/{worker}", detail=f"from {address}"))
-    return worker_status.status(tx, worker), attempts.unfinished_on(tx, worker)
+    found = attempts.unfinished_on(tx, worker)
+    ended = {number for number in {attempt.task for attempt in found} if tasks.task(tx, number).state.ended}
+    return _Met(worker_status.status(tx, worker), found, ended)

@@ -13,9 +13,11 @@ def deadline(attempt: Attempt, grounds: Grounds) -> float | None:
     The built-in worker's supervisors answer to this engine alone, so there silence is never the network's. Whoever
     has no link cannot be heard at all.
     """
+    if attempt.worker == BUILTIN:
+        return None
     link = grounds.links.get(attempt.worker)
     silent_since = link.silent_since if link is not None else attempt.granted_at
-    if attempt.worker == BUILTIN or silent_since is None:
+    if silent_since is None:
         return None
     return max(silent_since, attempt.granted_at) + grounds.fleet.lost_after(attempt.worker)
 

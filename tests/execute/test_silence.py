@@ -196,3 +196,16 @@ async def test_an_end_that_comes_while_the_loss_is_recorded_is_recorded_too(tmp_
         assert "Exited" in place.latest().ending
         await place.task_in(TaskState.FAILED)
         assert place.step().state is StepState.LOST
+
+
+async def test_an_attempt_that_is_granted_at_this_very_moment_is_left_alone(tmp_path: Path) -> None:
+    """Its row is committed, and its run has not taken that in yet."""
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        await place.start()
+        run = place.dispatcher._runs.pop(TaskId(1))
+        place.store.write_now(lambda tx: tx.execute("UPDATE attempts SET state = 'granted'"))
+        await place.connect("w1")
+        assert place.latest().state is AttemptState.GRANTED
+        assert not any(desire.cancel_grace for desire in place.dispatcher._grounds.links["w1"]._desires.values())
+        place.dispatcher._runs[TaskId(1)] = run

@@ -159,7 +159,8 @@ class Worker:
         self._tell(self._finish(final, times=self.chance.choice([1, 1, 2])))
 
     def cancel(self, ticket: TicketId, grace: float) -> None:
-        """Nothing runs long enough to be cancelled."""
+        """Nobody here cancels anything."""
+        raise AssertionError(f"{ticket} was cancelled, and nobody wanted that")
 
     def void(self, ticket: TicketId) -> None:
         """No attempt is ever void here."""
@@ -217,8 +218,11 @@ class World:
             await dispatcher.resume()
             await self.worker.connect(dispatcher, self.epoch)
             settled = asyncio.ensure_future(dispatcher.settled({self.task.id}, people=True))
-            lives = {asyncio.ensure_future(dispatcher.run()), asyncio.ensure_future(fate.death.wait()), settled}
+            running = asyncio.ensure_future(dispatcher.run())
+            lives = {running, asyncio.ensure_future(fate.death.wait()), settled}
             await asyncio.wait(lives, return_when="FIRST_COMPLETED")
+            if running.done():
+                running.result()  # a fault of the engine is none of its deaths
             return settled.done() and settled.exception() is None
         except BaseException as error:
             if not _was_killed(error):
