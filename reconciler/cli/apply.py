@@ -33,6 +33,13 @@ WITH_PLANFILE = (
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--new-state", is_flag=True, help="Where the state is empty: run the declared deployments.")
 @click.option("--adopt", is_flag=True, help="Where the state is empty: record the declared deployments as done.")
+@click.option(
+    "--agents",
+    metavar="HOST:PORT",
+    default=":10943",
+    show_default=True,
+    help="Where polling agents call, if a worker is declared that does.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print plan and progress as JSON lines.")
 @selecting
 @coloured
@@ -43,6 +50,7 @@ def command(
     auto_approve: bool,
     new_state: bool,
     adopt: bool,
+    agents: str,
     as_json: bool,
     selection: Selection,
     color: str,
@@ -75,6 +83,7 @@ def command(
         new_state=new_state,
         adopt=adopt,
         people=on_terminal(),
+        agents=agents,
     )
     return combined(_codes(_to_the_end(embedded)))
 

@@ -139,6 +139,11 @@ class Plan:
             self.refusals or any(change.refusal for change in self.changes) or any(run.refusal for run in self.runs)
         )
 
+    @property
+    def stopped(self) -> bool:
+        """Is nothing of the plan to be carried out? An isolated space leaves out what is refused, and goes on."""
+        return self.refused and not (self.isolated and not self.refusals)
+
     def count(self, *actions: Action) -> int:
         """Return how many changes are of `actions`."""
         return sum(change.action in actions for change in self.changes)

@@ -54,7 +54,7 @@ class Judge:
                 case Nowhere(reason, final=True):
                     refusal = refusal or f'nothing can run the step "{step.name}": {reason}'
                 case Nowhere(reason):
-                    warnings.append(f'the step "{step.name}" will wait and then fail: {reason}')
+                    warnings.append(f'the step "{step.name}" will wait, and fail if that stays so: {reason}')
                 case str(reason):
                     warnings.append(f'the task will fail before its first step: "{step.name}": {reason}')
         return Outlook(steps=tuple(step.name for step in steps), warnings=tuple(warnings), refusal=refusal)

@@ -17,15 +17,13 @@ from reconciler.model.live import LiveState, TaskId, TaskState
 from reconciler.plan import deployments
 from reconciler.plan.changes import Change, Plan, Run
 from reconciler.plan.planner import Options
+from reconciler.server.binding import bound
 from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
 from reconciler.server.planning import Planned, files_of, first_runs, plan_space, scripts_of
 from reconciler.server.reconciling import apply_lease, carry_out_planned
 from reconciler.store import objects, plans, tasks
 from reconciler.store.database import Transaction
-
-AGENTS = ":10943"
-"""Where polling agents call; `apply` listens there while a polling worker is declared."""
 
 
 class Finding(Enum):
@@ -91,6 +89,8 @@ class Embedded:
     new_state: bool
     adopt: bool
     people: bool
+    agents: str
+    """`HOST:PORT` where polling agents call; nobody listens there unless a polling worker is declared."""
 
     async def apply(self) -> Ending:
         """Plan, ask, carry out, run to the end; returns how it ended."""
@@ -146,7 +146,7 @@ class Embedded:
     def _refuse(self, plan: Plan) -> None:
         """Stop before the first write where something is refused, unless the space leaves refused things out."""
         refused = [change for change in plan.changes if change.refusal], [run for run in plan.runs if run.refusal]
-        if not plan.refused or (plan.isolated and not plan.refusals):
+        if not plan.stopped:
             return
         count = len(refused[0]) + len(refused[1]) + len(plan.refusals)
         raise Refused(
@@ -171,7 +171,7 @@ class Embedded:
         if interrupted.is_set():
             raise _interrupted()
         try:
-            agents = AGENTS if await engine.store.read(_someone_calls) else None
+            agents = bound(self.agents) if await engine.store.read(_someone_calls) else None
             async with engine.running(self.progress, agents=agents) as running:
                 return not await self._settled(running, wanted, interrupted)
         finally:
@@ -234,7 +234,7 @@ def _begun(tx: Transaction) -> set[TaskId]:
 
 def _someone_calls(tx: Transaction) -> bool:
     """Is a worker declared whose agent calls?"""
-    return any('"polling"' in found.spec for found in objects.of_kind(tx, "Worker").values())
+    return any('"endpoint":{"polling"' in found.spec for found in objects.of_kind(tx, "Worker").values())
 
 
 @contextmanager

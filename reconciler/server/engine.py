@@ -2,12 +2,11 @@
 
 import asyncio
 import gc
-import os
+import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from reconciler.execute.blobs import drop_old_partials
@@ -23,20 +22,17 @@ from reconciler.execute.watching import Watcher
 from reconciler.model.live import WorkerHealth
 from reconciler.schedule.fleet import BUILTIN
 from reconciler.server.authority import Authority
-from reconciler.server.binding import bound
 from reconciler.server.configuration import EMBEDDED, Configuration
 from reconciler.server.control import ControlSocket
 from reconciler.server.doorkeeper import Gate
 from reconciler.server.place import Place, ignore_in_git
 from reconciler.server.roster import Roster, ping_interval
+from reconciler.server.sealing import sealer_of
 from reconciler.store import attempts, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.directory import EngineLock
-from reconciler.store.keys import Sealer, sealer
+from reconciler.store.keys import Sealer
 from reconciler.store.writer import Store
-
-KEY_FILE = "RECONCILE_KEY_FILE"
-"""The environment variable that names the key's file, where it is not DIR/key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +49,12 @@ class Engine:
         watcher: Watcher,
         configuration: Configuration = EMBEDDED,
         *,
-        agents: str | None = None,
+        agents: socket.socket | None = None,
         secret_rules: SecretRules | None = None,
     ) -> AsyncIterator["Running"]:
         """Dispatch tasks to workers while the context stands; scripts that still run then go on.
 
-        `agents` is HOST:PORT where polling agents call; without it nobody can. Raises UsageMistake where that address
-        cannot be had.
+        `agents` is a bound socket on which polling agents call; without it nobody can.
         """
         gc.freeze()  # what was loaded stays: the collector would look at it again and again, in the middle of steps
         grounds = self._grounds(watcher, configuration, secret_rules)
@@ -84,7 +79,7 @@ class Engine:
                 listener = AgentListener(
                     *(authority.listener_context, gate, counts), ping_interval=lambda: ping_interval(roster.agents)
                 )
-                running.carry(listener.run(bound(agents)))
+                running.carry(listener.run(agents))
             roster.change()
             yield running
 
@@ -122,10 +117,7 @@ async def open_engine(place: Place) -> AsyncIterator[Engine]:
     place.files.create()
     with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
         ignore_in_git(place.files)
-        given = os.environ.get(KEY_FILE)
-        path = Path(given) if given else place.files.key
-        found = await store.write(lambda tx: sealer(tx, path, given=bool(given)))
-        yield Engine(place, store, found)
+        yield Engine(place, store, await store.write(lambda tx: sealer_of(tx, place.files)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Follower:
         """Bring the live state to a commit; True where trying again may help."""
         try:
             await self._reconcile(head)
-        except Conflict as error:
+        except (Conflict, GitFailed, GitSlow) as error:  # what is so now may be over soon
             self._refused(head, "failed", error)
             return True
         except ReconcilerError as error:
@@ -83,7 +83,7 @@ class Follower:
         loaded = await asyncio.to_thread(load, place.root, rev=head, cache=place.cache, live_paths=files_of(live))
         if loaded.desired is None:
             raise self.invalid(loaded)
-        planned = plan_space(loaded, live, Options())
+        planned = await asyncio.to_thread(plan_space, loaded, live, Options())  # agents are heard meanwhile
         self.check(planned)
         if planned.plan.empty:
             self.results["unchanged"] += 1
@@ -110,7 +110,7 @@ class Follower:
                 first_runs(plan),
                 "start the server with --new-state to run them, or with --adopt to record them as done",
             )
-        if not plan.refused or (plan.isolated and not plan.refusals):
+        if not plan.stopped:
             return
         sentences = [refusal.message for refusal in plan.refusals]
         sentences += [f"{change.address}: {change.refusal}" for change in plan.changes if change.refusal]

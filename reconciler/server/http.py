@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI, Response
 
-from reconciler.server.binding import bound
 from reconciler.server.following import Follower
 from reconciler.server.metrics import exposition
 from reconciler.store.migrations import confirm
@@ -41,8 +41,7 @@ class _Guest(uvicorn.Server):
         yield
 
 
-async def serve_http(follower: Follower, address: str) -> None:
-    """Serve until cancelled; raises UsageMistake where the address cannot be had."""
-    listening = bound(address)
+async def serve_http(follower: Follower, listening: socket.socket) -> None:
+    """Serve on a bound socket until cancelled."""
     config = uvicorn.Config(web(follower), log_config=None, access_log=False, lifespan="off")
     await _Guest(config).serve(sockets=[listening])

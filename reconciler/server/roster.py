@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from reconciler.execute.carriers import Carrier, Connection
 from reconciler.execute.conversation import PING_INTERVAL
@@ -16,14 +16,14 @@ from reconciler.execute.link import WorkerLink
 from reconciler.execute.listener import Refusal
 from reconciler.execute.peers import Peer
 from reconciler.execute.polling import PollingCarrier
-from reconciler.model.infrastructure import Listening, Polling
+from reconciler.model.infrastructure import Listening
 from reconciler.protocol import messages
 from reconciler.server.authority import Authority
 from reconciler.server.configuration import Configuration
 from reconciler.server.enrolment import renew
 from reconciler.server.registered import Registered
 from reconciler.server.routes import route_to
-from reconciler.server.wanted import Wanted, WantedWorkers, wanted_workers
+from reconciler.server.wanted import NOBODY, Wanted, wanted_workers
 from reconciler.store import worker_status
 
 LOOK_AGAIN = 5.0
@@ -70,7 +70,7 @@ class Roster:
         self._counts = counts
         self._entries: dict[str, _Entry] = {}
         self._declared: dict[str, Registered] = {}
-        self._found = WantedWorkers({}, frozenset(), {}, {})
+        self._found = NOBODY
         self._noted_at = 0.0
         self._changed = asyncio.Event()
 
@@ -157,23 +157,22 @@ class Roster:
         await self._grounds.store.write(lambda tx: worker_status.hear(tx, connected, now - READ_WITHIN))
 
     def _add(self, wanted: Wanted) -> None:
-        carrier = self._carrier(wanted)
+        carrier, last = self._carrier(wanted), self._found.sessions[wanted.name]
         link = WorkerLink(
             *(wanted.name, carrier, self._grounds.logs, self._grounds.blobs, self._dispatcher),
             registrar=self,
             counts=self._counts,
-            epoch_floor=self._found.epochs.get(wanted.name, 0),
-            store=self._found.stores.get(wanted.name, ""),
+            epoch_floor=last.epoch,
+            store=last.store,
             ping_interval=ping_interval(len(self._found.workers)),
         )
         self._entries[wanted.name] = _Entry(wanted, link, carrier)
         self._grounds.links[wanted.name] = link
 
     async def _change(self, entry: _Entry, wanted: Wanted) -> None:
-        """Take over what was declared anew; a polling agent keeps its session, a listening one is dialled again."""
+        """Take over what was declared anew; a session goes on unless the way to the worker is another one."""
         before, entry.wanted = entry.wanted, wanted
-        is_polling = isinstance(before.endpoint, Polling) and isinstance(wanted.endpoint, Polling)
-        if replace(before, thumbprints=wanted.thumbprints) != wanted and not is_polling:
+        if before.way != wanted.way:
             entry.carrier = self._carrier(wanted)
             await entry.link.reroute(entry.carrier)
         elif isinstance(entry.carrier, ListeningCarrier):

@@ -1,7 +1,7 @@
 """Which workers are to be linked, read from the store: declared ones, leaving ones with attempts, less the revoked."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from reconciler.model.infrastructure import Listening, Polling, WorkerSpec
 from reconciler.model.organisation import AccountSpec, ProxySpec
@@ -11,11 +11,19 @@ from reconciler.store.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
+class LastSession:
+    """What is known of a worker's last session: its epoch, and the state directory that it was held on."""
+
+    epoch: int
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """One worker with an agent; `digest` is that of its declaration, `thumbprints` are those that hold."""
+    """One worker with an agent, declared by `spec` (canonical JSON); `thumbprints` are those that hold."""
 
     name: str
-    digest: str
+    spec: str = field(compare=False, repr=False)
     endpoint: Listening | Polling
     thumbprints: frozenset[str]
     proxy: ProxySpec | None = None
@@ -27,54 +35,59 @@ class Wanted:
         subscription = str(self.endpoint.subscription) if isinstance(self.endpoint, Polling) else ""
         return Registered(self.name, (), tuple(sorted(self.thumbprints)), subscription)
 
+    @property
+    def way(self) -> tuple[object, ...]:
+        """What a session stands on: how it is dialled, or that it calls; not who may answer."""
+        if isinstance(self.endpoint, Listening):
+            return (self.endpoint.host, self.endpoint.port, self.proxy, self.account)
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class WantedWorkers:
-    """All of them at one moment; `epochs` and `stores` (state directories) are those of their last sessions."""
+    """All of them at one moment; `sessions` are the last ones of those that were not wanted before."""
 
     workers: Mapping[str, Wanted]
     revoked: frozenset[str]
-    epochs: Mapping[str, int]
-    stores: Mapping[str, str]
+    sessions: Mapping[str, LastSession]
+
+
+NOBODY = WantedWorkers({}, frozenset(), {})
+"""Before the first look."""
 
 
 def wanted_workers(tx: Transaction, before: WantedWorkers) -> WantedWorkers:
-    """Read them; what was parsed `before` and has not changed is not parsed again."""
+    """Read them; a declaration that has not changed since `before` is not parsed again."""
     revoked = frozenset(enrolment.revocations(tx))
-    proxies = objects.of_kind(tx, "Proxy")
-    accounts = objects.of_kind(tx, "Account")
-    declared = objects.of_kind(tx, "Worker")
+    proxies, accounts = objects.of_kind(tx, "Proxy"), objects.of_kind(tx, "Account")
     going = leaving.leaving(tx)
-    kept = {thumbprint for spec in going.values() for thumbprint in _thumbprints(spec)}
-    specs = {name: found.spec for name, found in declared.items()} | going
+    specs = {name: found.spec for name, found in objects.of_kind(tx, "Worker").items()} | going
+    endpoints = {name: _endpoint(spec, before.workers.get(name)) for name, spec in specs.items()}
+    kept = {each for name in going if (endpoint := endpoints[name]) for each in endpoint.thumbprints}
     workers: dict[str, Wanted] = {}
-    for name, text in specs.items():
-        known = before.workers.get(name)
-        spec = WorkerSpec.parse(text)
-        endpoint = spec.endpoint.listening or spec.endpoint.polling
+    for name, endpoint in endpoints.items():
         if endpoint is None:
             continue
+        thumbprints = frozenset(map(str, endpoint.thumbprints)) - revoked
+        if name not in going:
+            thumbprints -= kept  # who leaves is known by the former name until its last attempt has ended
         proxy = account = None
         if isinstance(endpoint, Listening) and endpoint.proxy in proxies:
             proxy = ProxySpec.parse(proxies[endpoint.proxy].spec)
             account = AccountSpec.parse(accounts[proxy.account].spec) if proxy.account in accounts else None
-        thumbprints = frozenset(map(str, endpoint.thumbprints)) - revoked
-        if name not in going:
-            thumbprints -= kept  # who leaves is known by the former name until its last attempt has ended
-        workers[name] = Wanted(name, text, endpoint, thumbprints, proxy, account)
-        if known == workers[name]:
-            workers[name] = known
-    seen = {name: status.seen for name, status in worker_status.statuses(tx).items() if status.seen is not None}
-    stores = {name: found.store for name, found in seen.items()}
-    return WantedWorkers(workers, revoked, dict(_epochs(tx, workers)), stores)
+        workers[name] = Wanted(name, specs[name], endpoint, thumbprints, proxy, account)
+    sessions = {name: _last_session(tx, name) for name in workers.keys() - before.workers.keys()}
+    return WantedWorkers(workers, revoked, sessions)
 
 
-def _thumbprints(text: str) -> frozenset[str]:
-    endpoint = WorkerSpec.parse(text).endpoint
-    agent = endpoint.listening or endpoint.polling
-    return frozenset(map(str, agent.thumbprints)) if agent is not None else frozenset()
+def _endpoint(spec: str, known: Wanted | None) -> Listening | Polling | None:
+    """Return where an agent is met, None for a worker without one."""
+    if known is not None and known.spec == spec:
+        return known.endpoint
+    endpoint = WorkerSpec.parse(spec).endpoint
+    return endpoint.listening or endpoint.polling
 
 
-def _epochs(tx: Transaction, names: Mapping[str, Wanted]) -> Iterator[tuple[str, int]]:
-    for name in names:
-        yield name, attempts.worker_epoch(tx, name)
+def _last_session(tx: Transaction, name: str) -> LastSession:
+    status = worker_status.status(tx, name)
+    return LastSession(attempts.worker_epoch(tx, name), status.seen.store if status and status.seen else "")

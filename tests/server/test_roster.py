@@ -1,6 +1,7 @@
 """The roster: links follow what is declared, revoked and left; a copy of a machine is refused."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from reconciler.execute.counts import Counts
 from reconciler.execute.dispatch import Dispatcher
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.logs import LogStore
+from reconciler.execute.polling import PollingCarrier
 from reconciler.execute.watching import Unwatched
 from reconciler.model.live import Attempt, AttemptState, LiveObject, Slot, StepRun, TaskId
 from reconciler.model.spec import Address
@@ -24,7 +26,7 @@ from reconciler.server.roster import Roster
 from reconciler.store import attempts, enrolment, leaving, objects, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
-from tests.server.parties import NOW, Installation, polling_worker
+from tests.server.parties import NOW, Installation, live, polling_worker
 
 FIRST, SECOND, THIRD = ("SHA256:" + letter * 42 + "A" for letter in "abc")
 
@@ -99,6 +101,24 @@ async def test_links_follow_what_is_declared(tmp_path: Path) -> None:
         place.here.store.write_now(lambda tx: objects.remove(tx, Address("Worker", "w1")))
         await place.roster.look(start=False)
         assert set(place.grounds.links) == {"w2"}
+
+
+async def test_a_session_goes_on_unless_the_way_to_the_worker_changes(tmp_path: Path) -> None:
+    def listening(host: str, *thumbprints: str, pool: str = "pool") -> LiveObject:
+        endpoint = {"listening": {"host": host, "thumbprints": thumbprints}}
+        return live("Worker", "w1", json.dumps({"endpoint": endpoint, "pools": [pool]}))
+
+    async with office(tmp_path) as place:
+        await place.declare(listening("db1", FIRST))
+        carrier = place.roster._entries["w1"].carrier
+        await place.declare(listening("db1", FIRST, SECOND))
+        await place.declare(listening("db1", SECOND, pool="other"))
+        assert place.roster._entries["w1"].carrier is carrier
+        assert set(place.roster.declared) == {SECOND}
+        await place.declare(listening("db2", SECOND))
+        assert place.roster._entries["w1"].carrier is not carrier
+        await place.declare(polling_worker("w1", "poll://worker-1", SECOND))
+        assert isinstance(place.roster._entries["w1"].carrier, PollingCarrier)
 
 
 async def test_a_revoked_identity_holds_no_more_whatever_is_declared(tmp_path: Path) -> None:
