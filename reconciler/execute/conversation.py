@@ -21,6 +21,7 @@ from reconciler.protocol.tickets import Artifact, Digest, Final, TicketId, Ticke
 
 PING_INTERVAL = 5.0  # seconds; three of them without a byte end the conversation
 READ_BYTES = 64 << 10  # per turn of the loop: of the smallest messages that is some 10 ms of work
+SETTLED_MAX = 1_000  # tickets whose log is complete, and of which some last piece may still be on its way
 HANDSHAKE_SECONDS = 15.0  # an agent that was just started reads its tickets first
 
 
@@ -79,8 +80,9 @@ class Conversation:
         self._tasks = asyncio.TaskGroup()
         self._finals: dict[TicketId, Final] = {}  # waiting for the rest of their log
         self._settling: set[TicketId] = set()
-        self._settled: set[TicketId] = set()
+        self._settled: dict[TicketId, None] = {}  # in the order of time
         self._incoming: dict[Digest, tuple[IncomingBlob, TicketId, asyncio.Future[None]]] = {}
+        self._opening = asyncio.Lock()
         self._unacknowledged: set[TicketId] = set()
         self._log_grown = asyncio.Event()
         self._was_heard = False
@@ -186,7 +188,7 @@ class Conversation:
         while True:
             await self._log_grown.wait()
             self._log_grown.clear()
-            batch = self._unacknowledged - self._settled
+            batch = self._unacknowledged.difference(self._settled)
             self._unacknowledged.clear()
             for ticket in batch:
                 if ticket in self._settled:
@@ -236,7 +238,9 @@ class Conversation:
                 stored.append(artifact)
             except (FetchError, WrongBlobError, NoDigestError, OSError) as error:
                 notes.append(sentence(f"artifact {artifact.name[:NAME_MAX]} could not be stored: {error}"))
-        self._settled.add(ticket)
+        self._settled[ticket] = None
+        if len(self._settled) > SETTLED_MAX:
+            del self._settled[next(iter(self._settled))]
         self._logs.close(ticket)
         if length:
             await self._listener.on_logged(ticket, length)
@@ -252,12 +256,13 @@ class Conversation:
         digest = artifact.digest
         path = blob_path(self._blobs, digest)
         if not path.exists():
-            if digest not in self._incoming:
-                done = asyncio.get_running_loop().create_future()
-                blob = IncomingBlob(self._blobs, digest, artifact.size, ticket)
-                self._incoming[digest] = (blob, ticket, done)
-                self.say(blob.next_piece(ticket))
-            await asyncio.shield(self._incoming[digest][2])
+            async with self._opening:  # what is held of it already may take long to read
+                if digest not in self._incoming:
+                    blob = await asyncio.to_thread(IncomingBlob, self._blobs, digest, artifact.size, ticket)
+                    self._incoming[digest] = (blob, ticket, asyncio.get_running_loop().create_future())
+                    self.say(blob.next_piece(ticket))
+                done = self._incoming[digest][2]
+            await asyncio.shield(done)
         if path.stat().st_size != artifact.size:
             raise WrongBlobError(digest)
 

@@ -46,7 +46,6 @@ CLOSED = pytest.mark.parametrize("isolation", ["user", "sandbox"])
 pytestmark = [
     pytest.mark.end_to_end,  # an agent that tries its isolations is started in each
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run scripts under another account"),
-    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
 ]
 
 

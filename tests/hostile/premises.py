@@ -216,6 +216,11 @@ class Premises:
         )
         return float(found[1]) if found else 0.0
 
+    def dismissed(self) -> float:
+        """Return how many callers were refused or shed."""
+        refused = re.findall(r"^reconciler_agent_rejects_total\S* (\S+)$", self.fetch("metrics").decode(), re.MULTILINE)
+        return sum(map(float, refused)) + self.metric("shed")
+
     def memory(self) -> int:
         """Return the server's resident memory in bytes."""
         assert self.server is not None, "there is a server"

@@ -32,7 +32,7 @@ async def test_the_length_of_another_workers_log_is_not_told(premises: Premises,
     line.say(hello())
     await line.hear(messages.HelloOk)
     line.say(messages.Inventory((TicketReport(premises.honest_ticket(), Running()),), last=True))
-    word = await line.hear(object, lambda word: isinstance(word, messages.Rewind | messages.Forget))  # type: ignore[arg-type]
+    word = await line.hear(object, lambda word: isinstance(word, (messages.Rewind, messages.Forget)))
     assert word == messages.Forget(premises.honest_ticket())
 
 
