@@ -15,6 +15,7 @@ PLAIN = {str: "text", int: "integer", float: "number", bool: "boolean"}
 
 NOUNS: tuple[type, ...] = (
     tickets.TicketSpec,
+    tickets.Limits,
     tickets.OutputLimit,
     tickets.Secrets,
     tickets.TicketReport,

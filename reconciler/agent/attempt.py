@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from typing import Callable
 
 from reconciler.agent import rooms
 from reconciler.agent.collect import NotCollectableError, collect, matching
 from reconciler.agent.directory import TicketDirectory, fill_exit
 from reconciler.agent.findings import Findings
-from reconciler.agent.output import Limiter, OutputStream, begun_journal, masked
+from reconciler.agent.output import JournalFullError, Limiter, OutputStream, begun_journal, masked
 from reconciler.protocol.journal import Kind, Level
 from reconciler.protocol.tickets import Artifact, Ending, Final, Output, Secrets, TicketSpec, Usage
 
@@ -29,12 +30,13 @@ class Attempt:
         self._masks = [nonce, *secrets.masks]
         self._has_secrets = bool(secrets.environment)
         self._exit = directory.blank_exit()
-        self._journal = begun_journal(directory.descriptor)
+        self._journal = begun_journal(directory.descriptor, spec.output_limit)
         self._limiter = Limiter(spec.output_limit)
         self._findings = Findings(self._add_masks, self._set_level, self._report_progress, self.complain)
         self.stdout = self._stream(Kind.STDOUT)
         self.stderr = self._stream(Kind.STDERR)
         self._broken = ""  # why the journal cannot be written any more
+        self._blame = ""  # what has made it fail, beside its output
 
     @property
     def length(self) -> int:
@@ -52,14 +54,7 @@ class Attempt:
 
     def feed(self, stream: OutputStream, data: bytes) -> None:
         """Take what the script printed; what cannot be stored is dropped and leads to `death_sentence`."""
-        if self._broken:
-            return
-        try:
-            stream.feed(data)
-        except OSError as error:
-            self._broken = (
-                f"killed because its output could not be stored on the worker: {error.strerror}; free some space"
-            )
+        self._write(lambda: stream.feed(data))
 
     def say(self, sentence: str, level: Level = Level.WARNING) -> None:
         """Write a sentence of ours into the journal."""
@@ -69,6 +64,11 @@ class Attempt:
         """Write into the journal what is wrong with the script's calls."""
         self.say(sentence, Level.ERROR)
 
+    def blame(self, sentence: str, *, fails: bool) -> None:
+        """Write into the journal what was done to the script; where it `fails`, the Final says so too."""
+        self.say(sentence)
+        self._blame = sentence if fails else ""
+
     @property
     def knows_secrets(self) -> bool:
         """Say whether values were seen here that nobody may see."""
@@ -77,13 +77,12 @@ class Attempt:
     def ended(self, ending: Ending, usage: Usage) -> tuple[Final, tuple[Output, ...]]:
         """Close the journal and say how it all ended: the Final without sensitive values, and those values."""
         for stream in (self.stdout, self.stderr):
-            if not self._broken:
-                stream.close()
+            self._write(stream.close)
         if self._limiter.dropped:
             self._append(Kind.GAP, Level.WARNING, str(self._limiter.dropped))
         artifacts = tuple(self._collected())
         outputs = tuple(self._findings.outputs.values())
-        message = " ".join(filter(None, (self.death_sentence, self._findings.failure)))
+        message = " ".join(filter(None, (self.death_sentence, self._blame, self._findings.failure)))
         final = Final(
             self._spec.ticket,
             ending,
@@ -140,6 +139,18 @@ class Attempt:
     def _report_progress(self, text: str) -> None:
         self._append(Kind.PROGRESS, Level.INFO, masked(text, self._masks))
 
+    def _write(self, work: Callable[[], None]) -> None:
+        if self._broken:
+            return
+        try:
+            work()
+        except OSError as error:
+            self._broken = (
+                f"killed because its output could not be stored on the worker: {error.strerror}; free some space"
+            )
+        except JournalFullError as error:
+            self._broken = f"killed because {error}"
+
     def _append(self, kind: Kind, level: Level, text: str) -> None:
         if self._broken:
             return
@@ -147,3 +158,5 @@ class Attempt:
             self._journal.append(kind, level, text.encode("utf-8", "replace"))
         except OSError as error:
             self._broken = f"its log could not be stored on the worker: {error.strerror}; free some space"
+        except JournalFullError as error:
+            self._broken = f"killed because {error}"

@@ -1,4 +1,4 @@
-"""Spawn under another account or in a sandbox: fork, enter a view of the files, become the account, execute.
+"""Spawn under another account, in a sandbox or under limits: fork, enter a view of the files, become the account, execute.
 
 The shim has one thread, so that a fork is safe. No program stands between us and the script's account that would load
 what the script's environment names: whatever runs as root here is this module. Bubblewrap starts as the account
@@ -44,6 +44,13 @@ class Confinement:
     """What bubblewrap itself bears in its environment, so that a sweep finds it."""
     group: str = ""
     """The cgroup that all its processes are in; empty if there is none."""
+    limiting: tuple[str, ...] = ()
+    """The cgroups that hold its limits."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Return every cgroup of the script."""
+        return tuple(dict.fromkeys(filter(None, (self.group, *self.limiting))))
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,9 @@ def _become(confinement: Confinement, command: Command, outputs: tuple[int, int]
     try:
         os.setsid()
         _settle_streams(outputs)
+        step = "it cannot enter its limits"
+        for group in confinement.limiting:
+            cgroups.enter(group)
         if confinement.account is not None:
             step = "its view of the files cannot be made (that takes CAP_SYS_ADMIN)"
             _enter_view(confinement.binds)

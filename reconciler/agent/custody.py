@@ -61,22 +61,18 @@ class Custody:
         self._unsettled = Retries()
         self._unkept: set[TicketId] = set()  # offers that are not durable yet, and not reported
         self._forgotten = Forgotten(self._tickets, self._tombstones)
-        self._turn = 0
+        self._turn, self._heard = 0, errands.Heard(0.0, 0.0)
 
     def take_inventory(self) -> None:
         """Find every ticket on disk, reach the shims that live and bury those that do not."""
         for name in sorted(os.listdir(self._tickets)):
             ticket = TicketId(name)
-            if ticket in self._tombstones:
+            found = None if ticket in self._tombstones else life.found(TicketDirectory(self._tickets, ticket))
+            if found is None:
                 tickets_on_disk.remove(self._tickets, ticket)
-                continue
-            directory = TicketDirectory(self._tickets, ticket)
-            if directory.spec() is None and directory.claim() is None:  # never accepted
-                directory.close()
-                tickets_on_disk.remove(self._tickets, ticket)
-                continue
-            self._lives[ticket] = life.found(directory)
-            self._examine(self._lives[ticket])
+            else:
+                self._lives[ticket] = found
+                self._examine(found)
 
     def reports(self) -> list[TicketReport]:
         """Return the state of every ticket."""
@@ -109,7 +105,7 @@ class Custody:
         if found is None:
             return
         if isinstance(found.state, Offered) and found.start is None:
-            found.start = errands.Start(ticket, secrets)
+            found.start = errands.Start(ticket, secrets, self._heard.at, self._heard.interval)
             if found.channel is None and ticket not in self._unsettled:
                 self._fork(found)  # else a shim that an agent before us asked for is there or to be reached
         else:
@@ -144,26 +140,17 @@ class Custody:
             self._forgotten.add(ticket)
 
     def _forget_offer(self, found: Life) -> None:
-        try:
-            found.directory.claim_void("it was forgotten before it started")
-        except OSError:  # a full disk: there is no proof yet
-            self._unsettled.later(found.ticket, WRITE_AGAIN, lambda: self.forget(found.ticket))
-            return
-        if found.start is not None:
-            self._tell(found)  # a shim is on its way: whoever was first decides
-        else:
+        claim = self._voided(found, "it was forgotten before it started", lambda: self.forget(found.ticket))
+        if claim is not None and found.start is None:
             self._forgotten.add(found.ticket)
+        elif claim is not None:
+            self._tell(found)  # a shim is on its way, and will find the claim
 
     def tidy(self, *, is_idle: bool) -> None:
         """Bury what was forgotten a while ago; while nobody waits for the agent, remove it from the disk too."""
         self._let_go(self._forgotten.bury())
         if is_idle:
             self._forgotten.remove_one()
-
-    def _leave_tidy(self) -> None:
-        self._let_go(self._forgotten.bury(at_once=True))
-        while self._forgotten.remove_one():
-            pass
 
     def _let_go(self, buried: Iterable[TicketId]) -> None:
         for ticket in buried:
@@ -185,9 +172,17 @@ class Custody:
     def part(self) -> None:
         """Take that the server is gone: what it offered is made durable, logs wait until it says from where."""
         self.accept()
-        self._leave_tidy()
+        self._let_go(self._forgotten.bury(at_once=True))
+        while self._forgotten.remove_one():
+            pass
         for each in self._lives.values():
             each.sent = None
+
+    def heard(self, at: float, interval: float) -> None:
+        """Take that the server has answered what was sent `at` (`silence.now`); it is asked each `interval` seconds."""
+        self._heard = errands.Heard(at, interval)
+        for each in self._lives.values():
+            each.hear(self._heard)
 
     # Logs and files.
 
@@ -251,6 +246,7 @@ class Custody:
         found.channel = channel
         found.told = 0
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(found))
+        found.hear(self._heard)
 
     def _hear(self, found: Life) -> None:
         channel = found.channel
@@ -297,6 +293,7 @@ class Custody:
         final = found.directory.final()
         if final is not None and not (is_locked and any(output.sensitive for output in final.outputs)):
             self._ended(found, final)
+            life.leave_groups(found.directory)
         elif is_locked:
             self._reach(found)
         elif found.directory.claim() is not None:
@@ -324,16 +321,26 @@ class Custody:
             self._ended(found, final)
 
     def _void(self, found: Life, reason: str) -> None:
+        claim = self._voided(found, reason, lambda: self._void(found, reason))
+        if claim is not None and not life.has_ended(found):
+            self._ended(found, tickets_on_disk.not_started(found.ticket, claim.reason))
+        elif claim is not None:
+            self._tell(found)
+
+    def _voided(self, found: Life, reason: str, again: Callable[[], None]) -> Optional[VoidClaim]:
+        """Make the claim void and return it; where a shim was first, tell that, and reach it if it came late."""
         try:
             found.directory.claim_void(reason)
         except OSError:  # a full disk: there is no proof yet
-            self._unsettled.later(found.ticket, WRITE_AGAIN, lambda: self._void(found, reason))
-            return
+            self._unsettled.later(found.ticket, WRITE_AGAIN, again)
+            return None
         claim = found.directory.claim()
-        if isinstance(claim, VoidClaim) and not life.has_ended(found):
-            self._ended(found, tickets_on_disk.not_started(found.ticket, claim.reason))
-        else:
-            self._tell(found)
+        if isinstance(claim, VoidClaim):
+            return claim
+        self._tell(found)
+        if found.channel is None and found.start is None and not life.has_ended(found):
+            self._examine(found)  # it was asked for by an agent before us
+        return None
 
     def _ended(self, found: Life, final: Final, sensitive: tuple[Output, ...] = ()) -> None:
         if life.has_ended(found):
@@ -370,7 +377,7 @@ class Custody:
             tickets_on_disk.remove(self._tickets, spec.ticket)
             self._decline(spec.ticket, f"the worker cannot store it: {error.strerror}; look at its state directory")
             return
-        self._lives[spec.ticket] = Life(directory, Offered(), sent=0)
+        self._lives[spec.ticket] = Life(directory, Offered(), sent=0, needs_server=spec.silence_max is not None)
         self._unkept.add(spec.ticket)
 
     def _drop(self, found: Life) -> None:

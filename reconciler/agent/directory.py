@@ -41,7 +41,14 @@ class ShimClaim:
     boot: str
     cookie: str
     group: str = ""
-    """Their cgroup; empty if they have none."""
+    """Their cgroup of version 2; empty if they have none."""
+    limiting: tuple[str, ...] = ()
+    """Those that hold their limits."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Return every cgroup of theirs."""
+        return tuple(dict.fromkeys(filter(None, (self.group, *self.limiting))))
 
 
 @dataclass(frozen=True)

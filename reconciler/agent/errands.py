@@ -20,6 +20,20 @@ class Start:
 
     ticket: TicketId
     secrets: Secrets = field(repr=False)
+    heard_at: float = 0.0
+    """As in `Heard`; 0 is not known."""
+    interval: float = 0.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Agent to shim, for scripts that do not run without the server: it has answered what was sent then.
+
+    `at` is read from `silence.now`; the server is asked each `interval` seconds.
+    """
+
+    at: float
+    interval: float
 
 
 @dataclass(frozen=True)
@@ -63,8 +77,8 @@ class Done:
     """The shim waits for the next ticket on this connection."""
 
 
-Errand = Union[Start, Stop, Taken, Release, Started, Grew, Done]
-KINDS: dict[str, type] = {kind.__name__: kind for kind in (Start, Stop, Taken, Release, Started, Grew, Done)}
+Errand = Union[Start, Heard, Stop, Taken, Release, Started, Grew, Done]
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (Start, Heard, Stop, Taken, Release, Started, Grew, Done)}
 
 
 class Channel:

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from reconciler.agent import isolations, language, memory
+from reconciler.agent import cgroups, isolations, language, memory
 from reconciler.agent.faults import AgentError
 from reconciler.agent.loop import Loop
 from reconciler.agent.nursery import Nursery
@@ -77,6 +77,7 @@ def opened(state: str, accounts: Sequence[str], *, sandbox: bool = True) -> Loop
     os.makedirs(tickets, mode=0o700, exist_ok=True)
     _locked(os.path.join(state, "lock"))  # until this process ends
     language.install(helpers)
+    cgroups.tidy_all()
     nursery = Nursery(tickets, helpers)
     return Loop(state, nursery, isolations.tried(state, accounts, sandbox=sandbox))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from reconciler.agent import cgroups, confinement, durable, rooms
+from reconciler.agent import cgroups, confinement, durable, limits, rooms
 from reconciler.agent.accounts import ROOT, NoAccountError
 from reconciler.agent.confinement import Command, NotConfinedError
 from reconciler.agent.directory import EMPTY_DIGEST
@@ -44,7 +44,7 @@ cat file
 
 
 class NotGrantedError(Exception):
-    """The worker does not have the isolation that a ticket asks for; the sentence says which, why and how to mend it."""
+    """The worker has not what a ticket asks for; the sentence says what, why and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Isolations:
         if spec.isolation not in self.works:
             why = self.problems.get(spec.isolation, "this release of the agent does not know it")
             raise NotGrantedError(f"this worker has no isolation {spec.isolation}: {why}")
+        for name in limits.given(spec.limits) if spec.limits is not None else ():
+            if problem := limits.problem(name):
+                raise NotGrantedError(f"this worker cannot limit {name}: {problem}")
         if spec.run_as and os.geteuid() != ROOT:
             raise NotGrantedError(f"this worker does not run steps under the account {spec.run_as}: {NOT_ROOT}")
         if spec.run_as and (spec.isolation == "none" or spec.run_as not in self.accounts):
@@ -150,7 +153,10 @@ def _said(state: str, path: str, account: str, isolation: str) -> str:
         os.close(said)
     with open(heard, "rb") as answer:
         text = _heard(answer.fileno(), pid)
-    cgroups.remove(kept.group)
+    deadline = time.monotonic() + PATIENCE
+    while not cgroups.emptied([kept.group]) and time.monotonic() < deadline:
+        time.sleep(0.001)  # the inside of a sandbox ends a moment after its outside, and nobody tells
+    cgroups.remove([kept.group])
     return text
 
 

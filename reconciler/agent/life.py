@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from reconciler.agent.cgroups import emptied
+from reconciler.agent import cgroups
 from reconciler.agent.directory import ShimClaim, TicketDirectory
-from reconciler.agent.errands import Channel, Start, Stop, Taken
+from reconciler.agent.errands import Channel, Heard, Start, Stop, Taken
 from reconciler.agent.processes import boot_id, sweep
 from reconciler.protocol import journal
 from reconciler.protocol.frames import DATA_BYTES_MAX, LogBytes
@@ -53,6 +53,8 @@ class Life:
     """What the shim knows of `acknowledged`."""
     sequence: int = 0
     journal: Optional[int] = None
+    needs_server: bool = False
+    """The shim is told whenever the server was heard."""
 
     @property
     def ticket(self) -> TicketId:
@@ -88,6 +90,11 @@ class Life:
             self.told = self.acknowledged
             self.channel.send(Taken(self.acknowledged))
 
+    def hear(self, heard: Heard) -> None:
+        """Tell the shim that the server was heard, if it stops its script otherwise."""
+        if self.needs_server and heard.at and self.channel is not None:
+            self.channel.send(heard)
+
     def rewind(self, offset: int) -> None:
         """Send from `offset` on; what lies before is with the server."""
         self.sent = min(offset, self.length)
@@ -104,10 +111,15 @@ class Life:
         self.directory.close()
 
 
-def found(directory: TicketDirectory) -> Life:
-    """Return the life of a ticket as its directory tells it, before any shim was asked."""
+def found(directory: TicketDirectory) -> Optional[Life]:
+    """Return the life of a ticket as its directory tells it, before any shim was asked; None if it was never accepted."""
+    spec, claim = directory.spec(), directory.claim()
+    if spec is None and claim is None:
+        directory.close()
+        return None
     life = Life(directory, Offered(), length=journal_length(directory))
-    if directory.claim() is not None:
+    life.needs_server = spec is not None and spec.silence_max is not None
+    if claim is not None:
         life.state = Running()
     return life
 
@@ -137,12 +149,20 @@ def lost(directory: TicketDirectory) -> Optional[Final]:
         known += ", and its claim cannot be read, so that processes may be left"
     elif claim.boot != boot_id():
         known += " when the machine was started anew"
-    elif sweep(claim.cookie) and emptied(claim.group):
+    elif sweep(claim.cookie) and cgroups.emptied(claim.groups):
         known += "; a sweep killed what was left of the script"
     else:
         return None
+    leave_groups(directory)
     length, digest = _measured(directory)
     return Final(directory.ticket, Lost(f"{known}; whether the script had done its work is unknown"), length, digest)
+
+
+def leave_groups(directory: TicketDirectory) -> None:
+    """Drop the cgroups that a shim left which died."""
+    claim = directory.claim()
+    if isinstance(claim, ShimClaim):
+        cgroups.remove(claim.groups)
 
 
 def has_ended(life: Life) -> bool:
@@ -175,6 +195,7 @@ def _measured(directory: TicketDirectory) -> tuple[int, Digest]:
                 break
             digest.update(data[:length])
             offset += length
+        os.fsync(descriptor)  # the ending that is published next says how long it is
     finally:
         os.close(descriptor)
     return offset, Digest(digest.hexdigest())

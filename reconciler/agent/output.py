@@ -18,16 +18,24 @@ from reconciler.protocol.tickets import Digest, OutputLimit
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
-class JournalWriter:
-    """Appends records to an empty file; remembers length and SHA-256 of what it holds."""
+class JournalFullError(Exception):
+    """A journal has the length that no server takes more of."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, longest: int) -> None:
+        super().__init__(f"its log has reached {longest} bytes; print less, or set another outputLimit")
+
+
+class JournalWriter:
+    """Appends records to an empty file, `longest` bytes at most; remembers length and SHA-256 of what it holds."""
+
+    def __init__(self, descriptor: int, longest: int = journal.JOURNAL_BYTES_MAX) -> None:
         self._descriptor = descriptor
+        self._longest = longest
         self._digest = hashlib.sha256()
         self.length = 0
 
     def append(self, kind: Kind, level: Level, data: bytes) -> None:
-        """Write `data` as records; raise `OSError` with the journal ending where it did before that record."""
+        """Write `data` as records; raise `OSError` or `JournalFullError` with the journal ending before that record."""
         for start in range(0, len(data), journal.RECORD_BYTES_MAX):
             piece = data[start : start + journal.RECORD_BYTES_MAX]
             self._write(journal.encoded(Record(kind, level, time.time_ns() // 1_000_000, piece)))
@@ -46,6 +54,8 @@ class JournalWriter:
         os.close(self._descriptor)
 
     def _write(self, record: bytes) -> None:
+        if self.length + len(record) > self._longest:
+            raise JournalFullError(self._longest)
         view = memoryview(record)
         try:
             while view:
@@ -57,9 +67,10 @@ class JournalWriter:
         self.length += len(record)
 
 
-def begun_journal(directory: int) -> JournalWriter:
-    """Create the file `journal` in the open `directory`, empty."""
-    return JournalWriter(os.open("journal", FLAGS, durable.FILE_MODE, dir_fd=directory))
+def begun_journal(directory: int, limit: Optional[OutputLimit]) -> JournalWriter:
+    """Create the file `journal` in the open `directory`, empty, as long as a script with `limit` may need at most."""
+    descriptor = os.open("journal", FLAGS, durable.FILE_MODE, dir_fd=directory)
+    return JournalWriter(descriptor, journal.journal_bytes_max(limit))
 
 
 class Limiter:
@@ -107,7 +118,7 @@ class OutputStream:
         self.level = Level.INFO
 
     def feed(self, data: bytes) -> None:
-        """Take what the script printed; raise `OSError` if the journal cannot be written."""
+        """Take what the script printed; raise `OSError`, `JournalFullError` if the journal cannot be written."""
         for piece in self._splitter.feed(data):
             if isinstance(piece, ServiceMessage):
                 self._on_message(piece)

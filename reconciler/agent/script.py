@@ -8,14 +8,15 @@ import os
 import shutil
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
-from reconciler.agent import confinement, durable, language, rooms
+from reconciler.agent import confinement, durable, language, limits, rooms
 from reconciler.agent.accounts import NoAccountError
 from reconciler.agent.confinement import Command, Confinement, NotConfinedError
 from reconciler.agent.directory import TicketDirectory, script_name
-from reconciler.protocol.tickets import Secrets, TicketSpec
+from reconciler.agent.processes import COOKIE_NAME
+from reconciler.protocol.tickets import Limits, Secrets, TicketSpec
 
 PIPE_BYTES = 1 << 20  # fewer wakeups in a flood; what the kernel grants to everybody
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, named by Python only since 3.10
@@ -27,15 +28,15 @@ class NotRunnableError(Exception):
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that is needed to spawn; without a confinement the script runs as we do."""
+    """All that is needed to spawn; without a confinement the script runs as we do, and without limits."""
 
     command: Command
     confinement: Optional[Confinement] = None
 
     @property
-    def group(self) -> str:
-        """Return the cgroup of the script, empty if it has none of its own."""
-        return self.confinement.group if self.confinement is not None else ""
+    def groups(self) -> tuple[str, ...]:
+        """Return the cgroups of the script."""
+        return self.confinement.groups if self.confinement is not None else ()
 
     @property
     def is_sandboxed(self) -> bool:
@@ -71,7 +72,8 @@ def prepare(
             f"the script cannot be stored on this worker: {error.strerror}; free some space"
         ) from error
     arguments = (*spec.interpreter, room.script, *spec.arguments)
-    return Prepared(Command(program, arguments, environment, room.work), room.confinement)
+    kept = room.confinement if spec.limits is None else _limited(room.confinement, spec.limits, marks[COOKIE_NAME])
+    return Prepared(Command(program, arguments, environment, room.work), kept)
 
 
 def spawn(prepared: Prepared) -> Spawned:
@@ -86,7 +88,10 @@ def spawn(prepared: Prepared) -> Spawned:
     except (OSError, ValueError) as error:
         raise NotRunnableError(_spawn_sentence(prepared.command, error)) from error
     except NotConfinedError as error:
-        raise NotRunnableError(f"the script cannot be kept apart as its worker is declared: {error}") from error
+        kept = prepared.confinement
+        is_apart = kept is not None and (kept.account is not None or kept.sandbox is not None)
+        what = "kept apart as its worker is declared" if is_apart else "started on this worker"
+        raise NotRunnableError(f"the script cannot be {what}: {error}") from error
     finally:
         os.close(out_write)
         os.close(error_write)
@@ -111,6 +116,16 @@ def _spawned(command: Command, stdout: int, stderr: int) -> int:
         )
     finally:
         os.chdir("/")
+
+
+def _limited(kept: Optional[Confinement], wanted: Limits, name: str) -> Confinement:
+    """Return a confinement, which may be none else, in cgroups that hold the limits; raise `NotRunnableError`."""
+    confined = kept or Confinement(None, ())
+    try:
+        groups = limits.laid(wanted, name)
+    except limits.NotLimitedError as error:
+        raise NotRunnableError(f"its limits cannot be held on this worker: {error}") from error
+    return replace(confined, group=confined.group or groups[0], limiting=groups) if groups else confined
 
 
 def _found(interpreter: str, path: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from reconciler.agent import cgroups
+from reconciler.agent import cgroups, limits
 from reconciler.agent.isolations import Isolations
 
 PROGRAM_PATIENCE = 5.0  # seconds that a program may take to tell its version
@@ -51,7 +51,7 @@ class Finding:
 
 
 def capabilities(isolations: Isolations) -> dict[str, str]:
-    """Return what the server may know of this machine: system, programs with versions, isolations that work."""
+    """Return what the server may know of this machine: system, programs with versions, isolations and limits that work."""
     system = os.uname()
     found = {"system": system.sysname, "kernel": system.release, "machine": system.machine}
     found["processors"] = str(os.cpu_count() or 1)
@@ -59,6 +59,7 @@ def capabilities(isolations: Isolations) -> dict[str, str]:
         found["sh"] = ""
     found.update(programs())
     found.update(isolations.capabilities())
+    found.update(limits.capabilities(), **{"onDisconnect.stop": ""})
     return found
 
 
@@ -82,6 +83,7 @@ def findings(state: str, isolations: Isolations) -> list[Finding]:
         *(Finding(f"no isolation {name}", problem) for name, problem in isolations.problems.items()),
         Finding("accounts", ", ".join(isolations.accounts) or "none"),
         Finding("cgroup", _cgroup()),
+        *_limits(),
         _kill_mode(),
         _clock(),
     ]
@@ -144,6 +146,15 @@ def _file_system(path: str) -> str:
 
 def _cgroup() -> str:
     return "one for each script kept apart" if cgroups.home() is not None else "none of version 2 that may be written"
+
+
+def _limits() -> list[Finding]:
+    problems = {name: limits.problem(name) for name in limits.CONTROLLER_OF}
+    works = ", ".join(name for name, problem in problems.items() if not problem) or "none"
+    return [
+        Finding("limits", works),
+        *(Finding(f"no limit {name}", problem) for name, problem in problems.items() if problem),
+    ]
 
 
 def _kill_mode() -> Finding:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Union
 
+from reconciler.agent import silence
 from reconciler.agent.custody import Custody
 from reconciler.agent.faults import described
 from reconciler.agent.wire import Wire
@@ -56,6 +57,7 @@ class Talk:
         self._unsent = bytearray()
         self._downloads: dict[Digest, _Download] = {}
         self._heard_at = self._pinged_at = time.monotonic()
+        self._greeted_at = silence.now()
 
     @property
     def stands(self) -> bool:
@@ -129,6 +131,8 @@ class Talk:
             self._on_missing(event)
         elif isinstance(event, messages.Ping):
             self._session.send(messages.Pong(event.sent))
+        elif isinstance(event, messages.Pong):
+            self._custody.heard(event.sent, self._session.interval)
         elif isinstance(event, messages.Bye):
             self.why = f"the server said goodbye: {event.reason}"
         elif isinstance(event, (messages.Config, messages.Certified)):
@@ -136,6 +140,7 @@ class Talk:
 
     def _on_welcome(self, welcome: messages.HelloOk) -> None:
         self._hear(welcome)
+        self._custody.heard(self._greeted_at, self._session.interval)
         self._session.send_inventory(self._custody.reports())
         for final in self._custody.finals():
             self._session.send(messages.Finished(final))
@@ -246,4 +251,4 @@ class Talk:
             self._pinged_at = now
             if self.stands:
                 free = os.statvfs(self._state)
-                self._session.send(messages.Ping(now, free.f_bavail * free.f_frsize, os.getloadavg()[0]))
+                self._session.send(messages.Ping(silence.now(), free.f_bavail * free.f_frsize, os.getloadavg()[0]))

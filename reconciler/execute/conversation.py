@@ -5,19 +5,21 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from reconciler.execute.blobs import IncomingBlob, NoDigestError, WrongBlobError, blob_path, pieces
+from reconciler.execute.blobs import NoDigestError, pieces
+from reconciler.execute.breaches import FOREIGN_FILE, FOREIGN_TICKET, LOG_TOO_LONG, MALFORMED
 from reconciler.execute.carriers import Connection
 from reconciler.execute.counts import Counts
-from reconciler.execute.logs import LogGapError, LogNameError, LogStore
-from reconciler.execute.wording import NAME_MAX, final_in_words, greeting_in_words, is_name, report_in_words, sentence
+from reconciler.execute.fetching import FETCH_PATIENCE, Fetching
+from reconciler.execute.logs import LogGapError, LogNameError, LogStore, LogTooLongError
+from reconciler.execute.wording import final_in_words, greeting_in_words, report_in_words, sentence
 from reconciler.protocol import messages
 from reconciler.protocol.frames import FileBytes, FrameError, LogBytes
 from reconciler.protocol.messages import Message
 from reconciler.protocol.objects import MalformedError
 from reconciler.protocol.session import SILENT_INTERVALS, Connected, Event, ProtocolError, ServerSession
-from reconciler.protocol.tickets import Artifact, Digest, Final, TicketId, TicketReport
+from reconciler.protocol.tickets import Digest, Final, Lost, TicketId, TicketReport
 
 PING_INTERVAL = 5.0  # seconds; three of them without a byte end the conversation
 READ_BYTES = 64 << 10  # per turn of the loop: of the smallest messages that is some 10 ms of work
@@ -50,8 +52,14 @@ class Listener(Protocol):
     def owns(self, ticket: TicketId) -> bool:
         """Is this a live attempt of this very worker? What a worker says of other tickets is nobody's business."""
 
+    def log_bytes_max(self, ticket: TicketId) -> int:
+        """Return how long the log of an attempt may be."""
+
     def may_fetch(self, digest: Digest) -> bool:
         """Is this the script of a ticket that was offered to this worker?"""
+
+    def breach(self, kind: str, reason: str) -> None:
+        """Take that the agent did what no honest one does; `reason` is a sentence, which it may have had a hand in."""
 
 
 class Conversation:
@@ -67,6 +75,7 @@ class Conversation:
         *,
         counts: Counts | None = None,
         ping_interval: float = PING_INTERVAL,
+        fetch_patience: float = FETCH_PATIENCE,
     ) -> None:
         self._counts = counts if counts is not None else Counts()
         self._reader, self._writer = connection.reader, connection.writer
@@ -81,8 +90,7 @@ class Conversation:
         self._finals: dict[TicketId, Final] = {}  # waiting for the rest of their log
         self._settling: set[TicketId] = set()
         self._settled: dict[TicketId, None] = {}  # in the order of time
-        self._incoming: dict[Digest, tuple[IncomingBlob, TicketId, asyncio.Future[None]]] = {}
-        self._opening = asyncio.Lock()
+        self._fetching = Fetching(blobs, self.say, listener.breach, fetch_patience)
         self._unacknowledged: set[TicketId] = set()
         self._log_grown = asyncio.Event()
         self._was_heard = False
@@ -93,11 +101,14 @@ class Conversation:
             async with self._tasks:
                 self._tasks.create_task(self._acknowledge())
                 await self._read()
-        except* (OSError, FrameError, ProtocolError, MalformedError, LogNameError, NoDigestError) as group:
-            raise ConversationEndedError(str(group.exceptions[0])) from group
+        except* OSError as group:
+            raise ConversationEndedError(str(first_of(group))) from group
+        except* LogTooLongError as group:
+            self._breach(LOG_TOO_LONG, group)
+        except* (FrameError, ProtocolError, MalformedError, LogNameError, NoDigestError) as group:
+            self._breach(MALFORMED, group)
         finally:
-            for blob, _, _ in self._incoming.values():
-                blob.close()
+            self._fetching.close()
             self._writer.close()
 
     def say(self, message: Message) -> None:
@@ -137,7 +148,7 @@ class Conversation:
             case LogBytes():
                 self._on_log(event)
             case FileBytes():
-                self._on_file(event)
+                self._fetching.take(event)
             case messages.State(report):
                 await self._listener.on_report(report_in_words(report))
             case messages.Finished(final):
@@ -158,7 +169,7 @@ class Conversation:
                 self._flush()
                 await self._drain()  # the answer is ten thousand times as long as the question
             case messages.Missing(digest, text):
-                self._fail_fetch(digest, sentence(text))
+                self._fetching.fail(digest, sentence(text))
             case messages.Ping(sent):
                 self._counts.heartbeats += 1
                 self._session.send(messages.Pong(sent))
@@ -169,14 +180,20 @@ class Conversation:
             case _:
                 pass  # a pong has done its work by arriving; the rest only a server says
 
+    def _breach(self, kind: str, group: BaseExceptionGroup[BaseException]) -> NoReturn:
+        reason = sentence(str(first_of(group)))
+        self._listener.breach(kind, reason)
+        raise ConversationEndedError(reason) from group
+
     # Logs.
 
     def _on_log(self, frame: LogBytes) -> None:
-        if frame.ticket in self._settled or not self._is_ours(frame.ticket):
+        if frame.ticket in self._settled or frame.ticket in self._settling or not self._is_ours(frame.ticket):
             return
         self._counts.log_bytes += len(frame.data)
+        bytes_max = self._listener.log_bytes_max(frame.ticket)
         try:
-            self._logs.append(frame.ticket, frame.offset, frame.data)
+            self._logs.append(frame.ticket, frame.offset, frame.data, bytes_max=bytes_max)
         except LogGapError as error:
             self._session.send(messages.Rewind(frame.ticket, error.length))
             return
@@ -200,7 +217,7 @@ class Conversation:
     def _is_ours(self, ticket: TicketId) -> bool:
         if self._listener.owns(ticket):
             return True
-        self._counts.rejects["foreign ticket"] += 1
+        self._listener.breach(FOREIGN_TICKET, foreign_ticket(ticket))
         return False
 
     # Endings.
@@ -222,22 +239,16 @@ class Conversation:
 
     async def _settle(self, final: Final) -> None:
         """Pass `final` on once its log is verified and durable and its artifacts are blobs."""
-        ticket = final.ticket
-        if self._logs.received(ticket) != final.log_length or self._logs.digest(ticket) != final.log_digest:
+        ticket, told = final.ticket, final
+        final = await self._as_held(told)
+        if self._logs.received(ticket) != final.log_length or await self._logs.digest(ticket) != final.log_digest:
             self._logs.rewind(ticket)
             self._settling.discard(ticket)
-            self._finals[ticket] = final
+            self._finals[ticket] = told
             self.say(messages.Rewind(ticket, 0))
             return
         length = await self._logs.durable(ticket)
-        stored: list[Artifact] = []
-        notes = [final.message] if final.message else []
-        for artifact in final.artifacts:
-            try:
-                await self._fetch(artifact, ticket)
-                stored.append(artifact)
-            except (FetchError, WrongBlobError, NoDigestError, OSError) as error:
-                notes.append(sentence(f"artifact {artifact.name[:NAME_MAX]} could not be stored: {error}"))
+        stored, notes = await self._fetching.store(final.artifacts, ticket)
         self._settled[ticket] = None
         if len(self._settled) > SETTLED_MAX:
             del self._settled[next(iter(self._settled))]
@@ -245,63 +256,24 @@ class Conversation:
         if length:
             await self._listener.on_logged(ticket, length)
         if len(stored) < len(final.artifacts):
-            final = _with(final, tuple(stored), " ".join(notes))
+            final = replace(final, artifacts=tuple(stored), message=" ".join(filter(None, (final.message, *notes))))
         await self._listener.on_finished(final)
+
+    async def _as_held(self, final: Final) -> Final:
+        """Keep all that is held of a lost attempt's log: a power cut may have left less than that on the worker."""
+        length = self._logs.received(final.ticket)
+        if not isinstance(final.ending, Lost) or length <= final.log_length:
+            return final
+        return replace(final, log_length=length, log_digest=await self._logs.digest(final.ticket))
 
     # Files.
 
-    async def _fetch(self, artifact: Artifact, ticket: TicketId) -> None:
-        if not is_name(artifact.name):
-            raise FetchError("its name is no relative path of letters that can be seen")
-        digest = artifact.digest
-        path = blob_path(self._blobs, digest)
-        if not path.exists():
-            async with self._opening:  # what is held of it already may take long to read
-                if digest not in self._incoming:
-                    blob = await asyncio.to_thread(IncomingBlob, self._blobs, digest, artifact.size, ticket)
-                    self._incoming[digest] = (blob, ticket, asyncio.get_running_loop().create_future())
-                    self.say(blob.next_piece(ticket))
-                done = self._incoming[digest][2]
-            await asyncio.shield(done)
-        if path.stat().st_size != artifact.size:
-            raise WrongBlobError(digest)
-
-    def _on_file(self, frame: FileBytes) -> None:
-        if frame.digest not in self._incoming:
-            return
-        blob, ticket, done = self._incoming[frame.digest]
-        try:
-            complete = blob.add(frame)
-        except (WrongBlobError, OSError) as error:
-            if blob.is_continued:
-                self._begin_again(frame.digest)
-            else:
-                self._fail_fetch(frame.digest, str(error))
-            return
-        if complete:
-            del self._incoming[frame.digest]
-            blob.close()
-            done.set_result(None)
-        elif blob.wants_more and frame.data:
-            self._session.send(blob.next_piece(ticket))
-
-    def _begin_again(self, digest: Digest) -> None:
-        """Fetch a file from its first byte: what was kept of it from another connection is not what it should be."""
-        former, ticket, done = self._incoming[digest]
-        former.drop()
-        blob = IncomingBlob(self._blobs, digest, former.size, ticket)
-        self._incoming[digest] = (blob, ticket, done)
-        self._session.send(blob.next_piece(ticket))
-
-    def _fail_fetch(self, digest: Digest, text: str) -> None:
-        blob, _, done = self._incoming.pop(digest, (None, None, None))
-        if blob is not None and done is not None:
-            blob.drop()
-            done.set_exception(FetchError(text))
-
     def _serve(self, get: messages.Get) -> None:
         if not self._listener.may_fetch(get.digest):
-            self._counts.rejects["foreign file"] += 1
+            self._listener.breach(
+                FOREIGN_FILE,
+                f"it asked for the file {get.digest!r}, which is no script of an attempt that it was given",
+            )
             self._session.send(
                 messages.Missing(get.digest, "it is no script of a ticket that was offered to this worker")
             )
@@ -338,11 +310,12 @@ class Conversation:
             self._writer.write(data)
 
 
-class FetchError(Exception):
-    """A file that a worker announced did not come."""
+def foreign_ticket(ticket: TicketId) -> str:
+    """Say that a worker spoke of an attempt that is none of its own."""
+    return f"it spoke of the attempt {ticket!r}, which it was not given, or which was forgotten"
 
 
-def _with(final: Final, artifacts: tuple[Artifact, ...], message: str) -> Final:
-    return Final(
-        final.ticket, final.ending, final.log_length, final.log_digest, final.outputs, artifacts, final.usage, message
-    )
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what began it all."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

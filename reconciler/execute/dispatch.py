@@ -23,8 +23,9 @@ from reconciler.model.live import (
     WorkerHealth,
     WorkerStatus,
 )
+from reconciler.protocol.objects import loaded
 from reconciler.protocol.session import Connected
-from reconciler.protocol.tickets import Declined, Final, TicketId, TicketReport
+from reconciler.protocol.tickets import Declined, Final, Offered, TicketId, TicketReport, TicketSpec
 from reconciler.schedule import queue
 from reconciler.schedule.fleet import BUILTIN
 from reconciler.store import attempts, audit, tasks, worker_status
@@ -168,12 +169,15 @@ class Dispatcher:
         self._kept[worker] = {TicketId(attempt.ticket) for attempt in met.attempts}
         for attempt in met.attempts:
             ticket = TicketId(attempt.ticket)
+            self._grounds.links[worker].expect(loaded(TicketSpec, attempt.spec.encode()))
             is_given_up = attempt.state is AttemptState.LOST or attempt.task in met.ended
             if ticket not in reports and (is_given_up or attempt.state is AttemptState.RUNNING):
-                length, digest = await self._grounds.logs.durable(ticket), self._grounds.logs.digest(ticket)
+                length, digest = await self._grounds.logs.durable(ticket), await self._grounds.logs.digest(ticket)
                 await self.finished(worker, gone(ticket, worker, length, digest))
             elif is_given_up and attempt.state is not AttemptState.LOST:
                 self._grounds.links[worker].cancel(ticket, CANCEL_GRACE)  # its task was given up: it is not wanted
+            elif is_given_up and isinstance(reports[ticket].state, Offered):
+                self._grounds.links[worker].void(ticket)  # it has not started, and nobody waits for it any more
         for ticket in reports.keys() - self._kept[worker]:
             self._grounds.links[worker].forget(ticket)
         for report in reports.values():

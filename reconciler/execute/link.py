@@ -8,11 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.execute.breaches import FOREIGN_TICKET, Breaches
 from reconciler.execute.carriers import Carrier, CarrierError
-from reconciler.execute.conversation import PING_INTERVAL, Conversation, ConversationEndedError
+from reconciler.execute.conversation import (
+    PING_INTERVAL,
+    Conversation,
+    ConversationEndedError,
+    first_of,
+    foreign_ticket,
+)
 from reconciler.execute.counts import Counts
 from reconciler.execute.logs import LogStore
-from reconciler.protocol import messages
+from reconciler.execute.watching import Unwatched
+from reconciler.protocol import journal, messages
 from reconciler.protocol.messages import Message
 from reconciler.protocol.session import Connected, Desire, verbs
 from reconciler.protocol.tickets import (
@@ -78,6 +86,7 @@ class WorkerLink:
         *,
         registrar: Registrar | None = None,
         counts: Counts | None = None,
+        breaches: Breaches | None = None,
         epoch_floor: int = 0,
         store: str = "",
         ping_interval: float = PING_INTERVAL,
@@ -88,6 +97,7 @@ class WorkerLink:
         """The identity that the session was opened with."""
         self._registrar = registrar
         self._counts = counts if counts is not None else Counts()
+        self._breaches = breaches if breaches is not None else Breaches(self._counts, Unwatched())
         self._worker = worker
         self._carrier = carrier
         self._logs = logs
@@ -98,6 +108,7 @@ class WorkerLink:
         self._desires: dict[TicketId, Desire] = {}
         self._started_on: dict[TicketId, str] = {}  # the worker's store to which RUN was sent
         self._seen: dict[TicketId, TicketState] = {}
+        self._log_maxima: dict[TicketId, int] = {}  # bytes, as the specs say that were given to this worker
         self._store = store  # the state directory of the session before, also of another engine's
         self._address = ""
         self._say: Callable[[Message], None] | None = None  # present while a session stands
@@ -134,7 +145,12 @@ class WorkerLink:
 
     def offer(self, spec: TicketSpec) -> None:
         """Want this ticket stored on the worker."""
+        self.expect(spec)
         self._want(replace(self._desire(spec.ticket), spec=spec), messages.Offer(spec))
+
+    def expect(self, spec: TicketSpec) -> None:
+        """Take no longer log of this ticket than its spec allows."""
+        self._log_maxima[spec.ticket] = journal.journal_bytes_max(spec.output_limit)
 
     def start(self, ticket: TicketId, secrets: Secrets) -> None:
         """Want this ticket running; may follow `offer` at once.
@@ -187,7 +203,7 @@ class WorkerLink:
                 ping_interval=self._ping_interval,
             ).run()
         except* (CarrierError, ConversationEndedError) as group:
-            reason = str(_first(group))
+            reason = str(first_of(group))
         return reason
 
     # What the conversation reports.
@@ -204,7 +220,7 @@ class WorkerLink:
         self._seen = {ticket: report.state for ticket, report in event.reports.items()}
         await self._intake.connected(self._worker, event, self._address)
         for ticket in gone:
-            await self._intake.finished(self._worker, self._lost(ticket))
+            await self._intake.finished(self._worker, await self._lost(ticket))
         for ticket, state in self._seen.items():
             if self.owns(ticket) and not isinstance(state, Declined):
                 say(messages.Rewind(ticket, self._logs.received(ticket)))
@@ -222,8 +238,8 @@ class WorkerLink:
         if desire is not None and desire.forget and isinstance(report.state, Declined):
             self._drop(ticket)
         if not self.owns(ticket):
-            if desire is None:
-                self._counts.rejects["foreign ticket"] += 1
+            if desire is None and not isinstance(report.state, Declined):  # what it declines it does not claim
+                self.breach(FOREIGN_TICKET, foreign_ticket(ticket))
             return
         self._seen[ticket] = report.state
         if desire is not None and isinstance(report.state, Running | Ended):
@@ -253,6 +269,14 @@ class WorkerLink:
         desire = self._desires.get(ticket)
         return not desire.forget if desire is not None else self._intake.owns(self._worker, ticket)
 
+    def log_bytes_max(self, ticket: TicketId) -> int:
+        """Return how long the log of an attempt may be."""
+        return self._log_maxima.get(ticket, journal.JOURNAL_BYTES_MAX)
+
+    def breach(self, kind: str, reason: str) -> None:
+        """Count what no honest agent does, and tell of it now and then."""
+        self._breaches.note(self._worker, kind, reason)
+
     def may_fetch(self, digest: Digest) -> bool:
         """Is this the script of a ticket that is offered to this worker?"""
         return any(desire.spec is not None and desire.spec.script_digest == digest for desire in self._desires.values())
@@ -262,17 +286,12 @@ class WorkerLink:
         store = self._started_on.get(ticket)
         return store is not None and (store != self._store or ticket in self._seen)
 
-    def _lost(self, ticket: TicketId) -> Final:
+    async def _lost(self, ticket: TicketId) -> Final:
         reason = (
             "the worker no longer knows this ticket: its state directory was emptied or replaced; look at the machine"
         )
-        return Final(ticket, Lost(reason), self._logs.received(ticket), self._logs.digest(ticket))
+        return Final(ticket, Lost(reason), self._logs.received(ticket), await self._logs.digest(ticket))
 
     def _drop(self, ticket: TicketId) -> None:
-        for memory in (self._desires, self._started_on, self._seen):
+        for memory in (self._desires, self._started_on, self._seen, self._log_maxima):
             memory.pop(ticket, None)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -14,6 +14,7 @@ from reconciler.protocol.journal import BrokenJournalError, Record
 from reconciler.protocol.tickets import Digest, TicketId
 
 READ_BYTES = 1 << 20  # of a journal at once; a record is no longer than `journal.RECORD_BYTES_MAX` and its header
+HASH_BYTES = 16 << 20  # of a journal in one go of a thread: 10 to 50 ms
 FOLLOW_SECONDS = 1.0  # a follower looks again after this even if nobody woke it
 TICKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -33,15 +34,27 @@ class LogGapError(Exception):
         self.length = length
 
 
+class LogTooLongError(Exception):
+    """Log bytes came beyond what the ticket's log may have."""
+
+    def __init__(self, ticket: TicketId, bytes_max: int) -> None:
+        super().__init__(
+            f"log of {ticket}: more bytes came than the {bytes_max} that it may have; "
+            "the worker's agent is broken or hostile"
+        )
+
+
 @dataclass(slots=True)
 class _OpenLog:
     """One log that is being received."""
 
     path: Path
     descriptor: int | None  # None until the first byte: most logs of small steps stay empty
-    digest: "hashlib._Hash"
     length: int
-    durable: int
+    found: int = 0  # bytes that an engine before us received, and may have acknowledged
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    hashed: int = 0  # as many bytes as `digest` has seen
+    durable: int = 0
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
@@ -66,29 +79,35 @@ class LogStore:
         """Return how many bytes are held, durable or not."""
         return self._log(ticket).length
 
-    def whole(self, ticket: TicketId) -> int:
+    async def whole(self, ticket: TicketId) -> int:
         """Return how many of the bytes held are whole records: a journal comes in pieces that end anywhere."""
-        end = 0
-        with suppress(BrokenJournalError):
-            for after, _ in self.records(ticket):
-                end = after
-        return end
+        return await asyncio.to_thread(self._whole, ticket)
 
-    def append(self, ticket: TicketId, offset: int, data: bytes) -> int:
-        """Add what is new of `data` at `offset` and return the length held; raise `LogGapError` if bytes are missing."""
+    def append(self, ticket: TicketId, offset: int, data: bytes, *, bytes_max: int = journal.JOURNAL_BYTES_MAX) -> int:
+        """Add what is new of `data` at `offset` and return the length held.
+
+        Raises `LogGapError` if bytes are missing, `LogTooLongError` if they would be more than `bytes_max`.
+        """
         log = self._log(ticket)
         if offset > log.length:
             raise LogGapError(ticket, offset, log.length)
         new = data[log.length - offset :]
+        if log.length + len(new) > bytes_max:
+            raise LogTooLongError(ticket, bytes_max)
         if new:
             _write_all(_descriptor(log), new, log.length)
-            log.digest.update(new)
+            if log.hashed == log.length:
+                log.digest.update(new)
+                log.hashed += len(new)
             log.length += len(new)
             self._dirty.add(ticket)
         return log.length
 
     async def durable(self, ticket: TicketId) -> int:
-        """Wait until what is held now survives a power cut; return its length. One commit serves all who wait."""
+        """Wait until what is held now survives a power cut; return its length. One commit serves all who wait.
+
+        Raises `OSError` where it cannot be made so; what was not durable is dropped then, and has to come again.
+        """
         log = self._log(ticket)
         if log.durable < log.length:
             waiter = asyncio.get_running_loop().create_future()
@@ -98,9 +117,15 @@ class LogStore:
             await waiter
         return log.durable
 
-    def digest(self, ticket: TicketId) -> Digest:
-        """Return the SHA-256 of everything held."""
-        return Digest(self._log(ticket).digest.hexdigest())
+    async def digest(self, ticket: TicketId) -> Digest:
+        """Return the SHA-256 of everything held; what an engine before us received is read in a thread, piece by piece."""
+        while (log := self._log(ticket)).hashed < log.length:
+            digest, start = log.digest.copy(), log.hashed
+            end = min(log.length, start + HASH_BYTES)
+            await asyncio.to_thread(_hash, log.path, digest, start, end)
+            if log.hashed == start:  # nobody else was quicker
+                log.digest, log.hashed = digest, end
+        return Digest(log.digest.hexdigest())
 
     def rewind(self, ticket: TicketId) -> None:
         """Drop everything held: its digest was not the worker's."""
@@ -154,36 +179,68 @@ class LogStore:
     def _log(self, ticket: TicketId) -> _OpenLog:
         log = self._open.get(ticket)
         if log is None:
-            log = self._open[ticket] = self._opened(self.path(ticket))
+            log = self._open[ticket] = _opened(self.path(ticket))
+            if log.length:
+                self._dirty.add(ticket)  # whoever received it may have died before it was durable
         return log
 
-    def _opened(self, path: Path) -> _OpenLog:
-        digest, length = hashlib.sha256(), 0
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return _OpenLog(path, None, digest, length=0, durable=0)
-        while data := os.pread(descriptor, READ_BYTES, length):
-            digest.update(data)
-            length += len(data)
-        os.fsync(descriptor)
-        return _OpenLog(path, descriptor, digest, length, durable=length)
+    def _whole(self, ticket: TicketId) -> int:
+        end = 0
+        with suppress(BrokenJournalError):
+            for after, _ in self.records(ticket):
+                end = after
+        return end
 
     async def _flush(self) -> None:
         while self._dirty:
-            batch = [(self._open[ticket], self._open[ticket].length) for ticket in self._dirty]
+            batch = {ticket: (self._open[ticket], self._open[ticket].length) for ticket in self._dirty}
             self._dirty.clear()
-            descriptors = [os.dup(_descriptor(log)) for log, _ in batch]  # a log may be closed meanwhile
-            directory = self._directory if any(log.durable == 0 for log, _ in batch) else None
-            await asyncio.to_thread(_sync, descriptors, directory)
-            for log, length in batch:
+            logs = [log for log, _ in batch.values()]
+            descriptors = [os.dup(_descriptor(log)) for log in logs]  # a log may be closed meanwhile
+            directory = self._directory if any(log.durable == 0 for log in logs) else None
+            try:
+                await asyncio.to_thread(_sync, descriptors, directory)
+            except OSError as error:
+                for ticket, (log, _) in batch.items():
+                    self._give_up(ticket, log, error)
+                continue
+            for log, length in batch.values():
                 log.durable = length
                 _wake(log)
             self._wake_followers()
 
+    def _give_up(self, ticket: TicketId, log: _OpenLog, error: OSError) -> None:
+        """Drop what could not be made durable: the kernel may say of it later that it is."""
+        if self._open.get(ticket) is log:
+            with suppress(OSError):
+                os.ftruncate(_descriptor(log), max(log.durable, log.found))
+            waiting, log.waiting = log.waiting, []
+            self.close(ticket)
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_exception(error)
+
     def _wake_followers(self) -> None:
         self._grown.set()
         self._grown = asyncio.Event()
+
+
+def _opened(path: Path) -> _OpenLog:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _OpenLog(path, None, length=0)
+    length = os.fstat(descriptor).st_size
+    return _OpenLog(path, descriptor, length, found=length)
+
+
+def _hash(path: Path, digest: "hashlib._Hash", start: int, end: int) -> None:
+    """Take the bytes from `start` to `end` into `digest`; of a log that was dropped meanwhile, what is left."""
+    with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+        file.seek(start)
+        while start < end and (data := file.read(min(READ_BYTES, end - start))):
+            digest.update(data)
+            start += len(data)
 
 
 def _descriptor(log: _OpenLog) -> int:

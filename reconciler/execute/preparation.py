@@ -16,6 +16,7 @@ from reconciler.model.variables import SecretSource
 from reconciler.model.work import Step
 from reconciler.protocol.tickets import Digest, Output, OutputLimit, Secrets, TicketSpec
 from reconciler.schedule.fleet import Fleet
+from reconciler.schedule.limits import limits_of, smaller
 from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
 from reconciler.schedule.selection import leaves_out
 from reconciler.schedule.variables import Choice, Chosen, Pool, VariableContext, choose_all, pool_of, visible
@@ -249,6 +250,8 @@ class Preparation:
         if not inline:
             put_blob(self._grounds.blobs, digest, data)
         limit = step.output_limit
+        member = self._fleet.workers.get(placed.worker)
+        own = limits_of(step.limits)
         return TicketSpec(
             ticket=new_ticket(self._task.id, index, number),
             interpreter=job.interpreter,
@@ -262,6 +265,8 @@ class Preparation:
             output_limit=OutputLimit(limit.size.bytes, limit.then) if limit else None,
             isolation=placed.isolation,
             run_as=placed.run_as,
+            limits=smaller(own, member.limits if member is not None else own),
+            silence_max=self._grounds.fleet.lost_after(placed.worker) if step.on_disconnect == "stop" else None,
         )
 
 

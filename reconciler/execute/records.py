@@ -26,8 +26,9 @@ from reconciler.schedule.fleet import BUILTIN
 from reconciler.schedule.outcomes import Outcome
 from reconciler.schedule.placement import Placed
 from reconciler.schedule.progress import End
+from reconciler.schedule.requests import Claim
 from reconciler.steps.jobs import ManualJob
-from reconciler.store import attempts, audit, objects, results, tasks
+from reconciler.store import attempts, audit, claims, objects, results, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 
@@ -99,15 +100,15 @@ def grant_attempt(
             return None
         now = time.time()
         resource = f"worker/{placed.worker}"
-        token = attempts.next_token(tx, resource)
-        fenced = replace(spec, lease_tokens={resource: token})
+        tokens = claims.claim(tx, spec.ticket, [Claim(resource)], {})
+        fenced = replace(spec, lease_tokens=tokens)
         attempt = Attempt(
             ticket=spec.ticket,
             task=task.id,
             step=index,
             number=number,
             worker=placed.worker,
-            token=token,
+            token=tokens[resource],
             state=AttemptState.GRANTED,
             spec=dumped(fenced).decode("utf-8", "surrogatepass"),
             decision=placed.because,
@@ -136,6 +137,7 @@ def record_ending(final: Final, at: float) -> Callable[[Transaction], bool]:
 
     def work(tx: Transaction) -> bool:
         ending = dumped(replace(final, outputs=())).decode("utf-8", "surrogatepass")  # outputs are kept apart, sealed
+        claims.release(tx, final.ticket)
         return attempts.ended(tx, final.ticket, ending, at, log_length=final.log_length, log_digest=final.log_digest)
 
     return work
@@ -175,6 +177,7 @@ def lose_attempt(
 
     def work(tx: Transaction) -> StepRun:
         attempts.lose(tx, attempt.ticket, at)
+        claims.release(tx, attempt.ticket, lost=True)
         state, reason = outcome.state, outcome.reason
         if pause is not None:
             state = StepState.RUNNING

@@ -15,10 +15,13 @@ class Tail:
         self._grounds = grounds
         self._cursors: dict[TicketId, tuple[int, int, str]] = {}  # ticket → offset shown, step, its name
 
-    def begin(self, ticket: TicketId, step: int, name: str, *, shown: bool = False) -> None:
-        """Follow an attempt; with `shown`, what its log holds already was shown by somebody before."""
-        offset = self._grounds.logs.whole(ticket) if shown else 0
-        self._cursors[ticket] = (offset, step, name)
+    def begin(self, ticket: TicketId, step: int, name: str) -> None:
+        """Follow an attempt from the first byte of its log."""
+        self._cursors[ticket] = (0, step, name)
+
+    async def resume(self, ticket: TicketId, step: int, name: str) -> None:
+        """Follow an attempt; what its log holds already was shown by somebody before."""
+        self._cursors[ticket] = (await self._grounds.logs.whole(ticket), step, name)
 
     def show(self, ticket: TicketId) -> None:
         """Show what came since; of a journal that a broken agent sends, as far as it is one."""

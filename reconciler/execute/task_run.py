@@ -108,7 +108,8 @@ class TaskRun:
                 self._preparation.learn_answer(self._steps[answer.step], answer)
         for attempt in facts.attempts:
             self._take_up(attempt)
-        for attempt in list(self._live.values()):
+        for ticket, attempt in list(self._live.items()):
+            await self._tail.resume(ticket, attempt.step, self._steps[attempt.step].name)
             if attempt.state is AttemptState.GRANTED:
                 await self._hand_out(attempt)
         self._say_task(self.task.state)
@@ -121,7 +122,6 @@ class TaskRun:
             self._due.pop(attempt.step, None)
             self._live[ticket] = attempt
             self._grounds.running[attempt.worker] += 1
-            self._tail.begin(ticket, attempt.step, step.name, shown=True)
         elif self._runs[attempt.step].state is StepState.RUNNING:
             self._due[attempt.step] = (attempt.finished_at or 0.0) + step.retry.backoff.seconds
 
@@ -368,10 +368,9 @@ class TaskRun:
         if self._cancelled_at is not None and self._live and now - self._cancelled_at >= progress.ABANDONED_AFTER:
             reason = f"cancelled, and {len(self._live)} attempt(s) gave no proof of having stopped for 2 minutes"
             return await self._end(End(TaskState.ABANDONED, reason))
-        given_up = list(lost(self._live.values(), self._grounds, now))
-        for attempt, reason in given_up:
-            self._ended(silent(TicketId(attempt.ticket), reason), given_up=True)
-        return bool(expired or given_up)
+        losses = list(lost(self._live.values(), self._steps, self._grounds, now))
+        given_up = [self._ended(silent(TicketId(each.ticket), reason), given_up=True) for each, reason in losses]
+        return bool(expired or any(given_up))
 
     async def _settle(self, index: int, state: StepState, reason: str) -> bool:
         self._runs[index] = await self._ledger.write(settle_step(self._runs[index], state, reason))
@@ -387,7 +386,7 @@ class TaskRun:
         return True
 
     def _patience(self) -> float:
-        losses = [deadline(attempt, self._grounds) for attempt in self._live.values()]
+        losses = [deadline(attempt, self._steps, self._grounds) for attempt in self._live.values()]
         return patience(
             *(time.time(), self._runs, losses), due=self._due, asked=self._asked, cancelled_at=self._cancelled_at
         )

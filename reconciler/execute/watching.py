@@ -44,7 +44,17 @@ class Printed:
     record: Record = field(repr=False)
 
 
-Sighting = TaskMoved | StepMoved | Printed
+@dataclass(frozen=True, slots=True)
+class Breached:
+    """A worker's agent did what no honest one does, so many `times` since that was told last."""
+
+    worker: str
+    kind: str
+    times: int
+    reason: str
+
+
+Sighting = TaskMoved | StepMoved | Printed | Breached
 
 
 def task_moved(task: Task, state: TaskState, reason: str) -> TaskMoved:

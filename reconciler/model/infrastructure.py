@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from reconciler.model.spec import Ref, Spec
-from reconciler.model.text import Duration, Label, Name, Percentage, Subscription, Text, Thumbprint
+from reconciler.model.text import Duration, Label, Name, Percentage, Size, Subscription, Text, Thumbprint
 
 PoolName = Annotated[Name, Ref("WorkerPool")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -96,6 +96,30 @@ class Drain(Spec):
     then: Literal["wait", "cancel"] = Field("wait", description="What happens to what still runs at the deadline.")
 
 
+MEMORY_MIN, MEMORY_MAX = Size("4MiB"), Size("1048576GiB")
+"""No shell starts in less; no machine has more."""
+
+
+def _memory(size: Size) -> Size:
+    if MEMORY_MIN.bytes <= size.bytes <= MEMORY_MAX.bytes:
+        return size
+    raise PydanticCustomError("bad-value", f"a size from {MEMORY_MIN} to {MEMORY_MAX} is expected")
+
+
+class Limits(Spec):
+    """What a script and every process that it starts may use together."""
+
+    memory: Annotated[Size, AfterValidator(_memory)] | None = Field(
+        None, description="Memory at most; a script that needs more is killed."
+    )
+    cpus: Annotated[float, Field(ge=0.01, le=10_000)] | None = Field(
+        None, description="Processors at most; 1.5 is one and a half."
+    )
+    processes: Annotated[int, Field(ge=1, le=4_194_304)] | None = Field(
+        None, description="Processes and threads at a time."
+    )
+
+
 class WorkerTraits(Spec):
     """What a worker may say of itself, and what a set of workers may say of all."""
 
@@ -109,6 +133,7 @@ class WorkerTraits(Spec):
         "none", description="The least isolation that steps get here."
     )
     run_as: Text | None = Field(None, description="The account that steps run under.")
+    limits: Limits = Field(Limits.model_construct(), description="What each attempt may use at most here.")
     capabilities: dict[Label, Text] = Field({}, description="Declared capabilities, joined with the discovered ones.")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, JsonValue, StringConstraints, Tag
 
-from reconciler.model.infrastructure import Every, ExecutionLocationSpec
+from reconciler.model.infrastructure import Every, ExecutionLocationSpec, Limits
 from reconciler.model.spec import Ref, Spec
 from reconciler.model.text import Condition, Duration, Label, Name, Size, Text, slug
 from reconciler.model.text import Tag as TenantTag
@@ -115,6 +115,7 @@ class Step(Acting):
         "continue", description="What the agent does without a server."
     )
     output_limit: OutputRule | None = Field(None, description="What happens when it prints too much.")
+    limits: Limits = Field(Limits.model_construct(), description="What its script may use; the worker may allow less.")
 
     @property
     def key(self) -> str:

@@ -33,7 +33,6 @@ STEP_FIELDS: Mapping[str, str] = {
     "spread": "spreading is not carried out yet",
     "requires": "capabilities are not matched with needs yet",
     "guidedFailure": "guided failure is not carried out yet",
-    "onDisconnect": "a script goes on while its worker is cut off; stopping it is not carried out yet",
 }
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
+from typing import Optional
+
+from reconciler.protocol.tickets import OutputLimit
 
 HEADER = Struct(">IBBHQ")
 RECORD_BYTES_MAX = 1 << 20  # one read of a pipe, after masking
+JOURNAL_BYTES_MAX = 16 << 30  # of any ticket: a day of output at 190 KB/s
+UNLIMITED_BYTES_MAX = 16 << 20  # of what no output limit counts: progress, sentences of ours, the gap
 
 
 class Kind(IntEnum):
@@ -49,6 +54,16 @@ class Record:
     level: Level
     milliseconds: int
     data: bytes
+
+
+def journal_bytes_max(limit: Optional[OutputLimit]) -> int:
+    """Return the most bytes that the journal of a ticket may have; no agent writes and no server takes more.
+
+    A script may print byte by byte, and each is a record then.
+    """
+    if limit is None:
+        return JOURNAL_BYTES_MAX
+    return min(JOURNAL_BYTES_MAX, limit.bytes_max * (HEADER.size + 1) + UNLIMITED_BYTES_MAX)
 
 
 def encoded(record: Record) -> bytes:

@@ -21,6 +21,18 @@ class OutputLimit:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a script and every process of its tree may use together; None is no limit."""
+
+    memory: Optional[int] = None
+    """Bytes, swap included; whoever needs more is killed."""
+    cpus: Optional[float] = None
+    """Processors, such as 1.5."""
+    processes: Optional[int] = None
+    """Processes and threads at a time."""
+
+
+@dataclass(frozen=True)
 class TicketSpec:
     """One attempt as the worker stores it: complete but for secrets, which come with RUN alone."""
 
@@ -45,6 +57,10 @@ class TicketSpec:
     """"none" | "user" | "sandbox": how far the script is kept from the rest of the machine; never less than asked for."""
     run_as: str = ""
     """The account that the script runs under; empty leaves the choice to the agent, which allows it in any case."""
+    limits: Optional[Limits] = None
+    """None limits nothing; a worker that cannot hold one of them declines the ticket."""
+    silence_max: Optional[float] = None
+    """Seconds since the server was heard after which the whole tree is killed; None never."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,11 @@ class Cancelled:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """The whole tree was killed because the server was not heard for `silence_max`, and none of it is left."""
+
+
+@dataclass(frozen=True)
 class NotStarted:
     """Nothing was ever spawned, proven by the claim; `reason` is a sentence for the user (void, no interpreter …)."""
 
@@ -93,7 +114,7 @@ class Lost:
     reason: str
 
 
-Ending = Union[Exited, Signalled, TimedOut, Cancelled, NotStarted, Lost]
+Ending = Union[Exited, Signalled, TimedOut, Cancelled, CutOff, NotStarted, Lost]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ from reconciler.model.infrastructure import MachinePolicySpec
 from reconciler.model.live import WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
+from reconciler.protocol.tickets import Limits
+from reconciler.schedule.capabilities import unmet
+from reconciler.schedule.limits import limits_in, names, unpromised
+from reconciler.schedule.requests import Needs
 
 BUILTIN = "built-in"
 """The name under which the server's own machine is listed; no Worker can be called so twice."""
@@ -43,6 +47,10 @@ class Pool:
     workers_min: int = 0
     allowed_environments: tuple[str, ...] | None = None
     workers: tuple[str, ...] = ()
+    attempts_max: int | None = None
+    """Attempts that run in it at a time; None is no cap."""
+    round_robin: bool = False
+    """Whoever was leased longest ago is next, however many leases he has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class Member:
     endpoint: str
     state: str = "enabled"
     labels: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    """What its document declares; what its agent found stands in `status`."""
     slots: int | None = None
     isolation: str = "none"
     """"none" | "user" | "sandbox": the least that steps get here."""
@@ -61,10 +71,34 @@ class Member:
     """The account that steps run under; empty leaves it to the agent."""
     lost_after: float = LOST_AFTER
     """Seconds of silence after which its attempts are given up."""
+    limits: Limits = field(default_factory=Limits)
+    """What each attempt may use at most."""
     status: WorkerStatus | None = None
 
-    def obstacle(self, running: int) -> str | None:
-        """Say why this worker cannot take one more attempt beside those that run, or None if it can."""
+    def unfit(self, needs: Needs) -> str | None:
+        """Say why this worker cannot take such a step at all, whatever it does just now, or None if it can."""
+        return (
+            self._lacks(needs.selector)
+            or self._absent()
+            or self._unpromised(needs.promises)
+            or unmet(needs.requires, self.found)
+        )
+
+    @property
+    def found(self) -> Mapping[str, str]:
+        """Everything that it is capable of, declared or found."""
+        seen = self.status.seen.capabilities if self.status is not None and self.status.seen is not None else {}
+        return {**seen, **self.capabilities}
+
+    def busy(self, running: int) -> str | None:
+        """Say that it has no room for one more attempt beside those that run, or None."""
+        if self.slots is not None and running >= self.slots:
+            return f"runs {running} of {self.slots} attempts"
+        return None
+
+    def _absent(self) -> str | None:
+        if self.endpoint == BUILTIN:
+            return None
         if self.state != "enabled":
             return f"is {self.state}"
         if self.endpoint == "ssh":
@@ -73,11 +107,7 @@ class Member:
             return "has never connected" if self.endpoint == "polling" else "was never reached"
         if self.status.health is not WorkerHealth.HEALTHY:
             return f"is {self.status.health}: {self.status.reason}"
-        if gap := self._isolation_gap(self.status.seen.capabilities if self.status.seen else {}):
-            return gap
-        if self.slots is not None and running >= self.slots:
-            return f"runs {running} of {self.slots} attempts"
-        return None
+        return self._isolation_gap(self.status.seen.capabilities if self.status.seen else {})
 
     def _isolation_gap(self, capabilities: Mapping[str, str]) -> str | None:
         """Say which declared isolation its agent has not promised, or None; less than declared is never enough."""
@@ -90,9 +120,15 @@ class Member:
             return f"does not run steps under {self.run_as}: its agent allows {', '.join(filter(None, allowed)) or 'no account'}"
         return None
 
-    def lacks(self, selector: Mapping[str, str]) -> str | None:
-        """Say which wanted label this worker does not bear, or None."""
-        for key, value in selector.items():
+    def _unpromised(self, promises: Iterable[str]) -> str | None:
+        if self.endpoint == BUILTIN:  # it is tried when the first one comes
+            return None
+        own = (f"limit.{name}" for name in names(self.limits))
+        seen = self.status.seen if self.status is not None else None
+        return unpromised((*promises, *own), seen.capabilities if seen is not None else {})
+
+    def _lacks(self, selector: Iterable[tuple[str, str]]) -> str | None:
+        for key, value in selector:
             if self.labels.get(key) != value:
                 return f"does not bear the label {key}={value}"
         return None
@@ -109,6 +145,16 @@ class Fleet:
     builtin_obstacle: str = "the space disables the built-in worker"
     builtin_account: str | None = None
     """Under which account steps run on the server's own machine; None runs them as the server."""
+
+    @property
+    def builtin(self) -> Member:
+        """The server's own machine, as one more row."""
+        account = self.builtin_account or ""
+        return Member(BUILTIN, (), BUILTIN, isolation="user" if account else "none", run_as=account)
+
+    def machine(self, name: str) -> Member | None:
+        """Return a worker, or the server's own machine, by name."""
+        return self.builtin if name == BUILTIN else self.workers.get(name)
 
     def runs_builtin(self, pool: str) -> bool:
         """Do steps of `pool` run on the server's own machine, if that is enabled?
@@ -164,10 +210,12 @@ def _member(name: str, found: Described, status: WorkerStatus | None, patience: 
         endpoint=next(iter(spec["endpoint"])),
         state=spec.get("state", "enabled"),
         labels=json.loads(found.metadata)["labels"] if '"labels":' in found.metadata else {},
+        capabilities=spec.get("capabilities", {}),
         slots=spec.get("slots"),
         isolation=_isolation(spec.get("isolation", "none"), spec.get("runAs")),
         run_as=spec.get("runAs") or "",
         lost_after=patience.get(spec.get("policy"), LOST_AFTER),
+        limits=limits_in(spec),
         status=status,
     )
 
@@ -185,6 +233,8 @@ def _pool(name: str, found: Described, workers: list[str]) -> Pool:
         default=spec.get("default", False),
         dynamic="dynamic" in spec,
         workers_min=spec.get("minWorkers", 0),
+        attempts_max=spec.get("maxConcurrentAttempts"),
+        round_robin=spec.get("selection") == "roundRobin",
         allowed_environments=None if allowed is None else tuple(allowed),
         workers=tuple(workers),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reconciler.model.live import StepState
 from reconciler.model.work import Retry
-from reconciler.protocol.tickets import Cancelled, Ending, Exited, Final, Lost, NotStarted, Signalled, TimedOut
+from reconciler.protocol.tickets import Cancelled, CutOff, Ending, Exited, Final, Lost, NotStarted, Signalled, TimedOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ def _of_ending(ending: Ending, timeout: float | None) -> Outcome:
         return Outcome(StepState.FAILED, f"timed out{after}; the whole process tree was killed")
     if isinstance(ending, Cancelled):
         return Outcome(StepState.CANCELLED, "cancelled; nothing of it is left running")
+    if isinstance(ending, CutOff):
+        return Outcome(
+            StepState.LOST, "stopped by its worker, which had lost the server; nothing of it is left running"
+        )
     if isinstance(ending, NotStarted):
         return Outcome(StepState.FAILED, ending.reason)
     assert isinstance(ending, Lost)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.work import Step
 from reconciler.schedule.fleet import BUILTIN, Fleet, Member
+from reconciler.schedule.limits import promises_of
+from reconciler.schedule.requests import Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,17 @@ def not_yet(step: Step, location: ExecutionLocationSpec) -> str | None:
     return None
 
 
+def needs_of(step: Step, pool: str, environment: str) -> Needs:
+    """Return what a step asks of its machine, once its pool is known."""
+    return Needs(
+        pool=pool,
+        environment=environment,
+        selector=tuple(sorted(step.selector.items())),
+        requires=tuple(sorted(step.requires.items())),
+        promises=promises_of(step),
+    )
+
+
 def choose_pool(
     location: ExecutionLocationSpec, fleet: Fleet, pool_of_variable: PoolOfVariable
 ) -> PoolChoice | Nowhere:
@@ -78,6 +91,27 @@ def choose_pool(
     return PoolChoice(fleet.default_pool, f"it names no pool, so the default pool {fleet.default_pool} is used")
 
 
+def candidates(needs: Needs, fleet: Fleet) -> tuple[Member, ...] | Nowhere:
+    """Return the machines that belong to what is needed, fit or not, or say why there are none."""
+    if needs.machine:
+        found = fleet.machine(needs.machine)
+        return (found,) if found is not None else Nowhere(f"the machine {needs.machine} is not registered", final=True)
+    pool = fleet.pools.get(needs.pool)
+    if pool is None:
+        return Nowhere(f"the pool {needs.pool} does not exist", final=True)
+    if pool.allowed_environments is not None and needs.environment not in pool.allowed_environments:
+        return Nowhere(f"the pool {pool.name} does not allow the environment {needs.environment}", final=True)
+    if fleet.runs_builtin(pool.name):
+        if fleet.builtin_enabled:
+            return (fleet.builtin,)
+        return Nowhere(f"the default pool {pool.name} has no workers and {fleet.builtin_obstacle}", final=True)
+    if pool.dynamic:
+        return Nowhere(f"the pool {pool.name} is dynamic, and dynamic workers are not made yet", final=True)
+    if not pool.workers:
+        return Nowhere(f"the pool {pool.name} has no workers", final=True)
+    return tuple(fleet.workers[name] for name in pool.workers)
+
+
 def place(
     step: Step, choice: PoolChoice, fleet: Fleet, environment: str, running: Mapping[str, int] | None = None
 ) -> Placed | Nowhere:
@@ -85,32 +119,27 @@ def place(
 
     `running` says how many attempts live on each worker; absent, none.
     """
-    pool = fleet.pools.get(choice.pool)
-    if pool is None:
-        return Nowhere(f"the pool {choice.pool} does not exist", final=True)
-    if pool.allowed_environments is not None and environment not in pool.allowed_environments:
-        return Nowhere(f"the pool {pool.name} does not allow the environment {environment}", final=True)
-    if fleet.runs_builtin(pool.name):
-        return _on_builtin(pool.name, choice, fleet)
-    if pool.dynamic:
-        return Nowhere(f"the pool {pool.name} is dynamic, and dynamic workers are not made yet", final=True)
-    if not pool.workers:
-        return Nowhere(f"the pool {pool.name} has no workers", final=True)
+    needs = needs_of(step, choice.pool, environment)
+    found = candidates(needs, fleet)
+    if isinstance(found, Nowhere):
+        return found
+    if fleet.runs_builtin(choice.pool):
+        because = f"{choice.because}; it has no workers, so the built-in worker runs it"
+        return Placed(BUILTIN, because, fleet.builtin.isolation, fleet.builtin.run_as)
     obstacles, able = [], []
     counts = running or {}
-    for name in pool.workers:
-        worker = fleet.workers[name]
-        obstacle = worker.lacks(step.selector) or worker.obstacle(counts.get(name, 0))
+    for worker in found:
+        obstacle = worker.unfit(needs) or worker.busy(counts.get(worker.name, 0))
         if obstacle is None:
             able.append(worker)
         else:
-            obstacles.append((name, obstacle))
+            obstacles.append((worker.name, obstacle))
     if able:
         return _least_busy(able, counts, choice)
     name, obstacle = obstacles[0]
     others = f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else ""
     return Nowhere(
-        f"no worker of the pool {pool.name} can take it: {name} {obstacle}{others}", obstacles=tuple(obstacles)
+        f"no worker of the pool {choice.pool} can take it: {name} {obstacle}{others}", obstacles=tuple(obstacles)
     )
 
 
@@ -123,14 +152,3 @@ def _least_busy(able: Sequence[Member], running: Mapping[str, int], choice: Pool
         count = running.get(best.name, 0)
         because = f"{choice.because}; {best.name} runs {count} attempts, the fewest of {len(able)} that can take it"
     return Placed(best.name, because, best.isolation, best.run_as)
-
-
-def _on_builtin(pool: str, choice: PoolChoice, fleet: Fleet) -> Placed | Nowhere:
-    if not fleet.builtin_enabled:
-        return Nowhere(
-            f"the default pool {pool} has no workers and {fleet.builtin_obstacle}",
-            final=True,
-        )
-    because = f"{choice.because}; it has no workers, so the built-in worker runs it"
-    account = fleet.builtin_account
-    return Placed(BUILTIN, because, "user", account) if account else Placed(BUILTIN, because)

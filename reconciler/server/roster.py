@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from reconciler.execute.breaches import Breaches
 from reconciler.execute.carriers import Carrier, Connection
 from reconciler.execute.conversation import PING_INTERVAL
 from reconciler.execute.counts import Counts
@@ -68,6 +69,7 @@ class Roster:
         self._authority = authority
         self._configuration = configuration
         self._counts = counts
+        self._breaches = Breaches(counts, grounds.watcher)
         self._entries: dict[str, _Entry] = {}
         self._declared: dict[str, Registered] = {}
         self._found = NOBODY
@@ -162,6 +164,7 @@ class Roster:
             *(wanted.name, carrier, self._grounds.logs, self._grounds.blobs, self._dispatcher),
             registrar=self,
             counts=self._counts,
+            breaches=self._breaches,
             epoch_floor=last.epoch,
             store=last.store,
             ping_interval=ping_interval(len(self._found.workers)),

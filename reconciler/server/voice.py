@@ -5,7 +5,7 @@ from typing import TextIO
 
 import structlog
 
-from reconciler.execute.watching import Printed, Sighting, StepMoved, TaskMoved
+from reconciler.execute.watching import Breached, Printed, Sighting, StepMoved, TaskMoved
 
 FORMS = ("text", "json")
 
@@ -41,5 +41,7 @@ class Voice:
             case StepMoved(task, deployment, _, name, state, worker, reason):
                 facts = {"task": task, "deployment": deployment, "step": name, "state": state.value}
                 self.say("step", **facts, worker=worker, reason=reason)
+            case Breached(worker, kind, times, reason):
+                self.warn("breach", worker=worker, kind=kind, times=times, reason=reason)
             case Printed():
                 pass

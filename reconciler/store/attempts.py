@@ -81,17 +81,6 @@ def unfinished_on(tx: Transaction, worker: str) -> list[Attempt]:
     ]
 
 
-def next_token(tx: Transaction, resource: str) -> int:
-    """Raise the fence of `resource` and return it: whatever carries an older token has no effect."""
-    row = tx.one(
-        "INSERT INTO fences (resource, token) VALUES (?, 1)"
-        " ON CONFLICT (resource) DO UPDATE SET token = fences.token + 1 RETURNING token",
-        resource,
-    )
-    assert row is not None
-    return int(row[0])
-
-
 def worker_epoch(tx: Transaction, worker: str) -> int:
     """Return the epoch of the worker's last session; 0 before the first."""
     row = tx.one("SELECT epoch FROM worker_sessions WHERE worker = ?", worker)

@@ -314,7 +314,7 @@ async def test_what_a_dead_shim_leaves_is_killed_however_it_hides(tmp_path: Path
     mark = f"8{os.getpid()}.25"
     if not made("test"):
         pytest.skip("no cgroups of version 2 that may be written")
-    remove(made("test"))
+    remove([made("test")])
     async with running(tmp_path, AGENT) as worker:
         ticket = worker.begin(RUNAWAY.format(mark=mark) + "echo $PPID > pid; exec sleep 600", isolation="user")
         await until(lambda: len(bearers(mark)) >= 3)

@@ -1,19 +1,33 @@
 """The log store: bytes by offset, durable in groups, never doubled, never beside its directory."""
 
 import asyncio
+import errno
 import hashlib
+import os
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
 
 from reconciler.execute.blobs import NoDigestError, blob_path
-from reconciler.execute.logs import LogGapError, LogNameError, LogStore
+from reconciler.execute.logs import LogGapError, LogNameError, LogStore, LogTooLongError
 from reconciler.protocol.journal import Kind, Level, Record, encoded
 from reconciler.protocol.tickets import Digest, TicketId
 
 TICKET = TicketId("t1")
 RECORDS = [Record(Kind.STDOUT, Level.INFO, number, f"line {number}\n".encode()) for number in range(5)]
 BYTES = b"".join(map(encoded, RECORDS))
+LARGE = 64 << 20
+
+
+async def turns_during(work: Awaitable[object]) -> int:
+    """Return how often others had their turn on the loop until `work` was done."""
+    turns, task = 0, asyncio.ensure_future(work)
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    await task
+    return turns
 
 
 async def test_bytes_that_come_twice_are_kept_once_and_a_gap_is_refused(tmp_path: Path) -> None:
@@ -23,7 +37,7 @@ async def test_bytes_that_come_twice_are_kept_once_and_a_gap_is_refused(tmp_path
     with pytest.raises(LogGapError, match="bytes at 9 came, 6 are held"):
         logs.append(TICKET, 9, b"x")
     assert logs.path(TICKET).read_bytes() == b"abcdef"
-    assert logs.digest(TICKET) == hashlib.sha256(b"abcdef").hexdigest()
+    assert await logs.digest(TICKET) == hashlib.sha256(b"abcdef").hexdigest()
 
 
 async def test_one_commit_serves_all_who_wait(tmp_path: Path) -> None:
@@ -48,7 +62,81 @@ async def test_a_log_is_taken_up_again_by_the_next_server(tmp_path: Path) -> Non
     LogStore(tmp_path).append(TICKET, 0, b"abc")
     logs = LogStore(tmp_path)
     assert logs.received(TICKET) == await logs.durable(TICKET) == 3
-    assert logs.digest(TICKET) == hashlib.sha256(b"abc").hexdigest()
+    assert await logs.digest(TICKET) == hashlib.sha256(b"abc").hexdigest()
+
+
+async def test_a_large_log_of_the_server_before_us_does_not_hold_the_loop(tmp_path: Path) -> None:
+    record = encoded(Record(Kind.STDOUT, Level.INFO, 0, bytes(1 << 20)))
+    logs = LogStore(tmp_path)
+    logs.path(TICKET).write_bytes(record * (LARGE >> 20))
+    assert await turns_during(logs.digest(TICKET)) > 100
+    assert await turns_during(logs.whole(TICKET)) > 100
+    assert await turns_during(logs.durable(TICKET)) > 1
+    assert await logs.digest(TICKET) == hashlib.sha256(record * (LARGE >> 20)).hexdigest()
+    assert await logs.whole(TICKET) == len(record) * (LARGE >> 20)
+
+
+async def test_nothing_of_a_log_is_read_to_say_how_long_it_is(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path)
+    logs.path(TICKET).touch()
+    os.truncate(logs.path(TICKET), 1 << 40)  # to read that would take the time of several tests
+    assert logs.received(TICKET) == 1 << 40
+    assert logs.append(TICKET, (1 << 40) - 1, b"xy", bytes_max=1 << 41) == (1 << 40) + 1
+    assert await logs.durable(TICKET) == (1 << 40) + 1
+
+
+async def test_a_log_that_grows_while_it_is_read_has_the_digest_of_all_of_it(tmp_path: Path) -> None:
+    whole = os.urandom(1 << 20) * (LARGE >> 20)
+    logs, half = LogStore(tmp_path), LARGE // 2
+    logs.path(TICKET).write_bytes(whole[:half])
+    first, second = (asyncio.create_task(logs.digest(TICKET)) for _ in range(2))
+    for offset in range(half, LARGE, 1 << 20):
+        logs.append(TICKET, offset, whole[offset : offset + (1 << 20)])
+        await asyncio.sleep(0)
+    assert await first == await second == hashlib.sha256(whole).hexdigest()
+
+
+async def test_a_log_that_is_dropped_while_it_is_read_has_the_digest_of_what_came_after(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path)
+    logs.path(TICKET).write_bytes(bytes(LARGE))
+    reading = asyncio.create_task(logs.digest(TICKET))
+    await asyncio.sleep(0)
+    logs.rewind(TICKET)
+    logs.append(TICKET, 0, b"abc")
+    assert await reading == hashlib.sha256(b"abc").hexdigest()
+
+
+async def test_what_cannot_be_made_durable_is_dropped_and_may_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = LogStore(tmp_path)
+    logs.append(TICKET, 0, b"abc")
+    assert await logs.durable(TICKET) == 3
+    logs.append(TICKET, 3, b"def")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", _full)
+        with pytest.raises(OSError, match="No space left on device"):
+            await logs.durable(TICKET)
+    assert logs.received(TICKET) == await logs.durable(TICKET) == 3
+    logs.append(TICKET, 3, b"def")
+    assert await logs.durable(TICKET) == 6
+    assert await logs.digest(TICKET) == hashlib.sha256(b"abcdef").hexdigest()
+
+
+def _full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_more_is_taken_than_a_log_may_have(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path)
+    assert logs.append(TICKET, 0, b"abcd", bytes_max=4) == 4
+    assert logs.append(TICKET, 0, b"abcd", bytes_max=4) == 4
+    with pytest.raises(LogTooLongError) as refused:
+        logs.append(TICKET, 2, b"cde", bytes_max=4)
+    assert str(refused.value) == (
+        "log of t1: more bytes came than the 4 that it may have; the worker's agent is broken or hostile"
+    )
+    assert logs.path(TICKET).read_bytes() == b"abcd"
 
 
 async def test_records_are_read_from_any_of_their_offsets(tmp_path: Path) -> None:

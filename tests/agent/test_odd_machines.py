@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.agent.directory import ShimClaim, TicketDirectory
-from reconciler.agent.shim import JOURNAL_AHEAD_MAX
+from reconciler.agent.watch import JOURNAL_AHEAD_MAX
 from reconciler.protocol.journal import Kind
 from reconciler.protocol.tickets import Cancelled, Exited, Signalled, TicketId
 from tests.agent.worker import PATIENCE, running

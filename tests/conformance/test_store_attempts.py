@@ -111,11 +111,6 @@ def test_a_lost_attempt_makes_way_for_another_and_may_end_late(store: Store) -> 
     assert not store.write_now(lambda tx: attempts.lose(tx, first.ticket, 8.0))
 
 
-def test_the_fence_of_each_resource_rises_by_itself(store: Store) -> None:
-    names = ["a", "a", "b", "a"]
-    assert [store.write_now(lambda tx, name=name: attempts.next_token(tx, name)) for name in names] == [1, 2, 1, 3]
-
-
 def test_the_epoch_of_a_worker_never_falls(store: Store) -> None:
     assert store.read_now(lambda tx: attempts.worker_epoch(tx, "w")) == 0
     rises = [store.write_now(lambda tx, n=n: attempts.set_worker_epoch(tx, "w", n)) for n in (3, 3, 2, 9)]

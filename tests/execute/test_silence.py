@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.execute.dispatch import Dispatcher
@@ -12,11 +13,12 @@ from reconciler.execute.grounds import Grounds
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.polling import PollingCarrier
+from reconciler.execute.silence import deadline, lost
 from reconciler.model.live import AttemptState, LiveObject, StepState, TaskId, TaskState
 from reconciler.model.spec import Address, Position
 from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
-from reconciler.protocol.tickets import Exited, Final, Running, TicketId, TicketReport
+from reconciler.protocol.tickets import CutOff, Exited, Final, Running, TicketId, TicketReport
 from reconciler.schedule.progress import ABANDONED_AFTER
 from reconciler.store import objects
 from reconciler.store.keys import sealer
@@ -36,10 +38,11 @@ def live(kind: str, name: str, spec: str) -> LiveObject:
 class Place(Scene):
     """A dispatcher with two polling workers whose agents are the test."""
 
-    async def connect(self, worker: str, *reports: TicketReport) -> None:
+    async def connect(self, worker: str, *reports: TicketReport, promises: Iterable[str] = ()) -> None:
         link = self.dispatcher._grounds.links[worker]
         link.silent_since = None
-        session = Connected(HELLO, 1, {report.ticket: report for report in reports})
+        hello = replace(HELLO, capabilities=dict.fromkeys(promises, ""))
+        session = Connected(hello, 1, {report.ticket: report for report in reports})
         await self.dispatcher.connected(worker, session, "10.0.0.5")
 
     async def fall_silent(self, worker: str) -> None:
@@ -95,6 +98,38 @@ async def test_an_attempt_on_a_silent_worker_is_lost_after_the_policys_time(tmp_
         assert place.latest().state is AttemptState.ENDED
         assert "Exited" in place.latest().ending
         assert place.step().state is StepState.LOST
+
+
+async def test_time_never_gives_up_a_step_that_holds_what_it_has(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP | {"onDisconnect": "hold"}) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        await place.fall_silent("w1")
+        run, attempt = place.dispatcher._runs[TaskId(1)], place.latest()
+        assert deadline(attempt, run._steps, place.dispatcher._grounds) is None
+        assert not list(lost([attempt], run._steps, place.dispatcher._grounds, time.time() + 10_000))
+        await place.connect("w1", TicketReport(ticket, Running()))
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        await place.task_in(TaskState.SUCCEEDED)
+
+
+async def test_what_its_worker_has_stopped_by_itself_is_lost_and_repeated_only_where_the_step_says_so(
+    tmp_path: Path,
+) -> None:
+    async with two_workers(tmp_path, TWICE | {"onDisconnect": "stop"}) as place:
+        await place.connect("w1", promises=("onDisconnect.stop",))
+        ticket = await place.start()
+        spec = place.dispatcher._grounds.links["w1"]._desires[ticket].spec
+        assert spec is not None
+        assert spec.silence_max == 1.0
+        await place.dispatcher.finished("w1", Final(ticket, CutOff(), 0, NO_LOG))
+        second = await place.start(2)
+        await place.dispatcher.finished("w1", Final(second, CutOff(), 0, NO_LOG))
+        await place.task_in(TaskState.FAILED)
+        assert place.step().state is StepState.LOST
+        assert place.step().reason == (
+            "stopped by its worker, which had lost the server; nothing of it is left running"
+        )
 
 
 async def test_a_worker_that_is_back_in_time_loses_nothing(tmp_path: Path) -> None:

@@ -35,13 +35,13 @@ def grounds_in(folder: Path, store: Store, shown: Shown) -> Grounds:
     return Grounds(store, LogStore(folder / "logs"), folder / "blobs", folder, key, shown)
 
 
-def test_a_tail_that_begins_within_a_record_goes_on_with_that_record(tmp_path: Path) -> None:
+async def test_a_tail_that_begins_within_a_record_goes_on_with_that_record(tmp_path: Path) -> None:
     shown = Shown()
     with Store.open(str(tmp_path), tmp_path) as store:
         grounds = grounds_in(tmp_path, store, shown)
         grounds.logs.append(TICKET, 0, JOURNAL[:IN_THE_SECOND])
         tail = Tail(TASK, grounds)
-        tail.begin(TICKET, 0, "Work", shown=True)
+        await tail.resume(TICKET, 0, "Work")
         grounds.logs.append(TICKET, IN_THE_SECOND, JOURNAL[IN_THE_SECOND:])
         tail.end(TICKET)
     assert shown.text == b"twothree"

@@ -63,6 +63,7 @@ spec:
     - name: Bait
       location: {runOn: workerPool, pool: hostile}
       retry: {attempts: 100, backoff: 0s, onWorkerLost: true}
+      outputLimit: {size: 1KiB}
       script: {syntax: sh, body: "%s"}
 """
 DEPLOYMENT = """\

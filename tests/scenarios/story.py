@@ -7,6 +7,7 @@ A page is Markdown. Its fenced blocks are played from top to bottom:
   which something could not be loaded;
 * ```tasks``` says how queued tasks ended, as in `1 failed: exit code 3`; all others succeed;
 * ```placement shop in staging``` says which machine each step would go to;
+* ```schedule``` says, below each event, what the scheduler grants and why what waits does; pages go on block by block;
 * ```progress shop in staging``` says, below its lines that begin with `given`, how a task goes.
 
 Everything after a command or a `given` line is output, compared word for word and written again by `--rewrite`.
@@ -35,6 +36,7 @@ from reconciler.schedule.variables import VariableContext, pool_in_context
 from tests.scenarios.applying import EMPTY, applied, settled
 from tests.scenarios.declaring import declare
 from tests.scenarios.playing import play
+from tests.scenarios.scheduling import Paper
 
 _BLOCK = re.compile(
     r"^(?P<fence>```+)(?P<kind>\w+)(?: (?P<about>[^\n]*))?\n(?P<body>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
@@ -47,6 +49,7 @@ class Story:
     def __init__(self) -> None:
         self._files: dict[str, str] = {}
         self._live = EMPTY
+        self._paper = Paper()
         self._ends: dict[TaskId, tuple[TaskState, str]] = {}
 
     def told(self, page: str) -> str:
@@ -64,6 +67,8 @@ class Story:
                 body = "".join(self._commands(body, complete=about != "incomplete"))
             case "placement":
                 body = "".join(f"{line}\n" for line in self._placement(about))
+            case "schedule":
+                body = "".join(f"{line}\n" for line in self._paper.play(body.splitlines()))
             case "progress":
                 body = "".join(f"{line}\n" for line in self._progress(about, body))
             case _:

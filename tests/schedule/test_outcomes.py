@@ -7,6 +7,7 @@ from reconciler.model.text import Duration
 from reconciler.model.work import Retry
 from reconciler.protocol.tickets import (
     Cancelled,
+    CutOff,
     Digest,
     Ending,
     Exited,
@@ -43,6 +44,7 @@ def final(ending: Ending, message: str = "") -> Final:
          "was migrating (timed out after 60 s; the whole process tree was killed)"),
         (Cancelled(), "", None, S.CANCELLED, "cancelled; nothing of it is left running"),
         (Cancelled(), "output-lost: key", None, S.CANCELLED, "cancelled; nothing of it is left running"),
+        (CutOff(), "", None, S.LOST, "stopped by its worker, which had lost the server; nothing of it is left running"),
         (NotStarted("there is no pwsh here"), "", None, S.FAILED, "there is no pwsh here"),
         (Lost("the shim died"), "", None, S.LOST, "the shim died"),
         (Lost("the shim died"), "output-lost: key", None, S.LOST, "the shim died"),

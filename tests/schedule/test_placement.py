@@ -12,6 +12,7 @@ from reconciler.model.spec import Address, Position
 from reconciler.model.work import PackageUse, Step
 from reconciler.schedule.fleet import Fleet, Member, Pool, fleet_of
 from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
+from reconciler.schedule.requests import Needs
 from reconciler.schedule.selection import leaves_out
 
 CHOICE = PoolChoice("omaha", "its location names the pool omaha")
@@ -156,7 +157,7 @@ def seen(**capabilities: str) -> WorkerStatus:
 def test_a_worker_takes_nothing_while_its_agent_has_not_the_declared_isolation(
     member: Member, obstacle: str | None
 ) -> None:
-    assert member.obstacle(0) == obstacle
+    assert member.unfit(Needs("omaha")) == obstacle
 
 
 def test_the_declared_isolation_goes_with_the_placement() -> None:

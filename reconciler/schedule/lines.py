@@ -1,0 +1,125 @@
+"""Requests that wait, in lines: those of a line differ in nothing that decides when they may run."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from heapq import heappop, heappush
+
+from reconciler.schedule.machines import View
+from reconciler.schedule.requests import Request, RequestId
+from reconciler.schedule.turns import Class, Turn, Turns
+
+
+def line_key(request: Request) -> Hashable:
+    """Return what requests of one line have in common."""
+    return (
+        request.project,
+        request.priority,
+        request.top_since is not None,
+        request.needs,
+        request.claims,
+        request.machine_claims,
+        request.exclusive,
+    )
+
+
+class Line:
+    """Waiting requests of one kind, in the order of their arrival; the first one stands for all."""
+
+    __slots__ = ("_arrivals", "_requests", "_turns", "group", "key", "last", "number", "view")
+
+    def __init__(self, number: int, key: Hashable, view: View | None, turns: Turns, first: Request) -> None:
+        self.number = number
+        self.key = key
+        self.view = view
+        self.group: Class = turns.class_of(first)
+        self.last = first
+        """The request that left it last."""
+        self._turns = turns
+        self._arrivals: list[tuple[float, RequestId]] = []  # a heap, with those that left before their turn
+        self._requests: dict[RequestId, Request] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._requests.values())
+
+    @property
+    def head(self) -> Request:
+        """The request that is next."""
+        while True:
+            arrival = self._arrivals[0]
+            found = self._requests.get(arrival[1])
+            if found is not None and found.arrival == arrival:
+                return found
+            heappop(self._arrivals)
+
+    def request(self, name: RequestId) -> Request:
+        """Return one of those that wait."""
+        return self._requests[name]
+
+    @property
+    def is_able(self) -> bool:
+        """Is there a machine that fits, whatever it does just now?"""
+        return self.view is None or bool(self.view.fit)
+
+    def add(self, request: Request) -> None:
+        """Let a request queue by its arrival."""
+        self._requests[request.id] = request
+        heappush(self._arrivals, request.arrival)
+
+    def remove(self, name: RequestId) -> None:
+        """Take a request out, wherever it stands."""
+        self.last = self._requests.pop(name)
+
+    def served(self, now: float) -> None:
+        """Count a grant to it."""
+        self._turns.serve(self.group, now)
+
+    def turn(self, now: float) -> Turn:
+        """Say where the line stands."""
+        return self._turns.turn(self.head, self.group, now)
+
+
+class Queue:
+    """Lines in the order of their turns while grants are made, which move their classes back.
+
+    Of one class the line whose head came first is first, so only classes are put in order again.
+    """
+
+    def __init__(self, lines: Iterable[Line], now: float) -> None:
+        self._now = now
+        self._lines: dict[Class, list[tuple[tuple[float, RequestId], int, Line]]] = {}
+        self._classes: list[tuple[Turn, int, Class]] = []  # a heap
+        self._entries: dict[Class, int] = {}  # the one entry of each class that counts
+        self._count = 0
+        for line in lines:
+            self.push(line)
+
+    def push(self, line: Line) -> None:
+        """Add a line, if somebody waits in it."""
+        if line:
+            heappush(self._lines.setdefault(line.group, []), (line.head.arrival, line.number, line))
+            self._stand(line.group)
+
+    def pop(self) -> tuple[Line, Turn] | None:
+        """Take out the line whose turn it is."""
+        while self._classes:
+            turn, entry, group = heappop(self._classes)
+            lines = self._lines[group]
+            if entry != self._entries[group] or not lines:
+                continue
+            line = lines[0][-1]
+            if line.turn(self._now) != turn:
+                self._stand(group)
+                continue
+            heappop(lines)
+            if lines:
+                self._stand(group)
+            return line, turn
+        return None
+
+    def _stand(self, group: Class) -> None:
+        """Put a class where its first line stands."""
+        self._count += 1
+        self._entries[group] = self._count
+        heappush(self._classes, (self._lines[group][0][-1].turn(self._now), self._count, group))

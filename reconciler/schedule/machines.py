@@ -1,0 +1,135 @@
+"""The machines as the scheduler knows them: what runs on each, and for each set of needs who fits and who is next."""
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+from reconciler.schedule.fleet import Fleet, Member
+from reconciler.schedule.placement import Nowhere, candidates
+from reconciler.schedule.requests import Needs, RequestId
+
+if TYPE_CHECKING:
+    from reconciler.schedule.lines import Line
+
+STALE_MAX = 64  # entries of a heap beyond twice its machines; then it is built again
+
+
+class Machine:
+    """One machine and what it carries. Whatever changes here is told by `touch`, so that the views follow."""
+
+    __slots__ = ("alone", "leased_at", "leases", "locks", "member", "name", "roomy", "running", "stamp", "views")
+
+    def __init__(self, member: Member) -> None:
+        self.name = member.name
+        self.member = member
+        self.running = 0
+        """Attempts that live here."""
+        self.alone: RequestId | None = None
+        """Who runs alone here, or did and was lost."""
+        self.locks: dict[str, RequestId] = {}
+        """Locks of its own: mutexes of machines, packages that are being acquired."""
+        self.leases = 0
+        self.leased_at = 0
+        """When it was leased last, as a number that rises with each lease; 0 is never."""
+        self.views: list[View] = []
+        """The views that it fits."""
+        self.stamp = 0
+        self.roomy = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Does nothing run here?"""
+        return self.running == 0 and self.alone is None
+
+    def touch(self) -> None:
+        """Let the views know that something changed here."""
+        slots = self.member.slots
+        roomy = self.alone is None and (slots is None or self.running < slots)
+        self.stamp += 1
+        step = roomy - self.roomy
+        self.roomy = roomy
+        for view in self.views:
+            view.open += step
+            if roomy:
+                view.push(self)
+
+
+class View:
+    """What some needs see of the fleet: the machines that fit, and of those with room the next one."""
+
+    __slots__ = ("_heap", "fit", "lines", "needs", "nowhere", "open", "round_robin")
+
+    def __init__(self, needs: Needs) -> None:
+        self.needs = needs
+        self.fit: dict[str, Machine] = {}
+        self.nowhere: Nowhere | None = None
+        """Why nothing fits, where the pool as a whole is the reason."""
+        self.round_robin = False
+        self.open = 0
+        """Machines with room."""
+        self.lines: set[Line] = set()
+        """Requests that wait for a machine of it to get room."""
+        self._heap: list[tuple[int, int, str, int, Machine]] = []
+
+    def look(self, fleet: Fleet, machines: dict[str, Machine]) -> None:
+        """See the fleet anew."""
+        for machine in self.fit.values():
+            machine.views.remove(self)
+        self.fit.clear()
+        self._heap.clear()
+        self.open = 0
+        pool = fleet.pools.get(self.needs.pool)
+        self.round_robin = pool is not None and pool.round_robin
+        found = candidates(self.needs, fleet)
+        self.nowhere = found if isinstance(found, Nowhere) else None
+        if not isinstance(found, Nowhere):
+            for member in found:
+                self.see(machines[member.name])
+
+    def see(self, machine: Machine) -> None:
+        """Take in whether a machine that belongs to what is needed fits now."""
+        fits = self.nowhere is None and machine.member.unfit(self.needs) is None
+        if fits and machine.name not in self.fit:
+            self.fit[machine.name] = machine
+            machine.views.append(self)
+            self.open += machine.roomy
+            if machine.roomy:
+                self.push(machine)
+        elif not fits and self.fit.pop(machine.name, None) is not None:
+            machine.views.remove(self)
+            self.open -= machine.roomy
+
+    def push(self, machine: Machine) -> None:
+        """Note where a machine with room stands now."""
+        heappush(self._heap, (*self.rank(machine), machine.stamp, machine))
+        if len(self._heap) > 2 * len(self.fit) + STALE_MAX:
+            self._heap = [entry for entry in self._heap if self._is_fresh(entry)]
+            heapify(self._heap)
+
+    def rank(self, machine: Machine) -> tuple[int, int, str]:
+        """Say where a machine stands: the fewest leases first, then who was leased longest ago, then by name."""
+        return (0 if self.round_robin else machine.leases), machine.leased_at, machine.name
+
+    def is_open(self, machine: Machine) -> bool:
+        """Say whether it fits and has room."""
+        return machine.roomy and machine.name in self.fit
+
+    def first(self, accept: Callable[[Machine], bool]) -> Machine | None:
+        """Return the machine that is next of those with room that are accepted."""
+        heap, aside = self._heap, []
+        found = None
+        while heap and found is None:
+            entry = heap[0]
+            if not self._is_fresh(entry):
+                heappop(heap)
+            elif accept(entry[-1]):
+                found = entry[-1]
+            else:
+                aside.append(heappop(heap))
+        for entry in aside:
+            heappush(heap, entry)
+        return found
+
+    def _is_fresh(self, entry: tuple[int, int, str, int, Machine]) -> bool:
+        machine = entry[-1]
+        return entry[3] == machine.stamp and self.is_open(machine)

@@ -1,0 +1,54 @@
+"""What a step requires, against what a machine has."""
+
+import pytest
+
+from reconciler.schedule.capabilities import is_requirement, unmet
+
+FOUND = {"bash": "5.2.15", "terraform": "v1.5", "gpu": "a100", "sh": "", "git": "2.39.5-rc1"}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"bash": ">=4"},
+        {"bash": ">=5.2,<6"},
+        {"bash": ">= 5.2.15 , <= 5.2.15.0"},
+        {"bash": "5.2.15"},
+        {"bash": "=5.2.15"},
+        {"bash": "*"},
+        {"bash": ""},
+        {"terraform": "1.5.0"},
+        {"terraform": "!=1.4"},
+        {"gpu": "a100"},
+        {"gpu": "!=v100"},
+        {"sh": ""},
+        {"git": ">2.39.4"},
+    ],
+)
+def test_met(wanted: dict[str, str]) -> None:
+    assert unmet(wanted.items(), FOUND) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"helm": "*"}, "has no helm"),
+        ({"bash": ">=6"}, "has bash 5.2.15, and >=6 is required"),
+        ({"bash": ">=4,<5"}, "has bash 5.2.15, and >=4,<5 is required"),
+        ({"bash": "5.2"}, "has bash 5.2.15, and 5.2 is required"),
+        ({"terraform": ">1.5.0"}, "has terraform v1.5, and >1.5.0 is required"),
+        ({"gpu": "v100"}, "has gpu a100, and v100 is required"),
+        ({"gpu": ">=1"}, "has gpu a100, and >=1 is required"),
+        ({"sh": ">=1"}, "has sh of an unknown version, and >=1 is required"),
+        ({"bash": "!=5.2.15.0"}, "has bash 5.2.15, and !=5.2.15.0 is required"),
+    ],
+)
+def test_unmet(wanted: dict[str, str], reason: str) -> None:
+    assert unmet(wanted.items(), FOUND) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("", True), ("*", True), (">=1.5,<2", True), ("a100", True), (">=new", False), ("<", False)]
+)
+def test_what_is_a_requirement(text: str, is_one: bool) -> None:
+    assert is_requirement(text) is is_one
