@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench import RECONCILE
+from benchmarks.bench import RECONCILE, ROOT
 from benchmarks.spaces import commit
 
 PATIENCE = 120.0  # seconds; what takes longer is broken
@@ -63,6 +63,8 @@ class Installation:
     http: int = field(default_factory=free_port)
     server: "subprocess.Popen[bytes] | None" = None
     agent: "subprocess.Popen[bytes] | None" = None
+    program: Sequence[str] = AGENT
+    environment: dict[str, str] | None = None
 
     @property
     def space(self) -> Path:
@@ -80,12 +82,12 @@ class Installation:
         assert self.server is not None, "there is a server"
         return self.server.pid
 
-    def serve(self, environment: dict[str, str] | None = None) -> None:
+    def serve(self) -> None:
         """Start the server, and wait until it is healthy."""
         options = ("--agents", f"127.0.0.1:{self.port}", "--http", f"127.0.0.1:{self.http}", "--new-state")
         command = [str(RECONCILE), "serve", "-C", str(self.space), "--data", str(self.data), *options]
         with (self.home / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
+            self.server = subprocess.Popen(command, stdout=log, stderr=log, env=self._variables)
         until(self.is_healthy, "the server")
 
     def enrol(self, *, slots: int) -> None:
@@ -94,12 +96,18 @@ class Installation:
         words = ("token", "create", "--worker", "measured", "--pool", "agents")
         token = _printed(str(RECONCILE), *words, "-C", str(self.space), "--data", str(self.data))
         enrolment = ("enrol", "--state", state, "--server", f"127.0.0.1:{self.port}", "--token-file", "-")
-        document = _printed(*AGENT, *enrolment, stdin=token)
+        document = _printed(*self.program, *enrolment, stdin=token)
         (self.space / "measured.yaml").write_text(document.rstrip("\n") + f"\n  slots: {slots}\n")
         commit(self.space)
         with (self.home / "agent.log").open("ab") as log:
-            self.agent = subprocess.Popen([*AGENT, "run", "--state", state], stderr=log)
+            self.agent = subprocess.Popen(
+                [*self.program, "run", "--state", state], stderr=log, env=self._variables, cwd=ROOT
+            )
         until(lambda: self.connected() == 1, "the agent")
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, **(self.environment or {})}
 
     def deploy(self, document: str) -> None:
         """Declare a deployment and wait for the end of its task, the only one."""
@@ -148,13 +156,15 @@ class Installation:
 
 
 @contextmanager
-def installed(home: Path, *, slots: int, environment: dict[str, str] | None = None) -> Iterator[Installation]:
-    """Give a server with one agent that is connected."""
+def installed(
+    home: Path, *, slots: int, environment: dict[str, str] | None = None, agent: Sequence[str] = AGENT
+) -> Iterator[Installation]:
+    """Give a server with one agent that is connected; `agent` is the program that runs in its place."""
     home.mkdir()
-    installation = Installation(home)
+    installation = Installation(home, program=agent, environment=environment)
     begin(installation.space, POOL)
     try:
-        installation.serve(environment)
+        installation.serve()
         installation.enrol(slots=slots)
         yield installation
     finally:

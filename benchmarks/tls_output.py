@@ -1,5 +1,6 @@
 """A flood of script output from an agent over TLS: its speed, what it delays meanwhile, and what it takes of memory."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from benchmarks.installation import Installation, installed, memory
 from benchmarks.output import BYTES, write_text
 
 RUNS = 3
+PULSING = (sys.executable, "-m", "benchmarks.pulse")
 LOOK_EVERY = 0.05  # seconds between two looks at memory and health while it flows
 MEMORY_GROWTH_MAX = 32e6  # bytes: windows and buffers of one log on either side
 
@@ -37,14 +39,14 @@ spec: {{project: measured, release: "1", environment: production}}
 
 
 class Watch(threading.Thread):
-    """Watches a server from outside while something flows: its memory, and how long its loop lets others wait."""
+    """Watches from outside while something flows: the memory of server and agent, how long the server lets others wait."""
 
     def __init__(self, installation: Installation) -> None:
         super().__init__()
         self._installation = installation
         self._over = threading.Event()
-        self.before = memory(installation.pid)
-        self.peak = self.before
+        self.server: list[int] = [memory(installation.pid)]
+        self.agent: list[int] = []
         self.waits: list[float] = []
 
     def run(self) -> None:
@@ -53,7 +55,9 @@ class Watch(threading.Thread):
             begun = time.perf_counter()
             self._installation.is_healthy()
             self.waits.append(time.perf_counter() - begun)
-            self.peak = max(self.peak, memory(self._installation.pid))
+            self.server.append(memory(self._installation.pid))
+            assert self._installation.agent is not None
+            self.agent.append(memory(self._installation.agent.pid))
 
     def stop(self) -> None:
         """Look no more."""
@@ -66,9 +70,10 @@ def measure(bench: Bench) -> Iterator[Line]:
     size = bench.size(BYTES)
     text = bench.folder / "text"
     write_text(text, size)
-    speeds, waits, growths = [], [], []
+    speeds, waits, beats, growths = [], [], [], []
     for number in range(bench.runs(RUNS)):
-        with installed(bench.folder / f"flood-{number}", slots=1) as installation:
+        home = bench.folder / f"flood-{number}"
+        with installed(home, slots=1, agent=PULSING, environment={"PULSE": f"{home}.pulse"}) as installation:
             watch = Watch(installation)
             watch.start()
             try:
@@ -79,11 +84,18 @@ def measure(bench: Bench) -> Iterator[Line]:
             _check(installation, text)
         speeds.append(size / (finished - granted))
         waits.append(max(watch.waits))
-        growths.append(float(watch.peak - watch.before))
+        beats.append(max(pongs(Path(f"{home}.pulse"))))
+        growths.append(float(max(watch.server) - watch.server[0]))
     what = f"into the store, {size // 10**6} MB"
     yield Figure(what, Unit.BYTES_PER_SECOND, tuple(speeds), bench.goal(AtLeast(100e6)))
     yield Figure("longest that others wait for the server", Unit.SECONDS, tuple(waits), bench.goal(AtMost(0.1)))
+    yield Figure("longest wait for a heartbeat, on the agent", Unit.SECONDS, tuple(beats), bench.goal(AtMost(0.1)))
     yield Figure("growth of the server's memory", Unit.BYTES, tuple(growths), bench.goal(AtMost(MEMORY_GROWTH_MAX)))
+
+
+def pongs(notes: Path) -> list[float]:
+    """Return the seconds that each heartbeat of the agent waited for its answer."""
+    return [float(line.split()[1]) for line in notes.read_text().splitlines() if line.startswith("pong ")]
 
 
 def _check(installation: Installation, text: Path) -> None:

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "getting-started.md",
+    ROOT / "docs" / "how-a-worker-is-chosen.md",
+    ROOT / "docs" / "rehearsal.md",
     ROOT / "docs" / "validation.md",
     ROOT / "docs" / "agents" / "install.md",
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import ssl
 import time
 from typing import Optional, Protocol
 
 from reconciler.agent.arrivals import Arrival, Arrivals, Failed
-from reconciler.agent.backoff import Backoff
+from reconciler.agent.backoff import Backoff, chance
 from reconciler.agent.credentials import Credentials
 from reconciler.agent.dialling import dialled, routes
 from reconciler.agent.listening import Door
@@ -50,7 +49,7 @@ class Calling:
         self._arrivals = arrivals
         self._credentials = credentials
         self._backoff = Backoff()
-        self._at = random.randrange(len(self._routes))  # noqa: S311 - spread over the servers, not a secret
+        self._at = int(chance() * len(self._routes))  # spread over the servers
         self._due: Optional[float] = time.monotonic()
         self._turn = 0
 

@@ -8,7 +8,6 @@ processes or hands out limits.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -16,25 +15,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, Optional
 
-CLONE_INTO_CGROUP = 0x200000000
-CLONE3 = 435  # the same number on every machine
-LIBC = ctypes.PyDLL(None, use_errno=True)  # the interpreter stays ours: parent and child go on as after fork(2)
+from reconciler.agent import calls
+
 OURS = "reconciler."
 SUBGROUP = "agent"  # as DelegateSubgroup= of the unit names it
 CONTROLLERS = ("memory", "cpu", "pids")
 YOUNG = 60.0  # seconds; from the making of a group to the fork into it are some milliseconds
-
-
-class _CloneArguments(ctypes.Structure):
-    """What clone3(2) is told."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in (
-            *("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack"),
-            *("stack_size", "tls", "set_tid", "set_tid_size", "cgroup"),
-        )
-    )
 
 
 class _Mount(NamedTuple):
@@ -69,7 +55,7 @@ def fork_into(group: str) -> int:
     """Fork; the child is born in `group`, if there is one. Raise `OSError`."""
     if group:
         with suppress(OSError):  # refused to us, or unknown to the kernel
-            return _clone_into(group)
+            return calls.clone_into(group)
     return os.fork()
 
 
@@ -171,18 +157,6 @@ def _own(controller: str) -> Optional[str]:
             if controller in controllers.split(","):  # version 2 has none
                 return group
     return None
-
-
-def _clone_into(group: str) -> int:
-    descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        arguments = _CloneArguments(flags=CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=descriptor)
-        pid: int = LIBC.syscall(CLONE3, ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
-        if pid < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return pid
-    finally:
-        os.close(descriptor)
 
 
 def _members(group: str) -> set[int]:

@@ -5,7 +5,6 @@ Each brings its modules along itself, so that the agent that runs is small.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,12 @@ AUTHORITY_BYTES_MAX = 64 << 10  # a file of certificates; one has about 700 byte
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out one command and return the exit status; raise `AgentError`."""
-    options = _parser().parse_args(arguments)
+    if len(arguments) == 3 and arguments[:2] == ["run", "--state"] and not arguments[2].startswith("-"):
+        household.run(os.path.abspath(arguments[2]))  # as a service starts it: `argparse` would take 900 kB for ever
+        return 0
+    from reconciler.agent import options as parsers
+
+    options = parsers.of_commands().parse_args(arguments)
     state = os.path.abspath(options.state)
     if options.command == "enrol":
         way = {"listen": options.listen, "proxy": options.proxy}
@@ -120,31 +124,3 @@ def _print_document(document: str, done: str, state: str) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 - a program's own voice
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="reconcile-agent", description="Runs the attempts of one worker.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    enrolling = commands.add_parser("enrol", help="become a worker with a one-use token")
-    enrolling.add_argument(
-        "--server", action="append", required=True, metavar="HOST:PORT", help="repeat it for several"
-    )
-    enrolling.add_argument("--token-file", required=True, metavar="FILE|-", help="holds the one-use token")
-    enrolling.add_argument("--listen", metavar="HOST:PORT", help="the server dials this agent there")
-    enrolling.add_argument("--proxy", metavar="URL", help="http://HOST:PORT; credentials are never given here")
-    commands.add_parser("run", help="serve until told to stop")
-    commands.add_parser("show", help="say who the agent is and how its machine is")
-    commands.add_parser("rotate", help="make the next key")
-    trusting = commands.add_parser("trust", help="trust a server by hand, for a listening agent that cannot dial out")
-    trusting.add_argument("--ca", required=True, metavar="FILE", help="the authority's certificate, PEM")
-    trusting.add_argument("--pin", required=True, metavar="THUMBPRINT", help="the server's thumbprint")
-    trusting.add_argument("--listen", default="0.0.0.0:10933", metavar="HOST:PORT", help="where the server dials")
-    trusting.add_argument("--name", metavar="NAME", help="the worker's name; else the machine's")
-    trusting.add_argument("--pool", action="append", metavar="POOL", help="repeat it for several")
-    for command in (enrolling, trusting):
-        command.add_argument(
-            "--account", action="append", default=[], metavar="NAME", help="steps may run under it; repeat for several"
-        )
-    for command in commands.choices.values():
-        command.add_argument("--state", required=True, metavar="DIR", help="the agent's state directory")
-    return parser

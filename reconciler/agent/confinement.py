@@ -7,22 +7,16 @@ already, with an environment of ours; it gets the script's through a file in mem
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from dataclasses import dataclass
 from typing import NoReturn, Optional
 
-from reconciler.agent import cgroups
+from reconciler.agent import calls, cgroups
 from reconciler.agent.accounts import Account
 
-CLONE_NEWNS = 0x00020000
-MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
-PR_SET_NO_NEW_PRIVS = 38
 FAILURE_MAX = 1024  # bytes of the sentence that a child leaves which could not begin
 HEEDED = (signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-LIBC = ctypes.CDLL(None, use_errno=True)  # loaded before the fork: a child pays for each page that it touches
 
 Bind = tuple[str, str]
 """A directory of ours and the place at which the script finds it."""
@@ -126,10 +120,9 @@ def _settle_streams(outputs: tuple[int, int]) -> None:
 
 def _enter_view(binds: tuple[Bind, ...]) -> None:
     """See our directories at the script's places from now on: what lies above them is closed to the account."""
-    _check(LIBC.unshare(CLONE_NEWNS))
-    _check(LIBC.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_SLAVE), None))
+    calls.leave_mounts()
     for source, target in binds:
-        _check(LIBC.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(MS_BIND), None))
+        calls.bind(source, target)
 
 
 def _become_account(account: Account) -> None:
@@ -137,7 +130,7 @@ def _become_account(account: Account) -> None:
     os.setgroups(account.groups)
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)
-    _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    calls.renounce_privileges()
 
 
 def _in_memory(command: Command) -> int:
@@ -152,9 +145,3 @@ def _in_memory(command: Command) -> int:
         data = data[os.write(descriptor, data) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _check(result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -55,7 +55,7 @@ def _stream(route: Route, where: str) -> socket.socket:
     """Return a stream whose other end is the server, as far as one can say without TLS."""
     hop = route.proxy or route.server
     try:
-        connection = tuned(socket.create_connection((hop.host, hop.port), PATIENCE))
+        connection = tuned(socket.create_connection((_as_asked(hop.host), hop.port), PATIENCE))
     except OSError as error:
         raise ConnectError(where, described(error)) from None
     if route.proxy is None:
@@ -69,6 +69,11 @@ def _stream(route: Route, where: str) -> socket.socket:
         connection.close()
         raise ConnectError(where, f"the proxy: {described(error)}") from None
     return connection
+
+
+def _as_asked(host: str) -> str:
+    """Return a host for the resolver: as bytes where they are ASCII, since text brings 500 kB of tables for others."""
+    return host.encode("ascii") if host.isascii() else host  # type: ignore[return-value]  # it takes both
 
 
 def _tunnel(connection: socket.socket, route: Route) -> None:

@@ -78,6 +78,7 @@ class Done:
 
 
 Errand = Union[Start, Heard, Stop, Taken, Release, Started, Grew, Done]
+GREW = b'{"errand":"Grew"'  # how a length begins, as `send` writes it
 KINDS: dict[str, type] = {kind.__name__: kind for kind in (Start, Heard, Stop, Taken, Release, Started, Grew, Done)}
 
 
@@ -118,7 +119,7 @@ class Channel:
         return bool(self._unsent)
 
     def receive(self) -> Optional[list[Errand]]:
-        """Return what came, None at the end of the connection."""
+        """Return what came, None at the end of the connection; of lengths in a row the last says all."""
         try:
             data = self._connection.recv(READ_BYTES)
         except BlockingIOError:
@@ -128,7 +129,12 @@ class Channel:
         if not data:
             return None
         try:
-            return [_errand(frame.payload) for frame in self._decoder.feed(data) if isinstance(frame, Control)]
+            payloads = [frame.payload for frame in self._decoder.feed(data) if isinstance(frame, Control)]
+            return [
+                _errand(payload)
+                for payload, following in zip(payloads, [*payloads[1:], b""])
+                if not (payload.startswith(GREW) and following.startswith(GREW))
+            ]
         except (FrameError, MalformedError):
             return None
 

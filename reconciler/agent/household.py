@@ -64,7 +64,7 @@ def run(state: str) -> None:
     try:
         found = settings.settings(state)
         loop = opened(state, found.accounts)
-        self_checked, remembered = selfcheck.capabilities(loop.isolations), memory.woken(state)
+        self_checked, remembered = selfcheck.capabilities(state, loop.isolations), memory.woken(state)
         daemon.Daemon(state, found, remembered, loop, capabilities=self_checked, release=RELEASE).run()
     except OSError as error:
         raise AgentError(f"{state}: {error.strerror or error}; give the agent a directory that it may write") from error

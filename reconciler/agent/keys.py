@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 
 from reconciler.agent.faults import AgentError
@@ -40,6 +39,8 @@ def self_signed(key: str, worker: str) -> str:
 
 def _openssl(arguments: Sequence[str], *inputs: bytes) -> str:
     """Run openssl and return what it printed; each `{}` names one of the inputs, which never touch the disk."""
+    import subprocess
+
     pipes = [_pipe_with(data) for data in inputs]
     names = iter(f"/dev/fd/{pipe}" for pipe in pipes)
     command = ["openssl", *(next(names) if argument == "{}" else argument for argument in arguments)]

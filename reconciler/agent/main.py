@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from typing import Optional
@@ -24,15 +23,9 @@ def main(arguments: Optional[list[str]] = None) -> int:
             from reconciler.agent import commands
 
             return commands.main(given)
-        parser = argparse.ArgumentParser(
-            prog="reconcile-agent",
-            description="Runs the attempts of one worker.",
-            epilog=f"Commands, each with --help: {', '.join(COMMANDS)}. Without one, a server has started us.",
-        )
-        parser.add_argument("--state", required=True, help="directory of the tickets; made if missing")
-        parser.add_argument("--fd", type=int, required=True, help="open descriptor of the stream to the server")
-        parser.add_argument("--account", action="append", default=[], help="steps may run under it; repeat for several")
-        options = parser.parse_args(given)
+        from reconciler.agent import options as parsers
+
+        options = parsers.of_servers(COMMANDS).parse_args(given)
         household.serve(os.path.abspath(options.state), options.fd, options.account)
     except (AgentError, RejectedError, ProtocolError, FrameError, MalformedError) as error:
         print(f"reconcile-agent: {error}", file=sys.stderr)  # noqa: T201 - a program's own voice

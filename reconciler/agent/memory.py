@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass, replace
 
 from reconciler.agent import durable
@@ -25,7 +24,7 @@ def woken(state: str) -> Memory:
         with open(os.path.join(state, "memory"), "rb") as file:
             memory = loaded(Memory, file.read())
     except FileNotFoundError:
-        memory = Memory(secrets.token_hex(8))
+        memory = Memory(os.urandom(8).hex())
     memory = replace(memory, incarnation=memory.incarnation + 1)
     keep(state, memory)
     return memory

@@ -14,7 +14,7 @@ import traceback
 from contextlib import suppress
 from typing import Callable, NoReturn
 
-from reconciler.agent import errands, shim
+from reconciler.agent import calls, errands, shim
 from reconciler.agent.directory import EMPTY_DIGEST, ShimClaim
 from reconciler.agent.output import JournalWriter, Limiter, OutputStream
 from reconciler.agent.processes import boot_id
@@ -104,6 +104,7 @@ def _serve(agent: socket.socket, tickets: str, helpers: str) -> None:
 
 def rehearse() -> None:
     """Do once what each attempt does, so that its code and memory are at hand when it counts."""
+    calls.prepare()
     spec = TicketSpec(TicketId("rehearsal"), ("sh",), "sh", "", EMPTY_DIGEST)
     final = Final(
         spec.ticket, Exited(0), 0, EMPTY_DIGEST, (Output("name", "value"),), (Artifact("a", 0, EMPTY_DIGEST),)

@@ -7,14 +7,14 @@ to their sessions. A process that has left all of these and cleared its environm
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-PR_SET_CHILD_SUBREAPER = 36
+from reconciler.agent import calls
+
 COOKIE_NAME = "RECONCILE_COOKIE"
 FREEZE_ROUNDS_MAX = 20  # a fork bomb is stopped by then, or the process table is full and it cannot fork
 
@@ -31,7 +31,7 @@ class _Process:
 def become_subreaper() -> None:
     """Let orphans of our tree become our children, where the kernel knows that (Linux)."""
     try:
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        calls.become_subreaper()
     except (OSError, AttributeError):  # another system: the cookie remains
         return
 

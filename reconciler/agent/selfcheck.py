@@ -5,37 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
 from reconciler.agent import cgroups, limits
+from reconciler.agent.answers import answers
 from reconciler.agent.isolations import Isolations
+from reconciler.agent.versions import PATIENCE, versions, versions_kept
 
-PROGRAM_PATIENCE = 5.0  # seconds that a program may take to tell its version
-UNTOLD = "does not tell its version"
-TOLD_MAX = 80  # letters of what a program says of itself
-PROGRAMS: Mapping[str, tuple[str, ...]] = {
-    "bash": ("--version",),
-    "python3": ("--version",),
-    "pwsh": ("--version",),
-    "git": ("--version",),
-    "docker": ("--version",),
-    "podman": ("--version",),
-    "terraform": ("version",),
-    "kubectl": ("version", "--client"),
-    "helm": ("version", "--short"),
-    "aws": ("--version",),
-    "az": ("--version",),
-    "openssl": ("version",),
-    "bwrap": ("--version",),
-    "setpriv": ("--version",),
-}
-"""What is looked for, and how each is asked for its version."""
-
-VERSION = re.compile(r"\d+(\.\d+)+[\w.+~-]*")
 SANE_SINCE = 1_700_000_000  # a clock before that (2023) was never set
 VOLATILE = {"tmpfs", "ramfs"}
 SCRIPTS_END_WITH_US = {"control-group", "mixed"}
@@ -50,29 +28,22 @@ class Finding:
     problem: str = ""
 
 
-def capabilities(isolations: Isolations) -> dict[str, str]:
+def capabilities(state: str, isolations: Isolations) -> dict[str, str]:
     """Return what the server may know of this machine: system, programs with versions, isolations and limits that work."""
     system = os.uname()
     found = {"system": system.sysname, "kernel": system.release, "machine": system.machine}
     found["processors"] = str(os.cpu_count() or 1)
     if shutil.which("sh"):
         found["sh"] = ""
-    found.update(programs())
+    found.update(versions_kept(state))
     found.update(isolations.capabilities())
     found.update(limits.capabilities(), **{"onDisconnect.stop": ""})
     return found
 
 
-def programs() -> dict[str, str]:
-    """Return the programs that are found, with their versions; all are asked at the same time."""
-    deadline = time.monotonic() + PROGRAM_PATIENCE
-    asked = {name: _asked(name) for name in PROGRAMS if shutil.which(name)}
-    return {name: _version(process, deadline) for name, process in asked.items()}
-
-
 def findings(state: str, isolations: Isolations) -> list[Finding]:
     """Return what was found on this machine, and what in it would hurt scripts."""
-    found = programs()
+    found = versions()
     interpreters = [Finding(name, found.get(name, "missing")) for name in ("bash", "python3", "openssl")]
     return [
         _state(state),
@@ -87,36 +58,6 @@ def findings(state: str, isolations: Isolations) -> list[Finding]:
         _kill_mode(),
         _clock(),
     ]
-
-
-def _asked(name: str) -> Optional[subprocess.Popen[str]]:
-    """Ask a program for its version; None if it does not even start."""
-    command = [name, *PROGRAMS[name]]
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    except OSError:
-        return None
-
-
-def _version(process: Optional[subprocess.Popen[str]], deadline: float) -> str:
-    """Return what a program has answered by then."""
-    if process is None:
-        return UNTOLD
-    with process:
-        try:
-            said = process.communicate(timeout=max(0.1, deadline - time.monotonic()))[0].strip()
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return UNTOLD
-    version = VERSION.search(said)
-    return version[0] if version else said[:TOLD_MAX].partition("\n")[0]
 
 
 def _state(state: str) -> Finding:
@@ -159,17 +100,14 @@ def _limits() -> list[Finding]:
 
 def _kill_mode() -> Finding:
     """Ask systemd whether it would kill scripts together with the agent."""
-    unit = _unit()
-    if unit is None or not shutil.which("systemctl"):
+    unit, systemctl = _unit(), shutil.which("systemctl")
+    if unit is None or systemctl is None:
         return Finding("service", "not under systemd")
-    command = ["systemctl", "show", "--property=KillMode", "--value", unit]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PROGRAM_PATIENCE
-        )
-    except (OSError, subprocess.TimeoutExpired):
+    question = (systemctl, "show", "--property=KillMode", "--value", unit)
+    said = answers({"KillMode": question}, PATIENCE)["KillMode"]
+    if said is None:
         return Finding("service", unit)
-    mode = done.stdout.strip()
+    mode = "" if " " in said.strip() else said.strip()  # an error is a sentence
     ends = mode in SCRIPTS_END_WITH_US
     problem = "systemd kills running scripts when the agent restarts; set KillMode=process in the unit" if ends else ""
     return Finding("service", f"{unit}, KillMode={mode or 'unknown'}", problem)

@@ -7,11 +7,13 @@ output which merely quotes somebody cannot speak to us.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Union
-from urllib.parse import unquote_to_bytes
 
 MESSAGE_BYTES_MAX = 256 << 10  # an output of 64 KiB whose every byte takes three, and its name
+
+ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,14 @@ class Splitter:
         return 0
 
 
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(found[1].decode("ascii"))
+
+
 def _message(text: bytes) -> ServiceMessage:
     verb, *pairs = text.split(b" ")
     values = {}
     for pair in pairs:
         key, _, value = pair.partition(b"=")
-        values[key.decode("ascii", "replace")] = unquote_to_bytes(value).decode("utf-8", "surrogateescape")
+        values[key.decode("ascii", "replace")] = ESCAPED.sub(_unescaped, value).decode("utf-8", "surrogateescape")
     return ServiceMessage(verb.decode("ascii", "replace"), values)

@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Optional, TypeVar, Union
-from urllib.parse import urlsplit
 
 from reconciler.agent import durable
 from reconciler.agent.faults import AgentError
@@ -22,6 +21,7 @@ WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - they are recognised here, not 
 PORT_MAX = 65535
 Kept = TypeVar("Kept", "Settings", Trust)
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([^\s:/@?#\[\]]+))(?::([0-9]*))?", re.IGNORECASE)
 NAME_RULE = "a name has letters a-z, digits and hyphens, at most 63"
 
 
@@ -84,15 +84,11 @@ def settings_of(worker: str, pools: tuple[str, ...], endpoint: Endpoint, account
 
 def address(text: str, default_port: int) -> Address:
     """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; raise `AgentError`."""
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    is_bare = not text.startswith("[") and text.count(":") > 1
-    if is_bare or not host or any(mark in text for mark in "/@?# ") or port == 0:
+    found = ADDRESS.fullmatch(text)
+    port = int((found[3] if found else "") or default_port)
+    if found is None or not 0 < port <= PORT_MAX:
         raise AgentError(f"{text!r} is no address; write HOST:PORT, an IPv6 address in brackets: [::1]:{default_port}")
-    return Address(host, port if port is not None else default_port)
+    return Address((found[1] or found[2]).lower(), port)
 
 
 def proxy_address(url: str) -> Address:

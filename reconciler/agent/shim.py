@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets as chance
 import signal
 import socket
 import time
@@ -102,7 +101,7 @@ class Shim:
         for errand in orders:
             self._hear(errand)
         self._silence.bound(spec.silence_max)
-        nonce, cookie = chance.token_hex(16), chance.token_hex(16)
+        nonce, cookie = os.urandom(16).hex(), os.urandom(16).hex()
         marks = {processes.COOKIE_NAME: cookie, "RECONCILE_NONCE": nonce, "RECONCILE_TICKET": spec.ticket}
         try:
             prepared = self._prepared(spec, helpers, marks)

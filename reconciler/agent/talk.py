@@ -22,6 +22,7 @@ CLOSED_UNGREETED = (
     "look at its log, and enrol again if it lost its authority"
 )
 UNSENT_BYTES = 256 << 10  # of log and control in our own buffer; more is read from disk when this has gone
+TURN_BYTES = 512 << 10  # sent before the loop looks again at what came: fifty logs have windows for 200 MB
 SCRIPT_BYTES_MAX = 16 << 20  # a script that travels by digest is held in memory until it is complete
 
 
@@ -216,8 +217,9 @@ class Talk:
     # Sending and time.
 
     def flush(self) -> bool:
-        """Send control first, then journals in turn, until the server takes no more; say whether some is left."""
-        while not self.why:
+        """Send control first, then journals in turn, as much as the server takes and a turn may; say whether some is left."""
+        sent = 0
+        while not self.why and sent < TURN_BYTES:
             self._unsent += self._session.outgoing()
             while len(self._unsent) < UNSENT_BYTES:
                 piece = self._custody.next_piece()
@@ -235,7 +237,8 @@ class Talk:
             if not taken:
                 return True
             del self._unsent[:taken]
-        return False
+            sent += taken
+        return not self.why
 
     def patience(self) -> float:
         """Return the seconds until `keep_alive` has something to do."""

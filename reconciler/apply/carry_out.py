@@ -13,7 +13,7 @@ from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address
 from reconciler.plan.changes import Action, Change, Plan, Run
 from reconciler.plan.processes import process_digest
-from reconciler.store import audit, leases, leaving, objects, plans, tasks
+from reconciler.store import audit, leases, leaving, objects, overrides, plans, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
 
@@ -106,6 +106,7 @@ def _work_of(
             else:
                 for change in some:
                     _write(tx, change, plan, desired, authority)
+        overrides.settle(tx, time.time())
         objects.next_serial(tx, len(changes))
         audit.record_all(tx, [_told(change, plan, authority) for change in changes])
 
@@ -122,6 +123,8 @@ def _write(tx: Transaction, change: Change, plan: Plan, desired: DesiredState, a
     if change.former is not None:
         _let_go(tx, change.former)
         objects.rename(tx, change.former, change.address)
+        if change.address.kind == "Worker":
+            overrides.rename(tx, change.former.name, change.address.name)
     elif change.action is Action.REPLACE:
         _let_go(tx, change.address)
     before = objects.one(tx, change.address)

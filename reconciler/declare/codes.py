@@ -42,6 +42,10 @@ OF_FILES: Mapping[str, Code] = {
     "bad-rename": Code(
         "renamedFrom stands where nothing can be renamed.", "Write it at the worker of the set that had another name."
     ),
+    "bad-requirement": Code(
+        "What is required of a capability cannot be read: a comparison names no version.",
+        "Write `>=1.5`, several comparisons with commas, an equal value, or `*`.",
+    ),
     "bad-secret": Code(
         "A secret does not name exactly one source.",
         "Keep one of `env`, `file`, `age`, `command`, or `source` together with `key`.",
@@ -160,8 +164,8 @@ OF_OBJECTS: Mapping[str, Code] = {
         "No declared target bears a tag that a step chooses targets by.", "Tag a target, or mend the tag."
     ),
     "no-worker": Code(
-        "Every worker in a step's pool bears other labels than the step asks for.",
-        "Label a worker so, add one, or ask for what one of them bears.",
+        "Every worker in a step's pool bears other labels than the step asks for, or declares other capabilities.",
+        "Label a worker so, add one, or ask for what one of them has.",
     ),
     "not-a-template": Code(
         "An expression stands in a field that is no template and would stay as it is.", "Write the value itself."

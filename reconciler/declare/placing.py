@@ -1,4 +1,4 @@
-"""Check steps against declared machines: labels that nobody bears, shells that are not there, tags without targets.
+"""Check steps against declared machines: labels and capabilities that nobody has, shells, tags without targets.
 
 What agents discover is not known here; only what contradicts the declarations is an error.
 """
@@ -13,6 +13,7 @@ from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, RunbookSpec, Step
+from reconciler.schedule.capabilities import unmet
 
 POSIX_SHELLS = ("bash", "sh")
 
@@ -66,6 +67,8 @@ def _of_process(space: Space, declared: Declared, steps: tuple[Step, ...], machi
             workers = machines.members[pool]
             if step.selector:
                 yield from _labels(space, declared, (*root, "selector"), step, workers)
+            if not space.any_lacks("Worker", ("spec", "capabilities")):
+                yield from _requirements(space, declared, root, step, workers)
             yield from _shells(space, declared, (*root, "script", "syntax"), step, workers)
 
 
@@ -104,6 +107,37 @@ def _labels(
     else:
         message = f"no worker in the pool of this step bears {shown}: the step will wait and then fail"
         yield space.warning(declared, path, "no-label", message)
+
+
+def _requirements(
+    space: Space, declared: Declared, root: FieldPath, step: Step, workers: list[Declared]
+) -> Iterator[Diagnostic]:
+    """Refuse a requirement that the declared capabilities of every worker contradict; agents may find what is not declared."""
+    required = list(_required(space, declared, root, step))
+    known = [json.loads(worker.spec).get("capabilities", {}) for worker in workers] if required else []
+    for path, name, wanted in required:
+        found = [unmet(name, wanted, capabilities) if name in capabilities else None for capabilities in known]
+        if all(found):
+            message = f"no worker in the pool of this step can take it: {workers[0].address.name} {found[0]}"
+            message += f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            help_ = f"require what one of them declares, or do not declare {name}: agents find what is there"
+            yield space.error(declared, path, "no-worker", message, help_)
+
+
+def _required(space: Space, declared: Declared, root: FieldPath, step: Step) -> Iterator[tuple[FieldPath, str, str]]:
+    """Yield what a step and its location require: where that stands in the step, the capability, and what it must be."""
+    if not space.open_at(declared, (*root, "requires")):
+        for name, wanted in step.requires.items():
+            yield (*root, "requires", name), name, wanted
+    location, path = step.location, (*root, "location")
+    if isinstance(location, ExecutionLocationSpec):
+        for name, wanted in location.requires.items():
+            yield (*path, "requires", name), name, wanted
+    elif location is not None:
+        named = space.objects.get(Address("ExecutionLocation", location))
+        if named is not None and not space.open_at(named, ("spec", "requires")):
+            for name, wanted in space.spec(named, ExecutionLocationSpec).requires.items():
+                yield path, name, wanted
 
 
 def _labels_of(worker: Declared) -> Mapping[str, str]:

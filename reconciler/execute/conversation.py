@@ -205,12 +205,12 @@ class Conversation:
         while True:
             await self._log_grown.wait()
             self._log_grown.clear()
-            batch = self._unacknowledged.difference(self._settled)
+            batch = {each: self._logs.received(each) for each in self._unacknowledged.difference(self._settled)}
             self._unacknowledged.clear()
-            for ticket in batch:
+            for ticket, received in batch.items():  # one commit serves them all, however they grow meanwhile
                 if ticket in self._settled:
                     continue
-                length = await self._logs.durable(ticket)
+                length = await self._logs.durable(ticket, received)
                 self.say(messages.LogAck(ticket, length))
                 await self._listener.on_logged(ticket, length)
 

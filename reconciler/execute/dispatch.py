@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from reconciler.execute.endings import gone
 from reconciler.execute.grounds import Grounds
+from reconciler.execute.leasing import remembered
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
 from reconciler.execute.records import ENGINE, record_ending
 from reconciler.execute.task_run import CANCEL_GRACE, TaskRun
+from reconciler.execute.turns import take_turns, turn_of
 from reconciler.execute.watching import task_moved
 from reconciler.model.live import (
     Attempt,
@@ -29,6 +31,7 @@ from reconciler.protocol.tickets import Declined, Final, Offered, TicketId, Tick
 from reconciler.schedule import queue
 from reconciler.schedule.fleet import BUILTIN
 from reconciler.store import attempts, audit, tasks, worker_status
+from reconciler.store.claims import OccupiedError
 from reconciler.store.database import Transaction
 
 LOOK_AGAIN = 5.0
@@ -49,9 +52,14 @@ class Dispatcher:
 
     async def resume(self) -> None:
         """Take up the tasks that were running; to be done before any worker is met, so that its reports find them."""
+        memory = await self._grounds.store.read(remembered)
+        await self._grounds.fleet_now()
+        self._grounds.leasing.restore(memory)
         facts = await self._grounds.store.read(queue_facts)
         for task in facts.running:
-            run = TaskRun(task, facts.pins[task.id], self._grounds)
+            turn = turn_of(task, facts.tags())
+            self._grounds.leasing.begin(turn, rests=task.state is TaskState.AWAITING_INTERVENTION)
+            run = TaskRun(task, facts.pins[task.id], self._grounds, turn)
             await run.load()
             self._runs[task.id] = run
 
@@ -105,6 +113,7 @@ class Dispatcher:
         await run.conduct()
         for ticket, attempt in run.live.items():  # of a task that was abandoned: how they end is recorded all the same
             self._kept.setdefault(attempt.worker, set()).add(ticket)
+        self._grounds.leasing.end(run.turn.id, run.task.id)
         del self._runs[run.task.id]
         self._grounds.changed.notify()
         self._wake.set()
@@ -114,18 +123,23 @@ class Dispatcher:
         facts = await self._grounds.store.read(queue_facts)
         now = time.time()
         queued = [task for task in facts.queued if not await self._expired(task, now)]
-        decision = queue.decide(queued, facts.running, facts.conditions(now), facts.tags())
-        await self._record_waits(queued, decision.waiting)
-        if self._accepting:
-            for task in queued:
-                if task.id in decision.start and task.id not in self._runs:
-                    await self._begin(task, facts, conductors)
+        if not self._accepting:
+            return
+        turns = take_turns(self._grounds.leasing, queued, facts.running, facts.conditions(now), facts.tags())
+        await self._record_waits(queued, turns.waiting)
+        for task in turns.begin:
+            await self._begin(task, facts, conductors)
 
     async def _begin(self, task: Task, facts: QueueFacts, conductors: asyncio.TaskGroup) -> None:
-        run = TaskRun(task, facts.pins[task.id], self._grounds)
+        run = TaskRun(task, facts.pins[task.id], self._grounds, turn_of(task, facts.tags()))
         self._runs[task.id] = run
-        await run.begin()
-        conductors.create_task(self._conduct(run))
+        try:
+            await run.begin()
+        except OccupiedError:  # by what this engine does not know of: it is tried again with the next look
+            self._grounds.leasing.end(run.turn.id, task.id)
+            del self._runs[task.id]
+        else:
+            conductors.create_task(self._conduct(run))
 
     async def _expired(self, task: Task, now: float) -> bool:
         if task.cancel_by:
@@ -138,6 +152,7 @@ class Dispatcher:
 
     async def _end_queued(self, task: Task, state: TaskState, reason: str) -> None:
         await self._grounds.store.write(lambda tx: tasks.set_state(tx, task.id, state, reason, time.time()))
+        self._grounds.leasing.drop(turn_of(task, {}).id)
         self._grounds.watcher.see(task_moved(task, state, reason))
         self._grounds.changed.notify()
 
@@ -193,12 +208,22 @@ class Dispatcher:
         elif ending := run.refusal(report.ticket, report.state.reason):
             await self.finished(worker, ending)
 
+    def withdraw(self, worker: str, tickets: Mapping[str, str]) -> None:
+        """Cancel attempts on a worker, each with the sentence with which its step fails; harmless where that was done."""
+        link, withdrawn = self._grounds.links.get(worker), self._grounds.withdrawn
+        for ticket, why in tickets.items():
+            if link is not None and ticket not in withdrawn:
+                withdrawn[TicketId(ticket)] = why
+                link.cancel(TicketId(ticket), CANCEL_GRACE)
+
     async def finished(self, worker: str, final: Final) -> None:
         """Pass how a ticket ended to its run; a late one has no effect and is forgotten."""
         run = self._run_of(worker, final.ticket)
         if run is None or not await run.take_final(final):
             await self._grounds.store.write(record_ending(final, time.time()))
+            self._grounds.leasing.release(final.ticket)
         self._kept.get(worker, set()).discard(final.ticket)
+        self._grounds.withdrawn.pop(final.ticket, None)
         self._grounds.links[worker].forget(final.ticket)
 
     async def disconnected(self, worker: str, reason: str) -> None:
@@ -212,7 +237,7 @@ class Dispatcher:
         if status is not None:
             if status.health is WorkerHealth.HEALTHY:
                 self._absent.pop(worker, None)
-            self._grounds.fleet.see(status)
+            self._grounds.see(status)
             for run in self._runs.values():
                 run.look_around()
 

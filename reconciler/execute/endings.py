@@ -4,7 +4,7 @@ import hashlib
 
 from reconciler.model.live import StepState
 from reconciler.model.work import Step
-from reconciler.protocol.tickets import Digest, Ending, Final, Lost, NotStarted, TicketId
+from reconciler.protocol.tickets import Cancelled, Digest, Ending, Final, Lost, NotStarted, TicketId
 from reconciler.schedule.outcomes import Outcome, judge
 
 NO_LOG = Digest(hashlib.sha256(b"").hexdigest())
@@ -32,7 +32,9 @@ def refused(ticket: TicketId, reason: str, *, offered_before: bool) -> Final:
 
 
 def verdict(final: Final, step: Step, *, cancelling: bool, withdrawn: str) -> Outcome:
-    """Say what a final means for its step; `withdrawn` is why we wanted it not to start, or empty."""
+    """Say what a final means for its step; `withdrawn` is why we wanted it not to start or to end, or empty."""
+    if isinstance(final.ending, Cancelled) and withdrawn and not cancelling:
+        return Outcome(StepState.FAILED, withdrawn)
     if not isinstance(final.ending, NotStarted):
         return judge(final, step.timeout.seconds if step.timeout else None)
     if cancelling:

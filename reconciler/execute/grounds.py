@@ -1,18 +1,20 @@
 """What every running task stands on: the store, the links to workers, logs, blobs, secrets, and who watches."""
 
 import asyncio
-from collections import Counter
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler.execute.leasing import Leasing
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.secrets import SecretRules
 from reconciler.execute.watching import Watcher
 from reconciler.model.live import WorkerStatus
 from reconciler.model.space import SpaceSpec
-from reconciler.schedule.fleet import LOST_AFTER, Fleet, fleet_of
-from reconciler.store import objects, worker_status
+from reconciler.protocol.tickets import TicketId
+from reconciler.schedule.fleet import LOST_AFTER, Fleet, Member, fleet_of
+from reconciler.store import objects, overrides, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 from reconciler.store.writer import Store
@@ -68,13 +70,16 @@ class LiveFleet:
             self._last = self._found
         return self._found
 
-    def see(self, status: WorkerStatus) -> None:
-        """Take in how one worker is now, without reading all the others again."""
+    def see(self, status: WorkerStatus) -> tuple[Fleet, Member] | None:
+        """Take in how one worker is now, without reading all the others again; None where they are to be read anyway."""
         self._changes += 1
         member = self._found.workers.get(status.worker) if self._found is not None else None
         if self._found is not None and member is not None:
-            workers = {**self._found.workers, status.worker: replace(member, status=status)}
+            member = replace(member, status=status)
+            workers = {**self._found.workers, status.worker: member}
             self._found = self._last = replace(self._found, workers=workers)
+            return self._found, member
+        return None
 
     def changed(self) -> None:
         """Read it again the next time."""
@@ -86,7 +91,8 @@ def _fleet(tx: Transaction) -> Fleet:
     spaces = list(objects.of_kind(tx, "Space").values())
     settings = SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
     found = [item for kind in FLEET for item in objects.of_kind(tx, kind).values()]
-    return fleet_of({item.address: item for item in found}, settings, worker_status.statuses(tx))
+    drained = overrides.standing(tx, time.time())
+    return fleet_of({item.address: item for item in found}, settings, worker_status.statuses(tx), drained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +108,21 @@ class Grounds:
     root: Path = Path("/")
     secret_rules: SecretRules | None = None
     """What committers may name; None where whoever runs this acts for himself."""
-    running: Counter[str] = field(default_factory=Counter)
-    """Attempts that live on each worker, as far as running tasks know."""
-    hopeful: set[asyncio.Event] = field(default_factory=set)
-    """What wakes the tasks with a step that no worker could take, as many as there are of them."""
     links: dict[str, WorkerLink] = field(default_factory=dict)
     changed: Pulse = field(default_factory=Pulse)
     fleet: LiveFleet = field(default_factory=LiveFleet)
+    leasing: Leasing = field(default_factory=Leasing)
+    withdrawn: dict[TicketId, str] = field(default_factory=dict)
+    """Attempts that are cancelled alone, until they have ended, each with the sentence with which its step fails."""
 
-    def leave(self, worker: str) -> None:
-        """Take that an attempt has ended; who has found no room looks again."""
-        self.running[worker] -= 1
-        for wake in self.hopeful:
-            wake.set()
-        self.hopeful.clear()
+    async def fleet_now(self) -> Fleet:
+        """Return the fleet as it is, after those who wait for a worker of it were told."""
+        fleet = await self.fleet.now(self.store)
+        self.leasing.follow(fleet)
+        return fleet
+
+    def see(self, status: WorkerStatus) -> None:
+        """Take in how one worker is now."""
+        seen = self.fleet.see(status)
+        if seen is not None:
+            self.leasing.see(*seen)

@@ -24,6 +24,8 @@ class Ending:
     attempt: Attempt
     final: Final = field(repr=False)
     record: Work[StepRun]
+    lost: bool = False
+    """It is given up, and may live."""
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -103,13 +103,16 @@ class LogStore:
             self._dirty.add(ticket)
         return log.length
 
-    async def durable(self, ticket: TicketId) -> int:
-        """Wait until what is held now survives a power cut; return its length. One commit serves all who wait.
+    async def durable(self, ticket: TicketId, length: int | None = None) -> int:
+        """Wait until what is held now, or its first `length` bytes, survives a power cut; return how much does.
+
+        One commit serves all who wait.
 
         Raises `OSError` where it cannot be made so; what was not durable is dropped then, and has to come again.
         """
         log = self._log(ticket)
-        if log.durable < log.length:
+        wanted = log.length if length is None else min(length, log.length)
+        while log.durable < wanted and self._open.get(ticket) is log:  # a commit under way may have begun before
             waiter = asyncio.get_running_loop().create_future()
             log.waiting.append(waiter)
             if self._flushing is None or self._flushing.done():

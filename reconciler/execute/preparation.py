@@ -15,15 +15,18 @@ from reconciler.model.pinned import Pinned
 from reconciler.model.variables import SecretSource
 from reconciler.model.work import Step
 from reconciler.protocol.tickets import Digest, Output, OutputLimit, Secrets, TicketSpec
-from reconciler.schedule.fleet import Fleet
+from reconciler.schedule.asking import attempt_request, step_request
+from reconciler.schedule.explain import because_of
+from reconciler.schedule.fleet import BUILTIN, Fleet
 from reconciler.schedule.limits import limits_of, smaller
-from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
+from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet
+from reconciler.schedule.requests import Grant, Request
 from reconciler.schedule.selection import leaves_out
 from reconciler.schedule.variables import Choice, Chosen, Pool, VariableContext, choose_all, pool_of, visible
 from reconciler.steps.checks import template_fields
 from reconciler.steps.expansion import Expanded, expand
 from reconciler.steps.jobs import ManualJob, ScriptJob
-from reconciler.steps.rendering import render_step
+from reconciler.steps.rendering import mutex_name, render_step
 from reconciler.steps.scope import Surroundings, scope_of, sources_needed
 from reconciler.steps.templates import evaluate
 from reconciler.steps.values import Scope
@@ -75,7 +78,7 @@ class Preparation:
 
     async def look_around(self) -> None:
         """Take in the fleet, and find out whether some step can never run."""
-        self._fleet = await self._grounds.fleet.now(self._grounds.store)
+        self._fleet = await self._grounds.fleet_now()
         self._hopeless = next(self._obstacles(), "")
 
     @property
@@ -110,16 +113,40 @@ class Preparation:
         values = {"approved": str(answer.approved).lower(), "by": answer.by, "notes": answer.notes}
         self.know(OutputValue(step.key, name, value) for name, value in values.items())
 
-    async def place(self, step: Step) -> Placed | Nowhere:
-        """Choose the worker of a step, of the fleet as it is now."""
-        self._fleet = await self._grounds.fleet.now(self._grounds.store)
+    async def request(self, index: int, number: int, since: float, runs: Sequence[StepRun]) -> Request | Nowhere:
+        """Say what an attempt of a step asks for, of the fleet as it is now; raises StepError."""
+        self._fleet = await self._grounds.fleet_now()
+        step = self._pinned.project.process[index]
         choice = self._choice(step)
         if isinstance(choice, Nowhere):
             return choice
-        placed = place(step, choice, self._fleet, self._task.slot.environment, self._grounds.running)
-        if isinstance(placed, Placed) and placed.worker not in self._grounds.links:
-            return Nowhere(f"{placed.worker} was registered just now and is not linked yet")
-        return placed
+        mutex = None
+        if step.mutex is not None:
+            choices = self._choices(index)
+            plain = plain_values(choices, self._grounds.secret_rules)
+            mutex = mutex_name(step.mutex.name, self._scope(index, runs, choices, plain, [step.mutex.name]))
+        location = location_of(step, self._pinned.locations)
+        task = self._task
+        asked = step_request(step, location, choice, task.slot, priority=task.priority, mutex=mutex)
+        return attempt_request(asked, task.id, step.key, number, since)
+
+    def placed(self, index: int, grant: Grant) -> Placed:
+        """Say where an attempt was granted, why there, and how it is kept."""
+        choice = self._choice(self._pinned.project.process[index])
+        assert isinstance(choice, PoolChoice), "a request came of it"
+        member = self._fleet.machine(grant.machine)
+        if member is None or grant.machine == BUILTIN:
+            member = self._fleet.builtin
+            return Placed(
+                BUILTIN,
+                f"{choice.because}; it has no workers, so the built-in worker runs it",
+                member.isolation,
+                member.run_as,
+            )
+        pool = self._fleet.pools.get(choice.pool)
+        because = because_of(grant, round_robin=pool is not None and pool.round_robin)
+        rivals = self._grounds.leasing.rivals(grant)
+        return Placed(member.name, f"{choice.because}; {because}", member.isolation, member.run_as, rivals)
 
     def evaluate(self, index: int, condition: str, runs: Sequence[StepRun]) -> bool:
         """Say whether the condition of a step holds; raises TemplateError."""

@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reconciler.execute.leasing import claims_of, recorded
 from reconciler.model.live import (
     Attempt,
     AttemptState,
@@ -26,9 +27,9 @@ from reconciler.schedule.fleet import BUILTIN
 from reconciler.schedule.outcomes import Outcome
 from reconciler.schedule.placement import Placed
 from reconciler.schedule.progress import End
-from reconciler.schedule.requests import Claim
+from reconciler.schedule.requests import Grant, Request
 from reconciler.steps.jobs import ManualJob
-from reconciler.store import attempts, audit, claims, objects, results, tasks
+from reconciler.store import attempts, audit, claims, objects, overrides, results, tasks, worker_leases
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 
@@ -73,13 +74,17 @@ def new_ticket(task: TaskId, step: int, number: int) -> TicketId:
     return TicketId(f"{task}-{step + 1}-{number}-{secrets.token_hex(4)}")
 
 
-def begin_task(task: Task, runs: Sequence[StepRun]) -> Callable[[Transaction], Task]:
-    """Start a task: its state and its step runs; one that ended in the queue meanwhile stays as it is."""
+def begin_task(task: Task, runs: Sequence[StepRun], turn: Request) -> Callable[[Transaction], Task]:
+    """Start a task: its state, its step runs and what it has alone; one that ended in the queue meanwhile stays as it is.
+
+    How many run at a time is each node's own affair, and nothing to be claimed here. Raises OccupiedError.
+    """
 
     def work(tx: Transaction) -> Task:
         now = time.time()
         if not tasks.set_state(tx, task.id, TaskState.RUNNING, "", now):
             return tasks.task(tx, task.id)
+        claims.claim(tx, turn.id, [claim for claim in turn.claims if claim.alone], {})
         tasks.put_steps(tx, runs)
         audit.record(tx, Event(now, ENGINE, "start", f"task/{task.id}", revision=task.revision))
         return tasks.task(tx, task.id)
@@ -88,19 +93,30 @@ def begin_task(task: Task, runs: Sequence[StepRun]) -> Callable[[Transaction], T
 
 
 def grant_attempt(
-    task: Task, index: int, number: int, placed: Placed, spec: TicketSpec
+    task: Task,
+    index: int,
+    number: int,
+    *,
+    placed: Placed,
+    spec: TicketSpec,
+    grant: Grant,
+    capacities: Mapping[str, int],
 ) -> Callable[[Transaction], tuple[Attempt, TicketSpec, StepRun] | None]:
-    """Grant one attempt: its fence rises, its row and its step's state are written; only then it is offered.
+    """Grant one attempt: what it claims is claimed, its row and its step's state are written; only then it is offered.
 
-    Nothing is granted, and None returned, on a worker that is not registered any more: nobody would speak with it.
+    Nothing is granted, and None returned, on a worker that is not registered any more, for nobody would speak with it,
+    or that a person drains since it was chosen.
+    Raises OccupiedError where what the scheduler takes for free is not.
     """
 
     def work(tx: Transaction) -> tuple[Attempt, TicketSpec, StepRun] | None:
         if placed.worker != BUILTIN and objects.one(tx, Address("Worker", placed.worker)) is None:
             return None
         now = time.time()
-        resource = f"worker/{placed.worker}"
-        tokens = claims.claim(tx, spec.ticket, [Claim(resource)], {})
+        if overrides.of(tx, placed.worker, now) is not None:
+            return None
+        tokens = claims.claim(tx, spec.ticket, claims_of(grant), capacities)
+        worker_leases.lease(tx, task.id, grant.request.lease_key, placed.worker)
         fenced = replace(spec, lease_tokens=tokens)
         attempt = Attempt(
             ticket=spec.ticket,
@@ -108,13 +124,13 @@ def grant_attempt(
             step=index,
             number=number,
             worker=placed.worker,
-            token=tokens[resource],
+            token=tokens[f"worker/{placed.worker}"],
             state=AttemptState.GRANTED,
             spec=dumped(fenced).decode("utf-8", "surrogatepass"),
-            decision=placed.because,
+            decision=placed.decision,
             granted_at=now,
         )
-        attempts.grant(tx, attempt)
+        attempts.grant(tx, attempt, recorded(grant.request))
         tasks.set_step(tx, task.id, index, StepState.RUNNING, reason=placed.because, at=now)
         return attempt, fenced, tasks.step(tx, task.id, index)
 
@@ -208,6 +224,7 @@ def open_question(run: StepRun, job: ManualJob) -> Callable[[Transaction], tuple
         first_line = job.instructions.strip().partition("\n")[0]
         reason = f'"{run.name}": {first_line}'
         tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, reason, now)
+        worker_leases.end(tx, run.task)
         return tasks.task(tx, run.task), tasks.step(tx, run.task, run.index)
 
     return work
@@ -238,8 +255,10 @@ def move_task(number: TaskId, state: TaskState, reason: str) -> Callable[[Transa
     return work
 
 
-def end_task(task: Task, runs: Iterable[StepRun], end: End) -> Callable[[Transaction], Task]:
-    """Bring a task to its end; steps that never began are settled with it."""
+def end_task(
+    task: Task, runs: Iterable[StepRun], end: End, abandoned: Iterable[TicketId] = ()
+) -> Callable[[Transaction], Task]:
+    """Bring a task to its end; steps that never began are settled with it, abandoned attempts keep what they held alone."""
 
     def work(tx: Transaction) -> Task:
         now = time.time()
@@ -247,6 +266,10 @@ def end_task(task: Task, runs: Iterable[StepRun], end: End) -> Callable[[Transac
             if not run.state.ended:
                 tasks.set_step(tx, task.id, run.index, StepState.SKIPPED, reason="the task has ended", at=now)
         tasks.set_state(tx, task.id, end.state, end.reason, now)
+        worker_leases.end(tx, task.id)
+        claims.release(tx, f"task/{task.id}")
+        for left in abandoned:
+            claims.release(tx, left, lost=True)
         audit.record(tx, Event(now, ENGINE, "end", f"task/{task.id}", end.state.value, task.revision, end.reason))
         return tasks.task(tx, task.id)
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 from reconciler.execute.endings import refused, silent, verdict
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.ledger import Ending, Ledger
+from reconciler.execute.offering import offer_again
 from reconciler.execute.patience import patience
+from reconciler.execute.places import Places
 from reconciler.execute.preparation import Preparation, PreparedScript
 from reconciler.execute.records import (
-    Answered,
     begin_task,
     close_question,
     end_attempt,
@@ -30,12 +31,14 @@ from reconciler.execute.watching import step_moved, task_moved
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.live import Attempt, AttemptState, StepRun, StepState, Task, TaskState
 from reconciler.model.pinned import Pinned
-from reconciler.protocol.objects import loaded
-from reconciler.protocol.tickets import Final, Running, TicketId, TicketReport, TicketSpec
+from reconciler.protocol.tickets import Final, Running, TicketId, TicketReport
 from reconciler.schedule import progress
+from reconciler.schedule.explain import Wait
 from reconciler.schedule.outcomes import tried_again
 from reconciler.schedule.placement import Nowhere, Placed
 from reconciler.schedule.progress import ConditionUnclear, End, Move, Settle, Start, next_moves
+from reconciler.schedule.requests import Grant, Request
+from reconciler.store.claims import OccupiedError
 
 CANCEL_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL when a task is cancelled."""
@@ -44,8 +47,9 @@ CANCEL_GRACE = 10.0
 class TaskRun:
     """Conducts one task; all that it knows is in the store, so another one can go on from there."""
 
-    def __init__(self, task: Task, pinned: Pinned, grounds: Grounds) -> None:
+    def __init__(self, task: Task, pinned: Pinned, grounds: Grounds, turn: Request) -> None:
         self.task = task
+        self.turn = turn
         self._grounds = grounds
         self._steps = pinned.project.process
         self._preparation = Preparation(task, pinned, grounds)
@@ -63,6 +67,7 @@ class TaskRun:
         self._conducts = False
         self._rests = False
         self._wake = asyncio.Event()
+        self._places = Places(grounds, turn, self._wake)
         self._ledger = Ledger(grounds.store, self._take, self._wake.set)
 
     @property
@@ -93,7 +98,7 @@ class TaskRun:
         """Take the task out of the queue; one that cannot succeed fails here, before its first step."""
         await self._preparation.look_around()
         self._runs = self._preparation.first_runs()
-        self.task = await self._ledger.write(begin_task(self.task, self._runs))
+        self.task = await self._ledger.write(begin_task(self.task, self._runs, self.turn))
         self._say_task(self.task.state)
 
     async def load(self) -> None:
@@ -102,6 +107,8 @@ class TaskRun:
         facts = await self._grounds.store.read(task_facts(self.task.id, self._grounds.sealer))
         self.task, self._runs = facts.task, list(facts.runs)
         self._asked = {question.step: question.asked_at for question in facts.questions}
+        if self._asked:
+            self._places.rest()
         self._preparation.know(facts.outputs)
         for answer in facts.answers:
             if answer.step not in self._asked:
@@ -111,7 +118,10 @@ class TaskRun:
         for ticket, attempt in list(self._live.items()):
             await self._tail.resume(ticket, attempt.step, self._steps[attempt.step].name)
             if attempt.state is AttemptState.GRANTED:
-                await self._hand_out(attempt)
+                self._again[ticket] = ""
+                self._again[ticket] = await offer_again(
+                    attempt, self.task, self._preparation, self._runs, self._grounds
+                )
         self._say_task(self.task.state)
 
     def _take_up(self, attempt: Attempt) -> None:
@@ -121,7 +131,6 @@ class TaskRun:
         if attempt.state not in {AttemptState.ENDED, AttemptState.LOST}:
             self._due.pop(attempt.step, None)
             self._live[ticket] = attempt
-            self._grounds.running[attempt.worker] += 1
         elif self._runs[attempt.step].state is StepState.RUNNING:
             self._due[attempt.step] = (attempt.finished_at or 0.0) + step.retry.backoff.seconds
 
@@ -135,19 +144,15 @@ class TaskRun:
             if await self._move():
                 continue
             await self._ledger.flush()
-            self._rest()
+            self._rests = True
+            if self._asked:
+                self._grounds.changed.notify()  # to those who look whether it waits for a person alone
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience()):
                     await self._wake.wait()
             self._rests = False
         self._conducts = False
         await self._ledger.flush()
-
-    def _rest(self) -> None:
-        """Let those who look at the task see whether it waits for a person alone."""
-        self._rests = True
-        if self._asked:
-            self._grounds.changed.notify()
 
     # What comes next.
 
@@ -157,6 +162,8 @@ class TaskRun:
         reason = self._preparation.hopeless
         if reason and not any(run.started_at for run in self._runs):
             return await self._end(End(TaskState.FAILED, reason))
+        if not self._asked and self._cancelled_at is None and not self._places.goes_on():
+            return moved
         moves = next_moves(
             self._steps,
             self._runs,
@@ -191,68 +198,61 @@ class TaskRun:
         step = self._steps[index]
         if step.action[0] == "manual":
             return await self._ask(index)
-        placed = await self._preparation.place(step)
-        if isinstance(placed, Nowhere):
-            return await self._wait_for_worker(index, placed)
-        self._due.pop(index, None)
-        number = self._tries.get(index, 0) + 1
+        number, run = self._tries.get(index, 0) + 1, self._runs[index]
+        since = run.since if run.state is StepState.WAITING and run.since else time.time()
         try:
-            draft = self._preparation.draft(index)
+            request = await self._preparation.request(index, number, since, self._runs)
+            if isinstance(request, Nowhere):
+                return await self._settle(index, StepState.FAILED, request.reason)
+            found = self._places.ask(index, request)
+            if isinstance(found, Wait):
+                return await self._wait(index, found)
+            self._due.pop(index, None)
+            placed, draft = self._preparation.placed(index, found), self._preparation.draft(index)
             if draft.sources:
                 await self._ledger.flush()  # what has ended is not held up by the search for secrets
             prepared = await self._preparation.script(draft, number, placed, self._runs)
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
-        await self._grant(index, number, placed, prepared)
+        await self._grant(index, number, found, placed, prepared)
         return True
 
-    async def _wait_for_worker(self, index: int, nowhere: Nowhere) -> bool:
-        self._grounds.hopeful.add(self._wake)
+    async def _wait(self, index: int, wait: Wait) -> bool:
+        """Let a step wait, or fail; what has ended and is not recorded yet may make room for it."""
+        if wait.busy and self._endings:
+            await self._ledger.flush()
+            return True
+        state, reason = self._places.judge(index, wait)
         run = self._runs[index]
-        waited = time.time() - run.since if run.state is StepState.WAITING and run.since else 0.0
-        if nowhere.final:
-            return await self._settle(index, StepState.FAILED, nowhere.reason)
-        if waited >= progress.NOBODY_FOR:
-            reason = f"nobody could run it for {progress.NOBODY_FOR:g} s: {nowhere.reason}"
-            return await self._settle(index, StepState.FAILED, reason)
-        if run.state is not StepState.WAITING or run.reason != nowhere.reason:
-            await self._settle(index, StepState.WAITING, nowhere.reason)
-        return False
+        if run.state is not state or run.reason != reason:
+            await self._settle(index, state, reason)
+        return state.ended
 
-    async def _grant(self, index: int, number: int, placed: Placed, prepared: PreparedScript) -> None:
-        work = grant_attempt(self.task, index, number, placed, prepared.spec)
-        granted = await self._ledger.write(work)
-        if granted is None:  # its worker left Git since it was placed
+    async def _grant(self, index: int, number: int, grant: Grant, placed: Placed, prepared: PreparedScript) -> None:
+        leasing, link = self._grounds.leasing, self._grounds.links[placed.worker]
+        bounds = leasing.capacities(grant)
+        work = grant_attempt(
+            self.task, index, number, placed=placed, spec=prepared.spec, grant=grant, capacities=bounds
+        )
+        try:
+            granted = await self._ledger.write(work)
+        except OccupiedError:  # by what this engine does not know of
+            granted = None
+        if granted is None:  # or its worker left Git since it was placed
+            self._places.drop(index)
             self._grounds.fleet.changed()
+            self._due[index] = time.time() + progress.LOOK_AGAIN
             return
         attempt, spec, self._runs[index] = granted
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)
+        leasing.bind(grant, ticket)
+        self._places.taken(index)
         self._live[ticket] = attempt
-        self._grounds.running[attempt.worker] += 1
         self._tail.begin(ticket, index, self._steps[index].name)
         self._say_step(index, worker=placed.worker)
-        link = self._grounds.links[placed.worker]
         link.offer(spec)
         link.start(ticket, prepared.secrets)
-
-    async def _hand_out(self, attempt: Attempt) -> None:
-        """Offer again what was granted and perhaps never reached the worker; its secrets are resolved anew."""
-        ticket = TicketId(attempt.ticket)
-        self._again[ticket] = f"cancelled by {self.task.cancel_by}" if self.task.cancel_by else ""
-        link = self._grounds.links[attempt.worker]
-        link.offer(loaded(TicketSpec, attempt.spec.encode()))
-        if self.task.cancel_by:
-            link.void(ticket)
-            return
-        try:
-            draft = self._preparation.draft(attempt.step)  # for its secrets alone; all else was offered
-            prepared = await self._preparation.script(draft, attempt.number, Placed(attempt.worker, ""), self._runs)
-        except ReconcilerError as problem:
-            self._again[ticket] = problem.message
-            link.void(ticket)
-        else:
-            link.start(ticket, prepared.secrets)
 
     # What workers report.
 
@@ -283,10 +283,9 @@ class TaskRun:
         attempt = self._live.get(final.ticket)
         if attempt is None or final.ticket in self._endings:
             return None
-        self._grounds.leave(attempt.worker)
         step, run = self._steps[attempt.step], self._runs[attempt.step]
-        withdrawn, cancelling = self._again.pop(final.ticket, ""), bool(self._cancelled_at or self.task.cancel_by)
-        outcome = verdict(final, step, cancelling=cancelling, withdrawn=withdrawn)
+        cancelling, why = bool(self._cancelled_at or self.task.cancel_by), self._grounds.withdrawn.get(final.ticket, "")
+        outcome = verdict(final, step, cancelling=cancelling, withdrawn=self._again.pop(final.ticket, "") or why)
         pause = tried_again(outcome, step.retry, attempt.number) if self._cancelled_at is None else None
         if pause is not None:
             self._due[attempt.step] = time.time() + pause
@@ -296,7 +295,7 @@ class TaskRun:
         record = end_attempt(attempt, final, step, self._grounds.sealer, outcome=outcome, pause=pause, at=at)
         if given_up:
             record = lose_attempt(attempt, outcome, step.retry, pause=pause, at=at)
-        ending = self._endings[final.ticket] = Ending(attempt, final, record)
+        ending = self._endings[final.ticket] = Ending(attempt, final, record, given_up)
         self._ledger.end(ending)
         self._preparation.learn(step, final.outputs)
         return ending
@@ -305,6 +304,7 @@ class TaskRun:
         """Take in that an attempt's end is recorded."""
         ticket, attempt = ending.final.ticket, ending.attempt
         del self._live[ticket], self._endings[ticket]
+        (self._grounds.leasing.lose if ending.lost else self._grounds.leasing.release)(ticket)
         self._runs[attempt.step] = run
         self._tail.end(ticket)
         self._say_step(attempt.step, worker=attempt.worker)
@@ -325,6 +325,7 @@ class TaskRun:
             return await self._settle(index, StepState.FAILED, problem.message)
         self._asked[index] = time.time()
         self.task, self._runs[index] = await self._ledger.write(open_question(self._runs[index], job))
+        self._places.rest()
         self._say_task(self.task.state)
         self._say_step(index)
         return True
@@ -345,12 +346,9 @@ class TaskRun:
             self._asked.clear()
         for answer in facts.answers:
             if answer.step in self._asked:
-                await self._take_answer(answer)
-
-    async def _take_answer(self, answer: Answered) -> None:
-        state = StepState.SUCCEEDED if answer.approved else StepState.FAILED
-        await self._close_question(answer.step, state, answer.sentence)
-        self._preparation.learn_answer(self._steps[answer.step], answer)
+                state = StepState.SUCCEEDED if answer.approved else StepState.FAILED
+                await self._close_question(answer.step, state, answer.sentence)
+                self._preparation.learn_answer(self._steps[answer.step], answer)
 
     async def _close_question(self, index: int, state: StepState, reason: str) -> None:
         del self._asked[index]
@@ -375,21 +373,24 @@ class TaskRun:
     async def _settle(self, index: int, state: StepState, reason: str) -> bool:
         self._runs[index] = await self._ledger.write(settle_step(self._runs[index], state, reason))
         self._due.pop(index, None)
+        if state.ended:
+            self._places.drop(index)
         self._say_step(index)
         return True
 
     async def _end(self, end: End) -> bool:
-        self.task = await self._ledger.write(end_task(self.task, self._runs, end))
+        self.task = await self._ledger.write(end_task(self.task, self._runs, end, abandoned=self._live))
+        for index in range(len(self._runs)):
+            self._places.drop(index)
+        for ticket in self._live:
+            self._grounds.leasing.lose(ticket)
         self._say_task(end.state)
-        for attempt in self._live.values():  # of a task that is abandoned: nobody counts them any more
-            self._grounds.leave(attempt.worker)
         return True
 
     def _patience(self) -> float:
         losses = [deadline(attempt, self._steps, self._grounds) for attempt in self._live.values()]
-        return patience(
-            *(time.time(), self._runs, losses), due=self._due, asked=self._asked, cancelled_at=self._cancelled_at
-        )
+        moments = [*losses, *self._places.deadlines]
+        return patience(time.time(), moments, due=self._due, asked=self._asked, cancelled_at=self._cancelled_at)
 
     def _say_task(self, state: TaskState) -> None:
         self._grounds.watcher.see(task_moved(self.task, state, self.task.reason))

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from reconciler.model.spec import Ref, Spec
-from reconciler.model.text import Duration, Label, Name, Percentage, Size, Subscription, Text, Thumbprint
+from reconciler.model.text import Duration, Label, Name, Percentage, Requirement, Size, Subscription, Text, Thumbprint
 
 PoolName = Annotated[Name, Ref("WorkerPool")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -334,7 +334,7 @@ class ExecutionLocationSpec(Spec):
     container: Container | None = Field(None, description="The image that the step runs in.")
     affinity: Literal["package", "task", "none"] = Field("package", description="What steps prefer one worker by.")
     lease_cap: Annotated[int, Field(ge=0)] = Field(0, description="Steps of one lease key on one worker; 0 is off.")
-    requires: dict[Label, Text] = Field({}, description="Needed capabilities and their versions.")
+    requires: dict[Label, Requirement] = Field({}, description="Capabilities that the worker must have, and which.")
 
     @model_validator(mode="after")
     def _consistent(self) -> "ExecutionLocationSpec":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -252,6 +253,43 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """A worker that a person drains whatever Git declares: who, why, since and until when (seconds since the epoch)."""
+
+    worker: str
+    by: str
+    reason: str
+    since: float
+    until: float
+
+    @property
+    def words(self) -> str:
+        """Say who drains the worker, until when and why, as words that follow "draining"."""
+        until = datetime.fromtimestamp(self.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"by order of {self.by} until {until}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A worker that drains: since when, since when nothing lives there, since when its deadline has passed."""
+
+    worker: str
+    since: float
+    drained_at: float | None = None
+    overdue_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """An attempt that has not ended, and what it belongs to; it may be lost."""
+
+    ticket: str
+    task: TaskId
+    deployment: str
+    granted_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LiveState:
     """All that a plan is judged by, at one `serial`."""
 
@@ -260,4 +298,11 @@ class LiveState:
     serial: int = 0
     binding: Binding | None = None
     revision: str = ""
+    at: float = field(default=0.0, compare=False)
+    """When it was read, in seconds since the epoch."""
     workers: dict[str, WorkerStatus] = field(default_factory=dict)
+    overrides: dict[str, Override] = field(default_factory=dict)
+    drains: dict[str, Drain] = field(default_factory=dict)
+    occupants: dict[str, tuple[Occupant, ...]] = field(default_factory=dict)
+    leaving: dict[str, str] = field(default_factory=dict)
+    """Specs, in canonical JSON, of workers that left Git while something lives on them."""

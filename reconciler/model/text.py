@@ -155,6 +155,25 @@ Condition = Annotated[str, AfterValidator(_condition)]
 """When a step runs, seen from the steps before it."""
 
 
+COMPARISON = re.compile(r"\s*(>=|<=|==|!=|>|<|=)?\s*(.*?)\s*")
+"""One part of a requirement: a sign, or none, and what is compared with."""
+
+VERSION = re.compile(r"v?(\d+(?:\.\d+)*)")
+
+
+def _requirement(text: str) -> str:
+    parts = [COMPARISON.fullmatch(part) for part in text.split(",")]
+    if all(part is not None and (part[1] in {None, "=", "==", "!="} or VERSION.match(part[2])) for part in parts):
+        return text
+    raise PydanticCustomError(
+        "bad-requirement", 'a requirement is expected, such as ">=1.5", ">=1.5,<2", "1.5" or "*" for any version'
+    )
+
+
+Requirement = Annotated[Text, AfterValidator(_requirement)]
+"""What a capability must be: `>=1.5`, several parts with commas, an equal value, or `*`; signs go with versions."""
+
+
 def slug(name: str) -> str:
     """Make an id of a name: `Back up database` → `back-up-database`."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Discriminator, Field, JsonValue, StringConstrai
 
 from reconciler.model.infrastructure import Every, ExecutionLocationSpec, Limits
 from reconciler.model.spec import Ref, Spec
-from reconciler.model.text import Condition, Duration, Label, Name, Size, Text, slug
+from reconciler.model.text import Condition, Duration, Label, Name, Requirement, Size, Text, slug
 from reconciler.model.text import Tag as TenantTag
 from reconciler.model.variables import Variable
 
@@ -100,7 +100,7 @@ class Step(Acting):
     arguments: tuple[Text, ...] = Field((), description="Arguments of the script.")
     artifacts: tuple[Text, ...] = Field((), description="Glob patterns of files to collect, in the working directory.")
     packages: tuple[PackageUse, ...] = Field((), description="Packages that it acquires; the order matters.")
-    requires: dict[Label, Text] = Field({}, description="Needed capabilities and their versions.")
+    requires: dict[Label, Requirement] = Field({}, description="Capabilities that its worker must have, and which.")
     selector: dict[Label, Text] = Field({}, description="Labels that the worker must bear.")
     spread: Label | None = Field(None, description="A label across whose values invocations are spread.")
     isolation: Literal["shared", "exclusive"] | None = Field(

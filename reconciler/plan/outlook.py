@@ -1,19 +1,17 @@
 """What will come of a plan's runs: which steps they have, and what stands in the way of each."""
 
-from collections.abc import Callable
 from typing import TypedDict
 
 from reconciler.model.desired import DesiredState
-from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.live import LiveState
 from reconciler.model.organisation import TenantSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec, Step
 from reconciler.plan.changes import Run
-from reconciler.schedule.fleet import fleet_of
-from reconciler.schedule.placement import Nowhere, choose_pool, location_of, not_yet, place
+from reconciler.plan.whereabouts import Whereabouts
+from reconciler.schedule.placement import Nowhere, PoolChoice, place
 from reconciler.schedule.selection import leaves_out
-from reconciler.schedule.variables import VariableContext, pool_in_context
+from reconciler.schedule.variables import VariableContext
 
 
 class Outlook(TypedDict):
@@ -29,12 +27,7 @@ class Judge:
 
     def __init__(self, desired: DesiredState, live: LiveState) -> None:
         self._objects = desired.objects
-        self._fleet = fleet_of(desired.objects, desired.space, live.workers)
-        self._locations = {
-            address.name: ExecutionLocationSpec.parse(found.spec)
-            for address, found in desired.objects.items()
-            if address.kind == "ExecutionLocation"
-        }
+        self._whereabouts = Whereabouts(desired.objects, desired.space, live.workers, live.overrides)
 
     def of(self, run: Run) -> Outlook:
         """Return the steps that will run, what they will stumble over, and why the run is refused, if it is."""
@@ -67,24 +60,10 @@ class Judge:
     def _obstacle(self, step: Step, project: ProjectSpec, run: Run, tags: tuple[str, ...]) -> Nowhere | str | None:
         if step.action[0] == "manual":
             return None
-        location = location_of(step, self._locations)
-        missing = not_yet(step, location)
-        if missing:
-            return missing
-        choice = choose_pool(location, self._fleet, self._pool_of(step, project, run, tags))
-        if isinstance(choice, Nowhere):
-            return choice.reason
-        found = place(step, choice, self._fleet, run.slot.environment)
+        slot = run.slot
+        context = VariableContext(slot.environment, slot.tenant, tags, step.key, slot.project)
+        choice = self._whereabouts.choice(step, project, context)
+        if not isinstance(choice, PoolChoice):
+            return choice.reason if isinstance(choice, Nowhere) else choice
+        found = place(step, choice, self._whereabouts.fleet, slot.environment)
         return found if isinstance(found, Nowhere) else None
-
-    def _pool_of(
-        self, step: Step, project: ProjectSpec, run: Run, tags: tuple[str, ...]
-    ) -> Callable[[str], str | None]:
-        context = VariableContext(
-            environment=run.slot.environment,
-            tenant=run.slot.tenant,
-            tenant_tags=tags,
-            step=step.key,
-            process=run.slot.project,
-        )
-        return lambda name: pool_in_context(name, project, self._objects, context)

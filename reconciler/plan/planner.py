@@ -63,7 +63,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
         ),
         notes=tuple(stored.notes(desired, changes)),
         failed=tuple(deployments.failed_slots(declared, live, retried={run.slot for run in runs if not run.refusal})),
-        facts=tuple(_facts(declared, live)),
+        facts=(*_facts(declared, live), *_forecast(changes, desired, live)),
         pending=tuple(task.id for task in deployments.unfinished(declared, live)),
         new_state=new_state,
         isolated=applied.apply == "isolated",
@@ -202,3 +202,15 @@ def _facts(declared: list[Wish], live: LiveState) -> Iterable[LiveFact]:
     for task in deployments.unfinished(declared, live):
         state = "waits for a person" if task.state is TaskState.AWAITING_INTERVENTION else f"is {task.state}"
         yield LiveFact(f"{title(task.deployment, task.slot)} {state} at release {task.release} (task {task.id})")
+    for override in live.overrides.values():
+        yield LiveFact(
+            f"Worker/{override.worker} is draining {override.words} (live override, which a plan leaves as it is)"
+        )
+
+
+def _forecast(changes: list[Change], desired: DesiredState, live: LiveState) -> Iterable[LiveFact]:
+    if not any(safety.may_end_a_worker(change) for change in changes):
+        return ()
+    from reconciler.plan.draining import forecast  # here, for few plans take workers away
+
+    return forecast(changes, desired, live)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -52,6 +52,7 @@ def guard(
     removed = Counter(change.address.kind for change in changes if change.action is Action.REMOVE)
     totals = Counter(address.kind for address in live.objects)
     last_of = {} if removals_max is not None else _last_workers(changes, desired, live)
+    stranded = {} if removals_max is not None else _stranded(changes, desired, live)
     guarded = []
     for change in changes:
         refusal = _protection(change, live)
@@ -68,6 +69,11 @@ def guard(
                     f"it would leave the pool {last_of[change.address]} without a worker; "
                     f"if that is meant, apply with --max-removals {removed[kind]}"
                 )
+        if not refusal and change.address in stranded:
+            refusal = (
+                f"it would leave {stranded[change.address]} without a worker that can take it; "
+                f"if that is meant, apply with --max-removals {max(1, removed['Worker'])}"
+            )
         guarded.append(replace(change, refusal=refusal) if refusal else change)
     return guarded
 
@@ -99,6 +105,22 @@ def _last_workers(changes: list[Change], desired: DesiredState, live: LiveState)
             if not staying[pool] and (address_of_pool in desired.objects or address_of_pool in IMPLICIT):
                 found[address] = pool
     return found
+
+
+def may_end_a_worker(change: Change) -> bool:
+    """Say whether a live worker may take nothing new after a change."""
+    if change.address.kind != "Worker" or change.action is Action.CREATE:
+        return False
+    return change.action in {Action.REMOVE, Action.REPLACE} or any(field.path == "state" for field in change.fields)
+
+
+def _stranded(changes: list[Change], desired: DesiredState, live: LiveState) -> Mapping[Address, str]:
+    """Map each change that ends a worker to a step of an unfinished task that nobody could take any more."""
+    if not any(map(may_end_a_worker, changes)):
+        return {}
+    from reconciler.plan.draining import stranded  # here, for few plans take workers away
+
+    return stranded(changes, desired, live)
 
 
 def isolate(

@@ -28,10 +28,6 @@ SPACE_FIELDS: Mapping[str, str] = {
 
 STEP_FIELDS: Mapping[str, str] = {
     "packages": "packages are not acquired yet",
-    "mutex": "mutexes are not held yet",
-    "isolation": "the isolation of scripts on a machine is not enforced yet",
-    "spread": "spreading is not carried out yet",
-    "requires": "capabilities are not matched with needs yet",
     "guidedFailure": "guided failure is not carried out yet",
 }
 

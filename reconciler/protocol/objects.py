@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import types
 from collections.abc import Hashable
 from functools import cache
 from typing import Any, Callable, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -16,6 +17,9 @@ from typing import Any, Callable, TypeVar, Union, cast, get_args, get_origin, ge
 from reconciler.protocol import tickets
 
 TAG = "is"
+
+UNIONS = (Union, getattr(types, "UnionType", Union))
+"""What `Union[A, B]` and, since Python 3.10, `A | B` are made of."""
 
 INTEGER_MAX = 2**53 - 1
 """What every JSON reader takes for the number that was meant (RFC 7493), and every database and file can hold."""
@@ -101,7 +105,7 @@ def _reader(hint: Any) -> Reader:
         return _tuple_reader(_reader(arguments[0]))
     if origin is dict:
         return _dict_reader(_reader(arguments[1]))
-    if origin is Union:
+    if origin in UNIONS:
         return _union_reader(arguments)
     return _scalar_reader(hint)
 

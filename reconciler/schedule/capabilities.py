@@ -1,34 +1,25 @@
 """What a step requires of a machine, against what its agent found and its document declares."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-_PART = re.compile(r"\s*(>=|<=|==|!=|>|<|=)?\s*(.*?)\s*")
-_VERSION = re.compile(r"v?(\d+(?:\.\d+)*)")
+from reconciler.model.text import COMPARISON, VERSION
 
 
-def unmet(requires: Iterable[tuple[str, str]], capabilities: Mapping[str, str]) -> str | None:
-    """Say which requirement the capabilities do not meet, or None.
+def unmet(name: str, wanted: str, capabilities: Mapping[str, str]) -> str | None:
+    """Say why the capabilities do not meet a requirement, or None if they do.
 
-    A requirement is a name and a text: empty or `*` for any version, `>=1.5`, `>=1.5,<2`, or a value that must be equal.
+    What is wanted is empty or `*` for any version, `>=1.5`, `>=1.5,<2`, or a value that must be equal.
     """
-    for name, wanted in requires:
-        found = capabilities.get(name)
-        if found is None:
-            return f"has no {name}"
-        if not all(_holds(part, found) for part in wanted.split(",")):
-            return f"has {name} {found or 'of an unknown version'}, and {wanted} is required"
+    found = capabilities.get(name)
+    if found is None:
+        return f"has no {name}"
+    if not all(_holds(part, found) for part in wanted.split(",")):
+        return f"has {name} {found or 'of an unknown version'}, and {wanted} is required"
     return None
 
 
-def is_requirement(text: str) -> bool:
-    """Say whether a requirement means something: each part of it that compares names a version."""
-    parts = [_PART.fullmatch(part) for part in text.split(",")]
-    return all(part is not None and (part[1] in {None, "=", "==", "!="} or _VERSION.match(part[2])) for part in parts)
-
-
 def _holds(part: str, found: str) -> bool:
-    matched = _PART.fullmatch(part)
+    matched = COMPARISON.fullmatch(part)
     assert matched is not None, "every text matches"
     sign, wanted = matched[1], matched[2]
     if wanted in {"", "*"} and sign is None:
@@ -45,7 +36,7 @@ def _holds(part: str, found: str) -> bool:
 
 def _numbers(text: str) -> tuple[int, ...] | None:
     """Return a version's leading numbers without zeros at the end, so that 1.5 equals 1.5.0."""
-    matched = _VERSION.match(text)
+    matched = VERSION.match(text)
     if matched is None:
         return None
     numbers = [int(number[:18]) for number in matched[1].split(".")]

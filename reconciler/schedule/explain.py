@@ -9,6 +9,9 @@ from reconciler.schedule.machines import Machine, View
 from reconciler.schedule.placement import Nowhere, candidates
 from reconciler.schedule.requests import Claim, Grant, Needs, Request
 
+RIVALS_MAX = 8
+"""Machines of which a decision says why it was not them: a pool may have thousands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -18,6 +21,8 @@ class Wait:
     busy: bool = False
     final: bool = False
     """Only a change of the declarations mends it."""
+    on: int | None = None
+    """The task that holds what is waited for."""
     obstacles: tuple[tuple[str, str], ...] = ()
     """Of each machine that belongs to what is needed: why not there."""
 
@@ -33,7 +38,8 @@ def wait_of(request: Request, view: View | None, held: Holdings, fleet: Fleet) -
     for claim in request.claims:
         resource = held.resource(claim.resource)
         if not resource.admits(claim):
-            return Wait(_occupied(claim, resource), busy=True, obstacles=obstacles)
+            holder = held.holds[resource.alone].request.task if resource.alone in held.holds else None
+            return Wait(_occupied(claim, resource), busy=True, on=holder, obstacles=obstacles)
     if view is None or (view.open and any(claim.alone for claim in request.claims)):
         return Wait("one that is before it waits for the same", busy=True, obstacles=obstacles)
     able = [item for item in obstacles if item[0] in view.fit]
@@ -62,6 +68,23 @@ def because_of(grant: Grant, round_robin: bool) -> str:
     )
 
 
+def rivals(grant: Grant, held: Holdings, fleet: Fleet, limit: int = RIVALS_MAX) -> tuple[tuple[str, str], ...]:
+    """Say of the other machines that belonged to what was needed why it was not them; of a large pool the first few."""
+    needs = grant.request.needs
+    found = candidates(needs, fleet) if needs is not None else ()
+    others = [] if isinstance(found, Nowhere) else [member for member in found if member.name != grant.machine]
+    return tuple((member.name, _why_not(held.machines[member.name], grant)) for member in others[:limit])
+
+
+def _why_not(machine: Machine, grant: Grant) -> str:
+    """Say what is in the way on a machine, or that another one came before it."""
+    request = grant.request
+    has_room = machine.roomy and not (request.exclusive and machine.running)
+    if machine.member.unfit(request.needs or Needs()) or not has_room or set(machine.locks) & {*request.machine_claims}:
+        return _obstacle(machine, request)
+    return f"has {machine.leases} lease{'' if machine.leases == 1 else 's'}"
+
+
 def _nobody(needs: Needs | None, what: str, obstacles: Sequence[tuple[str, str]]) -> str:
     (name, obstacle), *others = obstacles
     more = f" (and {len(others)} more)" if others else ""
@@ -83,24 +106,29 @@ def _obstacle(machine: Machine, request: Request) -> str:
         return f"runs {_counted(machine.running)}, and it would run alone"
     for lock in request.machine_claims:
         if lock in machine.locks:
-            return f"has {_called(lock)} held by {who(machine.locks[lock])}"
+            return f"has {called(lock)} held by {who(machine.locks[lock])}"
     return "is kept for one before it that would run alone"
 
 
 def _occupied(claim: Claim, resource: Resource) -> str:
     if resource.alone is not None:
-        return f"{_called(claim.resource)} is held by {who(resource.alone)}"
+        return f"{called(claim.resource)} is held by {who(resource.alone)}"
     if resource.capacity is None or resource.used < resource.capacity:
-        return f"{_called(claim.resource)} is in use by {resource.used}"
+        return f"{called(claim.resource)} is in use by {resource.used}"
     kind = claim.resource.partition("/")[0]
     if kind == "tasks":
-        return f"as many tasks run as may, {resource.capacity}"
+        return (
+            f"{resource.used} tasks run already, as many as may"
+            if resource.used != 1
+            else "one task runs already, as many as may"
+        )
     if kind == "task":
         return f"as many of its invocations run as may, {resource.capacity}"
-    return f"{_called(claim.resource)} runs as many attempts as it may, {resource.capacity}"
+    return f"{called(claim.resource)} runs as many attempts as it may, {resource.capacity}"
 
 
-def _called(resource: str) -> str:
+def called(resource: str) -> str:
+    """Say in words which resource a claim is on."""
     kind, _, name = resource.partition("/")
     return f"the {_KINDS.get(kind, kind)} {name}"
 

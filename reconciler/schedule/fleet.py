@@ -1,17 +1,17 @@
 """The machines that steps may run on: pools, their members, and what keeps a member from work."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from reconciler.model.infrastructure import MachinePolicySpec
-from reconciler.model.live import WorkerHealth, WorkerStatus
+from reconciler.model.live import Override, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.protocol.tickets import Limits
 from reconciler.schedule.capabilities import unmet
-from reconciler.schedule.limits import limits_in, names, unpromised
+from reconciler.schedule.limits import STOP, limits_in, names, unpromised
 from reconciler.schedule.requests import Needs
 
 BUILTIN = "built-in"
@@ -53,6 +53,13 @@ class Pool:
     """Whoever was leased longest ago is next, however many leases he has."""
 
 
+class Obstacle(NamedTuple):
+    """What keeps a worker from a step, as words that follow its name; `mended` says what would have to be so."""
+
+    what: str
+    mended: str
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A registered worker, as far as choosing one needs it."""
@@ -61,6 +68,8 @@ class Member:
     pools: tuple[str, ...]
     endpoint: str
     state: str = "enabled"
+    override: Override | None = None
+    """By whom it is drained, whatever its document says."""
     labels: Mapping[str, str] = field(default_factory=dict)
     capabilities: Mapping[str, str] = field(default_factory=dict)
     """What its document declares; what its agent found stands in `status`."""
@@ -77,12 +86,28 @@ class Member:
 
     def unfit(self, needs: Needs) -> str | None:
         """Say why this worker cannot take such a step at all, whatever it does just now, or None if it can."""
-        return (
-            self._lacks(needs.selector)
-            or self._absent()
-            or self._unpromised(needs.promises)
-            or unmet(needs.requires, self.found)
-        )
+        first = next(self.obstacles(needs), None)
+        return first.what if first is not None else None
+
+    def obstacles(self, needs: Needs) -> Iterator[Obstacle]:
+        """Yield everything for which this worker cannot take such a step at all, as far as it is known."""
+        for key, value in needs.selector:
+            if self.labels.get(key) != value:
+                yield Obstacle(f"does not bear the label {key}={value}", f"it bore the label {key}={value}")
+        yield from self._absences()
+        if self.endpoint != BUILTIN and self._is_met:
+            yield from self._gaps(needs.promises)
+        found = self.found if needs.requires else {}
+        for name, wanted in needs.requires:
+            if name not in found and not self._is_met:
+                continue  # who was never met may well have it
+            if lack := unmet(name, wanted, found):
+                yield Obstacle(lack, f"it had {name} {wanted}".removesuffix("*").rstrip())
+
+    @property
+    def _is_met(self) -> bool:
+        status = self.status
+        return status is not None and (status.seen is not None or status.health is WorkerHealth.HEALTHY)
 
     @property
     def found(self) -> Mapping[str, str]:
@@ -96,42 +121,39 @@ class Member:
             return f"runs {running} of {self.slots} attempts"
         return None
 
-    def _absent(self) -> str | None:
+    def _absences(self) -> Iterator[Obstacle]:
+        """Yield why no step is given to it, whichever it is."""
         if self.endpoint == BUILTIN:
-            return None
-        if self.state != "enabled":
-            return f"is {self.state}"
+            return
+        if self.override is not None:
+            yield Obstacle(f"is draining {self.override.words}", "its live override were ended")
+        elif self.state != "enabled":
+            yield Obstacle(f"is {self.state}", "its state were enabled")
         if self.endpoint == "ssh":
-            return "is reached by SSH, and such workers are not carried out yet"
-        if self.status is None:
-            return "has never connected" if self.endpoint == "polling" else "was never reached"
-        if self.status.health is not WorkerHealth.HEALTHY:
-            return f"is {self.status.health}: {self.status.reason}"
-        return self._isolation_gap(self.status.seen.capabilities if self.status.seen else {})
+            yield Obstacle("is reached by SSH, and such workers are not carried out yet", "it had an agent")
+        elif self.status is None:
+            never = "has never connected" if self.endpoint == "polling" else "was never reached"
+            yield Obstacle(never, "its agent were connected")
+        elif self.status.health is not WorkerHealth.HEALTHY:
+            yield Obstacle(f"is {self.status.health}: {self.status.reason}", "its agent were connected")
 
-    def _isolation_gap(self, capabilities: Mapping[str, str]) -> str | None:
-        """Say which declared isolation its agent has not promised, or None; less than declared is never enough."""
-        if self.isolation == "none":
-            return None
-        if f"isolation.{self.isolation}" not in capabilities:
-            return f"has no isolation {self.isolation}: `reconcile agent show` says why there"
-        allowed = capabilities.get("isolation.user", "").split(",")
-        if self.run_as and self.run_as not in allowed:
-            return f"does not run steps under {self.run_as}: its agent allows {', '.join(filter(None, allowed)) or 'no account'}"
-        return None
-
-    def _unpromised(self, promises: Iterable[str]) -> str | None:
-        if self.endpoint == BUILTIN:  # it is tried when the first one comes
-            return None
-        own = (f"limit.{name}" for name in names(self.limits))
+    def _gaps(self, promises: Iterable[str]) -> Iterator[Obstacle]:
+        """Yield what its agent has not promised of all that is declared; less than declared is never enough."""
         seen = self.status.seen if self.status is not None else None
-        return unpromised((*promises, *own), seen.capabilities if seen is not None else {})
-
-    def _lacks(self, selector: Iterable[tuple[str, str]]) -> str | None:
-        for key, value in selector:
-            if self.labels.get(key) != value:
-                return f"does not bear the label {key}={value}"
-        return None
+        told = seen.capabilities if seen is not None else {}
+        allowed = list(filter(None, told.get("isolation.user", "").split(",")))
+        if self.isolation != "none" and f"isolation.{self.isolation}" not in told:
+            what = f"has no isolation {self.isolation}: `reconcile agent show` says why there"
+            yield Obstacle(what, f"its agent had the isolation {self.isolation}")
+        elif self.isolation != "none" and self.run_as and self.run_as not in allowed:
+            accounts = ", ".join(allowed) or "no account"
+            what = f"does not run steps under {self.run_as}: its agent allows {accounts}"
+            yield Obstacle(what, f"its agent allowed the account {self.run_as}")
+        own = (f"limit.{name}" for name in names(self.limits))
+        for promise in dict.fromkeys((*promises, *own)):
+            if promise not in told:
+                meant = "stopped scripts by itself" if promise == STOP else f"had the {promise.replace('.', ' ')}"
+                yield Obstacle(unpromised(promise), f"its agent {meant}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +167,15 @@ class Fleet:
     builtin_obstacle: str = "the space disables the built-in worker"
     builtin_account: str | None = None
     """Under which account steps run on the server's own machine; None runs them as the server."""
+    builtin_status: WorkerStatus | None = None
+    """As what the server's own machine was last found; None where it never was."""
 
     @property
     def builtin(self) -> Member:
         """The server's own machine, as one more row."""
         account = self.builtin_account or ""
-        return Member(BUILTIN, (), BUILTIN, isolation="user" if account else "none", run_as=account)
+        isolation = "user" if account else "none"
+        return Member(BUILTIN, (), BUILTIN, isolation=isolation, run_as=account, status=self.builtin_status)
 
     def machine(self, name: str) -> Member | None:
         """Return a worker, or the server's own machine, by name."""
@@ -169,13 +194,17 @@ def fleet_of(
     objects: Mapping[Address, Described],
     space: SpaceSpec,
     seen: Mapping[str, WorkerStatus] | None = None,
+    overrides: Mapping[str, Override] | None = None,
 ) -> Fleet:
     """Gather the fleet of a desired or live state; canonical JSON is read without validating it again.
 
-    `seen` says how each worker was last found.
+    `seen` says how each worker was last found, `overrides` which of them people drain.
     """
     statuses, patience = seen or {}, _patience(objects)
     workers = {name: _member(name, found, statuses.get(name), patience) for name, found in _of_kind(objects, "Worker")}
+    for name, override in (overrides or {}).items():
+        if name in workers and workers[name].state == "enabled":
+            workers[name] = replace(workers[name], state="draining", override=override)
     members: dict[str, list[str]] = {}
     for worker in sorted(workers):
         for pool in workers[worker].pools:
@@ -184,7 +213,7 @@ def fleet_of(
     default = next((pool.name for pool in pools.values() if pool.default), IMPLICIT_POOL)
     if default not in pools:
         pools[default] = Pool(default, default=True, workers=tuple(members.get(default, [])))
-    return Fleet(pools, workers, default, space.builtin_worker.enabled)
+    return Fleet(pools, workers, default, space.builtin_worker.enabled, builtin_status=statuses.get(BUILTIN))
 
 
 def _of_kind(objects: Mapping[Address, Described], kind: str) -> Iterable[tuple[str, Described]]:

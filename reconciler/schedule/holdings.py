@@ -7,6 +7,9 @@ from reconciler.schedule.fleet import BUILTIN, Fleet, Member
 from reconciler.schedule.lines import Line
 from reconciler.schedule.machines import Machine
 from reconciler.schedule.requests import Claim, Request, RequestId
+from reconciler.schedule.waiting import Waiting
+
+SHARED, ALONE = Claim(""), Claim("", alone=True)
 
 
 @dataclass(slots=True)
@@ -16,16 +19,25 @@ class Resource:
     capacity: int | None = None
     used: int = 0
     alone: RequestId | None = None
-    waiting: set[Line] = field(default_factory=set)
+    waiting: Waiting = field(init=False)
     """Those that wait for its release."""
     wanted: set[Line] = field(default_factory=set)
     """Those with a claim alone on it."""
+
+    def __post_init__(self) -> None:
+        """Let it be waited for."""
+        self.waiting = Waiting(self)
 
     def admits(self, claim: Claim) -> bool:
         """Is there room for the claim?"""
         if self.alone is not None:
             return False
         return self.used == 0 if claim.alone else self.capacity is None or self.used < self.capacity
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether anybody could claim it."""
+        return self.admits(SHARED) or self.admits(ALONE)
 
     @property
     def is_idle(self) -> bool:
@@ -82,6 +94,11 @@ class Holdings:
         if found is None:
             found = self._resources[name] = Resource()
         return found
+
+    def wake(self, resource: Resource) -> None:
+        """Let those look again that wait for a resource, if it has room."""
+        if resource.waiting and resource.has_room:
+            resource.waiting.wake(self.woken)
 
     def forget(self, name: str) -> None:
         """Drop a resource that nobody needs to know of."""
@@ -196,15 +213,14 @@ class Holdings:
         resource.used -= 1
         if claim.alone:
             resource.alone = None
-        self.woken |= resource.waiting
-        resource.waiting.clear()
+        self.wake(resource)
         self.forget(claim.resource)
 
     def _changed(self, machine: Machine) -> None:
         machine.touch()
         for view in machine.views:
-            self.woken |= view.lines
-            view.lines.clear()
+            if view.open:
+                view.waiting.wake(self.woken)
 
 
 def value_of(member: Member, label: str) -> str:

@@ -1,6 +1,6 @@
 """Limits of a step's script: of those of the step and of its worker the smaller ones hold."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from reconciler.model import infrastructure
@@ -45,15 +45,11 @@ def promises_of(step: Step) -> tuple[str, ...]:
     return (*limits, STOP) if step.on_disconnect == "stop" else tuple(limits)
 
 
-def unpromised(promises: Iterable[str], capabilities: Mapping[str, str]) -> str | None:
-    """Say which promise an agent has not made, or None; less than declared is never enough."""
-    for promise in promises:
-        if promise in capabilities:
-            continue
-        if promise == STOP:
-            return "has an agent that does not stop scripts by itself: update it there"
-        return f"has no limit {promise.partition('.')[2]}: `reconcile agent show` says why there"
-    return None
+def unpromised(promise: str) -> str:
+    """Say that an agent has not made a promise; less than declared is never enough."""
+    if promise == STOP:
+        return "has an agent that does not stop scripts by itself: update it there"
+    return f"has no limit {promise.partition('.')[2]}: `reconcile agent show` says why there"
 
 
 def _less(one: Number | None, other: Number | None) -> Number | None:

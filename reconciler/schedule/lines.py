@@ -4,8 +4,9 @@ from collections.abc import Hashable, Iterable, Iterator
 from heapq import heappop, heappush
 
 from reconciler.schedule.machines import View
-from reconciler.schedule.requests import Request, RequestId
+from reconciler.schedule.requests import Arrival, Request, RequestId
 from reconciler.schedule.turns import Class, Turn, Turns
+from reconciler.schedule.waiting import Waiting
 
 
 def line_key(request: Request) -> Hashable:
@@ -24,17 +25,35 @@ def line_key(request: Request) -> Hashable:
 class Line:
     """Waiting requests of one kind, in the order of their arrival; the first one stands for all."""
 
-    __slots__ = ("_arrivals", "_requests", "_turns", "group", "key", "last", "number", "view")
+    __slots__ = (
+        "_arrivals",
+        "_requests",
+        "_turns",
+        "arrival",
+        "group",
+        "head",
+        "key",
+        "last",
+        "number",
+        "origins",
+        "view",
+    )
 
     def __init__(self, number: int, key: Hashable, view: View | None, turns: Turns, first: Request) -> None:
         self.number = number
         self.key = key
         self.view = view
         self.group: Class = turns.class_of(first)
+        self.head = first
+        """The request that is next."""
+        self.arrival = first.arrival
+        """Its arrival."""
         self.last = first
         """The request that left it last."""
+        self.origins: list[Waiting] = []
+        """Where it waited before it was woken."""
         self._turns = turns
-        self._arrivals: list[tuple[float, RequestId]] = []  # a heap, with those that left before their turn
+        self._arrivals: list[Arrival] = []  # a heap, with those that left before their turn
         self._requests: dict[RequestId, Request] = {}
 
     def __len__(self) -> int:
@@ -42,16 +61,6 @@ class Line:
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self._requests.values())
-
-    @property
-    def head(self) -> Request:
-        """The request that is next."""
-        while True:
-            arrival = self._arrivals[0]
-            found = self._requests.get(arrival[1])
-            if found is not None and found.arrival == arrival:
-                return found
-            heappop(self._arrivals)
 
     def request(self, name: RequestId) -> Request:
         """Return one of those that wait."""
@@ -66,10 +75,24 @@ class Line:
         """Let a request queue by its arrival."""
         self._requests[request.id] = request
         heappush(self._arrivals, request.arrival)
+        self._look()
 
     def remove(self, name: RequestId) -> None:
         """Take a request out, wherever it stands."""
         self.last = self._requests.pop(name)
+        if name == self.arrival[-1]:
+            self._look()
+
+    def _look(self) -> None:
+        """Find who is first, dropping those that left before their turn."""
+        while self._requests:
+            self.arrival = self._arrivals[0]
+            found = self._requests.get(self.arrival[-1])
+            if found is not None and found.arrival == self.arrival:
+                self.head = found
+                return
+            heappop(self._arrivals)
+        self._arrivals.clear()
 
     def served(self, now: float) -> None:
         """Count a grant to it."""
@@ -77,7 +100,7 @@ class Line:
 
     def turn(self, now: float) -> Turn:
         """Say where the line stands."""
-        return self._turns.turn(self.head, self.group, now)
+        return self._turns.turn(self.head, self.arrival, self.group, now)
 
 
 class Queue:
@@ -88,7 +111,7 @@ class Queue:
 
     def __init__(self, lines: Iterable[Line], now: float) -> None:
         self._now = now
-        self._lines: dict[Class, list[tuple[tuple[float, RequestId], int, Line]]] = {}
+        self._lines: dict[Class, list[tuple[Arrival, int, Line]]] = {}
         self._classes: list[tuple[Turn, int, Class]] = []  # a heap
         self._entries: dict[Class, int] = {}  # the one entry of each class that counts
         self._count = 0
@@ -98,8 +121,15 @@ class Queue:
     def push(self, line: Line) -> None:
         """Add a line, if somebody waits in it."""
         if line:
-            heappush(self._lines.setdefault(line.group, []), (line.head.arrival, line.number, line))
+            heappush(self._lines.setdefault(line.group, []), (line.arrival, line.number, line))
             self._stand(line.group)
+
+    def push_next(self, origin: Waiting, group: Class) -> None:
+        """Add the next line of a class that waits where one was woken, as long as there is room."""
+        if origin.owner.has_room:
+            line = origin.next_of(group)
+            if line is not None:
+                self.push(line)
 
     def pop(self) -> tuple[Line, Turn] | None:
         """Take out the line whose turn it is."""

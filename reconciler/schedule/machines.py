@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
 
 from reconciler.schedule.fleet import Fleet, Member
 from reconciler.schedule.placement import Nowhere, candidates
 from reconciler.schedule.requests import Needs, RequestId
-
-if TYPE_CHECKING:
-    from reconciler.schedule.lines import Line
+from reconciler.schedule.waiting import Waiting
 
 STALE_MAX = 64  # entries of a heap beyond twice its machines; then it is built again
 
@@ -57,7 +54,7 @@ class Machine:
 class View:
     """What some needs see of the fleet: the machines that fit, and of those with room the next one."""
 
-    __slots__ = ("_heap", "fit", "lines", "needs", "nowhere", "open", "round_robin")
+    __slots__ = ("_heap", "fit", "needs", "nowhere", "open", "round_robin", "waiting")
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
@@ -67,9 +64,14 @@ class View:
         self.round_robin = False
         self.open = 0
         """Machines with room."""
-        self.lines: set[Line] = set()
-        """Requests that wait for a machine of it to get room."""
+        self.waiting = Waiting(self)
+        """Those that wait for a machine of it to get room."""
         self._heap: list[tuple[int, int, str, int, Machine]] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Has any machine of it?"""
+        return self.open > 0
 
     def look(self, fleet: Fleet, machines: dict[str, Machine]) -> None:
         """See the fleet anew."""

@@ -1,6 +1,6 @@
 """Where a step runs: which pool, which worker of it, and in words why not elsewhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.infrastructure import ExecutionLocationSpec
@@ -12,10 +12,11 @@ from reconciler.schedule.requests import Needs
 
 @dataclass(frozen=True, slots=True)
 class PoolChoice:
-    """The pool of a step and which rule chose it."""
+    """The pool of a step, which rule chose it, and what the step's location requires of a worker there."""
 
     pool: str
     because: str
+    requires: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class Placed:
     because: str
     isolation: str = "none"
     run_as: str = ""
+    rivals: tuple[tuple[str, str], ...] = ()
+    """Other workers that might have taken it, and why they did not."""
+
+    @property
+    def decision(self) -> str:
+        """The whole decision in words."""
+        others = ", ".join(f"{name} {reason}" for name, reason in self.rivals)
+        return f"{self.because}; {others}" if others else self.because
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +74,13 @@ def not_yet(step: Step, location: ExecutionLocationSpec) -> str | None:
     return None
 
 
-def needs_of(step: Step, pool: str, environment: str) -> Needs:
-    """Return what a step asks of its machine, once its pool is known."""
+def needs_of(step: Step, pool: str, environment: str, requires: Iterable[tuple[str, str]]) -> Needs:
+    """Return what a step asks of its machine, once its pool is known; its location's `requires` holds beside its own."""
     return Needs(
         pool=pool,
         environment=environment,
         selector=tuple(sorted(step.selector.items())),
-        requires=tuple(sorted(step.requires.items())),
+        requires=tuple(sorted({*step.requires.items(), *requires})),
         promises=promises_of(step),
     )
 
@@ -80,15 +89,17 @@ def choose_pool(
     location: ExecutionLocationSpec, fleet: Fleet, pool_of_variable: PoolOfVariable
 ) -> PoolChoice | Nowhere:
     """Resolve the pool of a location: its own, by variable, or the space's default one."""
+    requires = tuple(sorted(location.requires.items()))
     if location.run_on == "workerPool" and location.pool is not None:
-        return PoolChoice(location.pool, f"its location names the pool {location.pool}")
+        return PoolChoice(location.pool, f"its location names the pool {location.pool}", requires)
     if location.run_on == "workerPool" and location.pool_variable is not None:
         name = location.pool_variable
         pool = pool_of_variable(name)
         if pool is None:
             return Nowhere(f"the worker-pool variable {name} has no value here", final=True)
-        return PoolChoice(pool, f"the worker-pool variable {name} says {pool} here")
-    return PoolChoice(fleet.default_pool, f"it names no pool, so the default pool {fleet.default_pool} is used")
+        return PoolChoice(pool, f"the worker-pool variable {name} says {pool} here", requires)
+    because = f"it names no pool, so the default pool {fleet.default_pool} is used"
+    return PoolChoice(fleet.default_pool, because, requires)
 
 
 def candidates(needs: Needs, fleet: Fleet) -> tuple[Member, ...] | Nowhere:
@@ -99,7 +110,11 @@ def candidates(needs: Needs, fleet: Fleet) -> tuple[Member, ...] | Nowhere:
     pool = fleet.pools.get(needs.pool)
     if pool is None:
         return Nowhere(f"the pool {needs.pool} does not exist", final=True)
-    if pool.allowed_environments is not None and needs.environment not in pool.allowed_environments:
+    if (
+        needs.environment
+        and pool.allowed_environments is not None
+        and needs.environment not in pool.allowed_environments
+    ):
         return Nowhere(f"the pool {pool.name} does not allow the environment {needs.environment}", final=True)
     if fleet.runs_builtin(pool.name):
         if fleet.builtin_enabled:
@@ -119,13 +134,12 @@ def place(
 
     `running` says how many attempts live on each worker; absent, none.
     """
-    needs = needs_of(step, choice.pool, environment)
+    needs = needs_of(step, choice.pool, environment, choice.requires)
     found = candidates(needs, fleet)
     if isinstance(found, Nowhere):
         return found
     if fleet.runs_builtin(choice.pool):
-        because = f"{choice.because}; it has no workers, so the built-in worker runs it"
-        return Placed(BUILTIN, because, fleet.builtin.isolation, fleet.builtin.run_as)
+        return _on_builtin(needs, choice, fleet)
     obstacles, able = [], []
     counts = running or {}
     for worker in found:
@@ -141,6 +155,15 @@ def place(
     return Nowhere(
         f"no worker of the pool {choice.pool} can take it: {name} {obstacle}{others}", obstacles=tuple(obstacles)
     )
+
+
+def _on_builtin(needs: Needs, choice: PoolChoice, fleet: Fleet) -> Placed | Nowhere:
+    here = fleet.builtin
+    if lack := here.unfit(needs):
+        reason = f"the pool {choice.pool} has no workers, and the built-in worker {lack}"
+        return Nowhere(reason, obstacles=((BUILTIN, lack),))
+    because = f"{choice.because}; it has no workers, so the built-in worker runs it"
+    return Placed(BUILTIN, because, here.isolation, here.run_as)
 
 
 def _least_busy(able: Sequence[Member], running: Mapping[str, int], choice: PoolChoice) -> Placed:

@@ -9,6 +9,9 @@ from reconciler.model.work import Step
 NOBODY_FOR = 120.0
 """Seconds that a step waits while nobody can run it; after that it fails, so failure and always steps still run."""
 
+LOOK_AGAIN = 1.0
+"""Seconds until a step is tried again whose worker was not there as it seemed."""
+
 ABANDONED_AFTER = 120.0
 """Seconds without proof that a cancelled task has stopped, after which it is abandoned, visibly."""
 

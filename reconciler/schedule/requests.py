@@ -11,6 +11,8 @@ from typing import NewType
 RequestId = NewType("RequestId", str)
 """`task/12` for a task's turn, `task/12/3` for a step of it; orders requests that came at the same moment."""
 
+Arrival = tuple[float, int, RequestId]
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
@@ -30,6 +32,7 @@ class Needs:
     pool: str = ""
     machine: str = ""
     environment: str = ""
+    """Whose steps run there; empty where it does not matter."""
     selector: tuple[tuple[str, str], ...] = ()
     requires: tuple[tuple[str, str], ...] = ()
     promises: tuple[str, ...] = ()
@@ -62,9 +65,9 @@ class Request:
     """When somebody moved it to the top of the queue."""
 
     @property
-    def arrival(self) -> tuple[float, RequestId]:
+    def arrival(self) -> Arrival:
         """What orders equals: first come, first served."""
-        return (self.since if self.top_since is None else self.top_since), self.id
+        return (self.since if self.top_since is None else self.top_since), self.task, self.id
 
     @property
     def step(self) -> str:

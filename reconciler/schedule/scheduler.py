@@ -8,13 +8,14 @@ him in the order waits for. Locks are claims alone: a mutex, a concurrency tag, 
 from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import replace
 
-from reconciler.schedule.explain import Wait, wait_of
+from reconciler.schedule.explain import Wait, rivals, wait_of
 from reconciler.schedule.fleet import Fleet, Member
 from reconciler.schedule.holdings import Holdings, value_of
 from reconciler.schedule.lines import Line, Queue, line_key
 from reconciler.schedule.machines import Machine, View
 from reconciler.schedule.requests import Grant, Needs, Request, RequestId
 from reconciler.schedule.turns import Turn, Turns
+from reconciler.schedule.waiting import Waiting
 
 VIEWS_MAX = 1_000  # kept while nobody waits in them, since the same needs come again
 
@@ -29,6 +30,7 @@ class Scheduler:
         self._views: dict[Needs, View] = {}
         self._lines: dict[Hashable, Line] = {}
         self._line_of: dict[RequestId, Line] = {}
+        self._parked: list[tuple[Waiting, Line]] = []  # by the decision that is being made
         self._behind: set[Line] = set()  # somebody before them waits for a lock that they want, too
         self._roaming: set[Line] = set()  # want any one machine of a pool for themselves
         self._bound: dict[str, set[Line]] = {}  # machine → those that want this one for themselves
@@ -61,8 +63,7 @@ class Scheduler:
         """Set a capacity; what runs beyond it goes on."""
         found = self._held.resource(resource)
         found.capacity = capacity
-        self._held.woken |= found.waiting
-        found.waiting.clear()
+        self._held.wake(found)
 
     def ask(self, request: Request) -> None:
         """Let a request wait for its turn; `request.id` neither waits nor is granted."""
@@ -117,18 +118,20 @@ class Scheduler:
         grants: list[Grant] = []
         while (found := queue.pop()) is not None:
             line, turn = found
-            if line.view is not None and not line.view.open:
-                line.view.lines.add(line)
-                continue
+            origins, line.origins = line.origins, []
             grant = self._try(line, turn, now)
-            if grant is None:
-                continue
-            grants.append(grant)
-            line.served(now)
-            queue.push(line)
-            for other in self._behind:  # whom they stood behind may now come after them
-                queue.push(other)
-            self._behind.clear()
+            if grant is not None:
+                grants.append(grant)
+                line.served(now)
+                queue.push(line)
+                for other in self._behind:  # whom they stood behind may now come after them
+                    queue.push(other)
+                self._behind.clear()
+            for origin in origins:
+                queue.push_next(origin, line.group)
+        for place, line in self._parked:
+            place.add(line)
+        self._parked.clear()
         return grants
 
     def wait(self, name: RequestId) -> Wait:
@@ -136,18 +139,25 @@ class Scheduler:
         line = self._line_of[name]
         return wait_of(line.request(name), line.view, self._held, self._fleet)
 
+    def rivals(self, grant: Grant) -> tuple[tuple[str, str], ...]:
+        """Say of other machines why a grant that was just made did not go to them."""
+        return rivals(grant, self._held, self._fleet)
+
     def _try(self, line: Line, turn: Turn, now: float) -> Grant | None:
         request = line.head
         for claim in request.claims:
             resource = self._held.resource(claim.resource)
             if not resource.admits(claim):
-                resource.waiting.add(line)
+                self._parked.append((resource.waiting, line))
                 return None
             if len(resource.wanted) > claim.alone and _somebody_before(line, turn, resource.wanted, now):
                 self._behind.add(line)
                 return None
         if line.view is None:
             return self._grant(line, request, None)
+        if not line.view.open:
+            self._parked.append((line.view.waiting, line))
+            return None
         return self._place(line, line.view, turn, now)
 
     def _place(self, line: Line, view: View, turn: Turn, now: float) -> Grant | None:
@@ -169,7 +179,7 @@ class Scheduler:
         found = self._choose(view, request, accept)
         if found is not None:
             return self._grant(line, request, found)
-        view.lines.add(line)
+        self._parked.append((view.waiting, line))
         if stands_behind:
             self._behind.add(line)
         return None
@@ -265,7 +275,7 @@ class Scheduler:
             resource.waiting.discard(line)
             self._held.forget(claim.resource)
         if line.view is not None:
-            line.view.lines.discard(line)
+            line.view.waiting.discard(line)
         if request.exclusive and request.needs is not None:
             self._bound_to(request.needs).discard(line)
             if request.needs.machine and not self._bound[request.needs.machine]:
@@ -282,8 +292,7 @@ class Scheduler:
         return found
 
     def _wake(self, view: View) -> None:
-        self._held.woken |= view.lines
-        view.lines.clear()
+        view.waiting.wake(self._held.woken)
 
 
 def _somebody_before(line: Line, turn: Turn, others: Iterable[Line], now: float) -> bool:

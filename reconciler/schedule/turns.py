@@ -10,12 +10,12 @@ among them, a request at the head of its flow sees at most `n - 1` grants to oth
 
 from dataclasses import dataclass
 
-from reconciler.schedule.requests import Request
+from reconciler.schedule.requests import Arrival, Request
 
 AGEING = 600.0
 """Seconds without a grant after which a class competes one priority higher."""
 
-Turn = tuple[int, int, int, float, str]
+Turn = tuple[int, int, int, Arrival]
 """What requests are ordered by, the first one smallest."""
 
 
@@ -52,14 +52,13 @@ class Turns:
             found = self._classes[key] = Class(flow, request.priority)
         return found
 
-    def turn(self, request: Request, group: Class, now: float) -> Turn:
-        """Say where a request stands; it moves back when its flow or its class is served, and forward with time."""
-        since, name = request.arrival
+    def turn(self, request: Request, arrival: Arrival, group: Class, now: float) -> Turn:
+        """Say where a request of this arrival stands; it moves back when its flow or its class is served, and forward with time."""
         if request.top_since is not None:
-            return (0, 0, 0, since, name)
+            return (0, 0, 0, arrival)
         waited = now - max(request.since, group.granted_at)
         level = group.priority + (int(waited // AGEING) if waited > 0 else 0)
-        return (1, -level, max(self._round, group.flow.next_round), since, name)
+        return (1, -level, max(self._round, group.flow.next_round), arrival)
 
     def serve(self, group: Class, now: float) -> None:
         """Count a grant."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from reconciler.model.errors import Conflict, ReconcilerError, Refused, UsageMistake
 from reconciler.protocol.objects import MalformedError, plain, restored
 from reconciler.server.decisions import Decision, carry_out_decision, decision_from, decision_to
+from reconciler.server.draining import carry_out_drain
 from reconciler.server.looking import looking
-from reconciler.server.orders import Answer, Order, order_from, order_to
+from reconciler.server.orders import Answer, DrainOrder, Order, order_from, order_to
 from reconciler.server.place import Place
 from reconciler.server.sealing import sealer_of
 from reconciler.store.database import Transaction
@@ -127,6 +128,8 @@ def _request_to(request: Request) -> Mapping[str, object]:
 def _carry_out(tx: Transaction, request: Request, sealing: Callable[[Transaction], Sealer]) -> Answer:
     if isinstance(request, Decision):
         return Answer(carry_out_decision(tx, request))
+    if isinstance(request, DrainOrder):
+        return carry_out_drain(tx, request, time.time())
     from reconciler.server.trusting import carry_out_order  # commands about tasks start without certificates
 
     return carry_out_order(tx, request, sealing, time.time())

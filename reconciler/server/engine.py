@@ -9,10 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.execute.auditing import audit_claims
 from reconciler.execute.blobs import drop_old_partials
 from reconciler.execute.carriers import BuiltinCarrier
 from reconciler.execute.counts import Counts
 from reconciler.execute.dispatch import Dispatcher
+from reconciler.execute.draining import look_after_drains, look_at_drains
 from reconciler.execute.grounds import Grounds, LiveFleet
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.listener import AgentListener
@@ -67,12 +69,14 @@ class Engine:
         await asyncio.to_thread(drop_old_partials, grounds.blobs, time.time())
         builtin = await self._builtin(grounds, dispatcher, configuration.builtin_worker.run_as)
         await dispatcher.resume()
+        await look_at_drains(self.store, dispatcher)  # before any worker reports what a drain cancels
         running = Running(dispatcher, roster, authority, counts, [])
         async with AsyncExitStack() as stack:
             control = ControlSocket(self.place.files.socket, self.store, self.sealer, changed=running.change)
             await stack.enter_async_context(control.listening())
             stack.push_async_callback(running.stop)
-            for loop in (builtin.run(), dispatcher.run(), roster.run()):
+            drains = look_after_drains(self.store, dispatcher)
+            for loop in (builtin.run(), dispatcher.run(), roster.run(), audit_claims(self.store), drains):
                 running.carry(loop)
             if agents is not None:
                 gate = Gate(self.store, authority, roster)

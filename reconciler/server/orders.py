@@ -1,4 +1,4 @@
-"""What people order about trust: tokens, revocations, keys; and how that is told through the control socket."""
+"""What people order about trust and workers: tokens, keys, drains; and how that is told through the control socket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,10 +68,30 @@ class Retire:
     forced: bool
 
 
-Order = CreateToken | RevokeToken | Revoke | Lift | Stage | Switch | Retire
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Give a worker nothing new for `seconds`, whatever Git declares."""
+
+    actor: str
+    worker: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """End the live override of a worker."""
+
+    actor: str
+    worker: str
+
+
+TrustOrder = CreateToken | RevokeToken | Revoke | Lift | Stage | Switch | Retire
+DrainOrder = Drain | Undrain
+Order = TrustOrder | DrainOrder
 
 ORDERS: Mapping[str, type[Order]] = {
-    kind.__name__: kind for kind in (CreateToken, RevokeToken, Revoke, Lift, Stage, Switch, Retire)
+    kind.__name__: kind for kind in (CreateToken, RevokeToken, Revoke, Lift, Stage, Switch, Retire, Drain, Undrain)
 }
 
 

@@ -1,12 +1,16 @@
 """What is, in one look: the space, its workers, its declared deployments and what waits for whom."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
+from reconciler.model.spec import Address
 from reconciler.plan.deployments import Wish, wishes_of
 from reconciler.plan.processes import process_digest
-from reconciler.schedule.fleet import BUILTIN, fleet_of
+from reconciler.schedule.fleet import BUILTIN, Member, fleet_of
+from reconciler.server.times import stamp
 from reconciler.store import objects, results, tasks
 from reconciler.store.database import Transaction
 
@@ -79,7 +83,7 @@ def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
     """List the workers, the built-in one first."""
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
-    fleet = fleet_of(live.objects, settings, live.workers)
+    fleet = fleet_of(live.objects, settings, live.workers, live.overrides)
     if not settings.builtin_worker.enabled:
         state = "disabled by the space"
     elif fleet.runs_builtin(fleet.default_pool):
@@ -88,11 +92,36 @@ def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
         state = f"healthy; idle, since {fleet.default_pool} has workers"
     rows = [WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)]
     for name, member in sorted(fleet.workers.items()):
-        state = "" if member.state == "enabled" else f", {member.state}"
+        state = "" if member.state == "enabled" else f", {state_of(member, live)}"
         rows.append(
             WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status, engine_runs=engine_runs)}{state}")
         )
-    return rows
+    return [*rows, *_leaving_rows(live, engine_runs=engine_runs)]
+
+
+def _leaving_rows(live: LiveState, *, engine_runs: bool) -> Iterator[WorkerRow]:
+    """List the workers that left Git while something still lives on them."""
+    for name, spec in live.leaving.items():
+        if Address("Worker", name) not in live.objects:
+            left = json.loads(spec)
+            health = _health(live.workers.get(name), engine_runs=engine_runs)
+            state = f"{health}, left Git, {drain_in_words(name, live)}"
+            yield WorkerRow(name, tuple(left["pools"]), next(iter(left["endpoint"])), state)
+
+
+def state_of(member: Member, live: LiveState) -> str:
+    """Say whether a worker that is not enabled still drains, what is left there, and by whose order."""
+    order = f" {member.override.words}" if member.override is not None else ""
+    return f"{member.state if member.state != 'draining' else drain_in_words(member.name, live)}{order}"
+
+
+def drain_in_words(worker: str, live: LiveState) -> str:
+    """Say where the drain of a worker is: what is left there, since when nothing is, since when it is stalled."""
+    drain, left = live.drains.get(worker), len(live.occupants.get(worker, ()))
+    if not left:
+        return f"drained since {stamp(drain.drained_at)}" if drain is not None and drain.drained_at else "drained"
+    stalled = f", stalled since {stamp(drain.overdue_at)}" if drain is not None and drain.overdue_at else ""
+    return f"draining ({left} attempt{'s' if left > 1 else ''} left{stalled})"
 
 
 def _health(status: WorkerStatus | None, *, engine_runs: bool) -> str:

@@ -54,8 +54,7 @@ def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
     neither declared nor live.
     """
     assert loaded.desired is not None
-    if live.binding is not None:
-        _check_binding(live.binding, binding_of(loaded))
+    check_binding(loaded, live)
     for address in (*options.targets, *options.excludes):
         _check_known(address, loaded.desired, live)
     return Planned(plan(loaded.desired, live, options), loaded.desired, live)
@@ -103,7 +102,11 @@ def _check_known(address: Address, desired: DesiredState, live: LiveState) -> No
         raise UsageMistake(f"{address} is neither declared nor live{did_you_mean(str(address), map(str, known))}")
 
 
-def _check_binding(bound: Binding, ours: Binding) -> None:
+def check_binding(loaded: Loaded, live: LiveState) -> None:
+    """Raise Conflict where the state belongs to another repository or space."""
+    if live.binding is None:
+        return
+    bound, ours = live.binding, binding_of(loaded)
     if bound.space != ours.space:
         raise Conflict(
             f'this state belongs to the space "{bound.space}", and {ours.path} declares "{ours.space}"',

@@ -4,20 +4,22 @@ from collections.abc import Iterator
 
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
-from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
 from reconciler.plan.deployments import wishes_of
+from reconciler.plan.explanation import MANUAL
 from reconciler.plan.stored import STORED
+from reconciler.plan.whereabouts import Whereabouts
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Final
-from reconciler.schedule.fleet import Fleet, fleet_of
 from reconciler.schedule.outcomes import Outcome, judge
-from reconciler.schedule.placement import Nowhere, PoolOfVariable, choose_pool, location_of, not_yet, place
-from reconciler.schedule.variables import VariableContext, pool_in_context
+from reconciler.schedule.placement import Nowhere, place
+from reconciler.schedule.variables import VariableContext
 from reconciler.server.decisions import find_task
+from reconciler.server.overview import drain_in_words
+from reconciler.server.steps import steps_called
 from reconciler.server.times import stamp
 from reconciler.store import attempts, audit, objects, tasks, worker_status
 from reconciler.store.database import Transaction
@@ -35,6 +37,10 @@ def reasons(tx: Transaction, address: str) -> Iterator[str]:
     live = objects.live_state(tx)
     name, _, step = rest.partition("/")
     found = live.objects.get(Address(kind, name))
+    if found is None and kind == "Worker" and name in live.leaving and not step:
+        yield f"{address} left Git, and is spoken with until what lives there has ended"
+        yield from _of_worker(tx, name, live)
+        return
     if found is None:
         known = [str(other) for other in live.objects]
         raise UsageMistake(f"{address} is not applied{did_you_mean(f'{kind}/{name}', known)}", "see: reconcile status")
@@ -69,7 +75,11 @@ def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[
 
 def _of_worker(tx: Transaction, name: str, live: LiveState) -> Iterator[str]:
     """Say how a worker was last found, what its agent is, and what lives on it."""
-    status = live.workers.get(name)
+    status, override = live.workers.get(name), live.overrides.get(name)
+    if override is not None:
+        yield f"it is draining {override.words} (live override since {stamp(override.since)})"
+    if name in live.drains:
+        yield f"it is {drain_in_words(name, live)}, and drains since {stamp(live.drains[name].since)}"
     if status is None:
         yield "its agent has never been met"
         return
@@ -139,37 +149,28 @@ def _of_step(found: LiveObject, wanted: str, live: LiveState) -> Iterator[str]:
         raise UsageMistake(f"{found.address} has no steps", "write Project/NAME/STEP")
     project = ProjectSpec.parse(found.spec)
     process = project.process
-    step = next((step for step in process if wanted in {step.name, step.key}), None)
+    step = next(steps_called(wanted, process), None)
     if step is None:
         names = [step.name for step in process]
         raise UsageMistake(f'{found.address} has no step "{wanted}"{did_you_mean(wanted, names)}')
     yield f'"{step.name}" of {found.address} is declared at {found.position}'
     context = VariableContext(process=found.address.name, step=step.key)
-    yield _whereabouts(step, live, lambda name: pool_in_context(name, project, live.objects, context))
+    yield _where(step, project, live, context)
 
 
-def _whereabouts(step: Step, live: LiveState, pool_of: PoolOfVariable) -> str:
+def _where(step: Step, project: ProjectSpec, live: LiveState, context: VariableContext) -> str:
     if step.action[0] == "manual":
-        return "it asks a person and runs on no worker"
-    locations = {
-        address.name: ExecutionLocationSpec.parse(other.spec)
-        for address, other in live.objects.items()
-        if address.kind == "ExecutionLocation"
-    }
-    location = location_of(step, locations)
-    missing = not_yet(step, location)
-    if missing:
-        return f"it cannot run: {missing}"
-    fleet = _fleet(live)
-    choice = choose_pool(location, fleet, pool_of)
-    if isinstance(choice, Nowhere):
-        return f"its pool depends on where it is deployed: {choice.reason}"
-    found = place(step, choice, fleet, "")
+        return MANUAL
+    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
+    settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
+    whereabouts = Whereabouts(live.objects, settings, live.workers, live.overrides)
+    match whereabouts.choice(step, project, context):
+        case str(missing):
+            return f"it cannot run: {missing}"
+        case Nowhere(reason):
+            return f"its pool depends on where it is deployed: {reason}"
+        case choice:
+            found = place(step, choice, whereabouts.fleet, "")
     if isinstance(found, Nowhere):
         return f"it cannot run: {found.reason}"
     return f"it would run on {found.worker}: {found.because}"
-
-
-def _fleet(live: LiveState) -> Fleet:
-    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
-    return fleet_of(live.objects, SpaceSpec.parse(space.spec) if space else SpaceSpec(), live.workers)

@@ -11,7 +11,7 @@ from reconciler.model.trust import Purpose, Revocation
 from reconciler.schedule.fleet import IMPLICIT_POOL
 from reconciler.server import tokens
 from reconciler.server.keyring import keyring, retire, stage, switch
-from reconciler.server.orders import Answer, CreateToken, Lift, Order, Retire, Revoke, RevokeToken, Stage, Switch
+from reconciler.server.orders import Answer, CreateToken, Lift, Retire, Revoke, RevokeToken, Stage, Switch, TrustOrder
 from reconciler.server.registered import bearer, registered_as
 from reconciler.store import audit, enrolment, objects
 from reconciler.store.database import Transaction
@@ -20,7 +20,7 @@ from reconciler.store.keys import Sealer
 REASON_MAX = 1_000  # characters; it stands in one line of the audit
 
 
-def carry_out_order(tx: Transaction, order: Order, sealing: Callable[[Transaction], Sealer], now: float) -> Answer:
+def carry_out_order(tx: Transaction, order: TrustOrder, sealing: Callable[[Transaction], Sealer], now: float) -> Answer:
     """Carry an order out and say what it came to; raises UsageMistake, Conflict or Refused."""
     match order:
         case CreateToken():

@@ -58,3 +58,11 @@ def _argument(number: int, text: str, scope: Scope) -> str:
     if "\0" in value:
         raise StepError(f"argument {number} holds a NUL character, which no argument can hold")
     return value
+
+
+def mutex_name(text: str, scope: Scope) -> str:
+    """Return the name of a step's mutex; raises StepError."""
+    name = render(text, scope, sensitive_allowed=False).text.strip()
+    if not name or not name.isprintable():
+        raise StepError("the name of its mutex is empty or holds what cannot be printed")
+    return name

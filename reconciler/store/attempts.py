@@ -1,5 +1,7 @@
 """Attempts: granted one at a time per step run, ended once, each under a token that rises."""
 
+from dataclasses import dataclass
+
 from reconciler.model.errors import Conflict
 from reconciler.model.live import Attempt, AttemptState, TaskId
 from reconciler.store.database import Row, Transaction
@@ -10,8 +12,22 @@ _SELECT = (
 )
 
 
-def grant(tx: Transaction, attempt: Attempt) -> None:
-    """Write a granted attempt; raises Conflict while another one of the same step run lives (G2)."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that holds something: it has not ended, or nobody knows whether it has; `request` is JSON."""
+
+    ticket: str
+    task: TaskId
+    worker: str
+    request: str
+    lost: bool
+
+
+def grant(tx: Transaction, attempt: Attempt, request: str = "") -> None:
+    """Write a granted attempt and what it was asked as, in JSON.
+
+    Raises Conflict while another one of the same step run lives (G2).
+    """
     assert attempt.state is AttemptState.GRANTED, "an attempt begins granted"
     live = tx.one(
         "SELECT ticket, worker FROM attempts WHERE task = ? AND step = ? AND finished_at IS NULL AND lost_at IS NULL",
@@ -25,9 +41,9 @@ def grant(tx: Transaction, attempt: Attempt) -> None:
         )
     tx.execute(
         "INSERT INTO attempts (ticket, task, step, number, worker, token, state, spec, decision, ending, granted_at,"
-        " log_length, log_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, '')",
+        " log_length, log_digest, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, '', ?)",
         *(attempt.ticket, attempt.task, attempt.step, attempt.number, attempt.worker, attempt.token),
-        *(attempt.state.value, attempt.spec, attempt.decision, attempt.granted_at),
+        *(attempt.state.value, attempt.spec, attempt.decision, attempt.granted_at, request),
     )
 
 
@@ -79,6 +95,18 @@ def unfinished_on(tx: Transaction, worker: str) -> list[Attempt]:
         _attempt(row)
         for row in tx.all(_SELECT + "WHERE finished_at IS NULL AND worker = ? ORDER BY task, step", worker)
     ]
+
+
+def held(tx: Transaction) -> list[Held]:
+    """Return every attempt that holds something: those that have not ended, lost and abandoned ones included.
+
+    Of those nobody waits for any more, only what they held alone is held.
+    """
+    rows = tx.all(
+        "SELECT ticket, task, worker, request, lost_at IS NOT NULL OR tasks.finished_at IS NOT NULL FROM attempts"
+        " JOIN tasks ON tasks.id = attempts.task WHERE attempts.finished_at IS NULL ORDER BY attempts.granted_at, ticket"
+    )
+    return [Held(ticket, TaskId(task), worker, request, bool(lost)) for ticket, task, worker, request, lost in rows]
 
 
 def worker_epoch(tx: Transaction, worker: str) -> int:

@@ -1,5 +1,6 @@
 """Live objects: what was last applied, under which serial, revision and binding."""
 
+import time
 from collections.abc import Iterable
 
 from reconciler.model.errors import Conflict
@@ -7,6 +8,9 @@ from reconciler.model.live import Binding, LiveObject, LiveState
 from reconciler.model.spec import Address, Position
 from reconciler.store.counters import last_number, next_number
 from reconciler.store.database import Row, Transaction, Value
+from reconciler.store.drains import drains, occupants
+from reconciler.store.leaving import leaving
+from reconciler.store.overrides import standing
 from reconciler.store.tasks import last_tasks
 from reconciler.store.worker_status import statuses
 
@@ -67,13 +71,19 @@ def of_kind(tx: Transaction, kind: str) -> dict[str, LiveObject]:
 
 def live_state(tx: Transaction) -> LiveState:
     """Return all that a plan is judged by, at one serial."""
+    now = time.time()
     return LiveState(
+        at=now,
         objects=all_objects(tx),
         last_tasks=last_tasks(tx),
         serial=last_number(tx, "serial"),
         binding=binding(tx),
         revision=last_revision(tx),
         workers=statuses(tx),
+        overrides=standing(tx, now),
+        drains=drains(tx),
+        occupants=occupants(tx),
+        leaving=leaving(tx),
     )
 
 

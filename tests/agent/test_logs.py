@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -18,6 +19,28 @@ TICKET = TicketId("t1")
 RECORDS = [Record(Kind.STDOUT, Level.INFO, number, f"line {number}\n".encode()) for number in range(5)]
 BYTES = b"".join(map(encoded, RECORDS))
 LARGE = 64 << 20
+
+
+class SlowDisk:
+    """Syncs of data that end when the test lets them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._begun, self._ended = threading.Semaphore(0), threading.Semaphore(0)
+        sync = os.fdatasync
+
+        def fdatasync(descriptor: int) -> None:
+            self._begun.release()
+            assert self._ended.acquire(timeout=15)
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+    async def begins_a_commit(self) -> None:
+        """Wait until a sync is under way."""
+        assert await asyncio.to_thread(self._begun.acquire, timeout=15)
+
+    def ends_it(self) -> None:
+        self._ended.release()
 
 
 async def turns_during(work: Awaitable[object]) -> int:
@@ -46,6 +69,25 @@ async def test_one_commit_serves_all_who_wait(tmp_path: Path) -> None:
     for ticket in tickets:
         logs.append(ticket, 0, b"abc")
     assert await asyncio.gather(*map(logs.durable, tickets)) == [3] * 20
+
+
+async def test_what_comes_during_a_commit_is_durable_after_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = LogStore(tmp_path)
+    disk = SlowDisk(monkeypatch)
+    logs.append(TICKET, 0, b"abc")
+    first = asyncio.create_task(logs.durable(TICKET))
+    await disk.begins_a_commit()
+    logs.append(TICKET, 3, b"def")
+    second, earlier = asyncio.create_task(logs.durable(TICKET)), asyncio.create_task(logs.durable(TICKET, 3))
+    await asyncio.sleep(0)
+    disk.ends_it()
+    assert (await first, await earlier) == (3, 3)
+    assert not second.done(), "the commit had begun before these bytes came"
+    await disk.begins_a_commit()
+    disk.ends_it()
+    assert await second == 6
 
 
 async def test_closing_a_log_wakes_who_waits_for_it(tmp_path: Path) -> None:

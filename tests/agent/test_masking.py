@@ -2,7 +2,7 @@
 
 import base64
 import json
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -89,6 +89,19 @@ def test_service_messages_are_found_however_they_are_cut(chunks: st.DataObject, 
 
     cuts = sorted(chunks.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     assert split([text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]) == split([text])
+
+
+@given(st.binary(min_size=4, max_size=60))
+def test_percent_encoding_is_that_of_every_other_program(raw: bytes) -> None:
+    value = raw.decode("utf-8", "surrogateescape")
+    assert {quote_from_bytes(raw, safe=safe).encode() for safe in ("", "/")} <= spellings(value)
+
+
+@given(st.text("%0aFg\u00e9 ", max_size=40))
+def test_what_a_script_has_encoded_is_decoded_and_a_lone_percent_sign_stays(value: str) -> None:
+    text = value.replace(" ", "+").encode()
+    (message,) = Splitter("n").feed(b"##reconcile[n set_output value=" + text + b"]\n")
+    assert message == ServiceMessage("set_output", {"value": unquote_to_bytes(text).decode("utf-8", "surrogateescape")})
 
 
 def test_a_message_that_never_ends_is_shown_as_text() -> None:

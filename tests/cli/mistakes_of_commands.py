@@ -12,7 +12,7 @@ from reconciler.server.decisions import Decision, carry_out_decision
 from reconciler.server.place import Place
 from reconciler.store.directory import DataDirectory
 from tests.cli.said import Said, applied, cases, failed, raised, shop, told, waiting
-from tests.cli.workplace import ENVIRONMENT, RECONCILE, Outcome, Workplace, reconcile
+from tests.cli.workplace import ENVIRONMENT, POOL, PROJECT, RECONCILE, Outcome, Workplace, reconcile
 
 
 def both_new_and_adopted(folder: Path) -> Said:
@@ -178,6 +178,102 @@ def why_of_a_step_of_no_project(folder: Path) -> Said:
 
 def why_of_no_step(folder: Path) -> Said:
     return told(applied(folder).run("why", "Project/shop/Wark"))
+
+
+TWO_STEPS_OF_ONE_NAME = """\
+    - {name: Look, id: before, script: {syntax: sh, body: look}}
+    - {name: Look, id: after, script: {syntax: sh, body: look}}
+"""
+
+
+def explain(folder: Path, *arguments: str) -> Said:
+    place = shop(folder)
+    place.write("till.yaml", PROJECT % ("till", "echo done") + TWO_STEPS_OF_ONE_NAME)
+    return told(place.run("explain", *arguments))
+
+
+def explain_no_step(folder: Path) -> Said:
+    return explain(folder, "Wark", "--environment", "test")
+
+
+def explain_no_step_of_a_project(folder: Path) -> Said:
+    return explain(folder, "shop/Wark", "--environment", "test")
+
+
+def explain_a_step_of_no_project(folder: Path) -> Said:
+    return explain(folder, "Work", "--project", "shap", "--environment", "test")
+
+
+def explain_a_step_of_two_projects(folder: Path) -> Said:
+    return explain(folder, "Work", "--environment", "test")
+
+
+def explain_one_of_two_steps(folder: Path) -> Said:
+    return explain(folder, "till/Look", "--environment", "test")
+
+
+def explain_a_step_of_a_project_and_a_project(folder: Path) -> Said:
+    return explain(folder, "till/before", "--project", "shop", "--environment", "test")
+
+
+def explain_in_no_environment(folder: Path) -> Said:
+    return explain(folder, "shop/Work", "--environment", "tets")
+
+
+def explain_for_no_tenant(folder: Path) -> Said:
+    return explain(folder, "shop/Work", "--environment", "test", "--tenant", "acme")
+
+
+def rehearse(folder: Path, *arguments: str) -> Said:
+    return told(shop(folder).run("rehearse", *arguments))
+
+
+def rehearse_on_no_pool(folder: Path) -> Said:
+    place = shop(folder)
+    place.write("pool.yaml", POOL % "web")
+    return told(place.run("rehearse", "--workers", "wbe=+1"))
+
+
+def rehearse_without_workers_to_lose(folder: Path) -> Said:
+    return rehearse(folder, "--workers", "default=-2")
+
+
+def rehearse_on_a_dynamic_pool(folder: Path) -> Said:
+    place = shop(folder)
+    place.write("pool.yaml", (POOL % "cloud").replace("spec: {}", "spec: {dynamic: {provider: {command: {}}}}"))
+    return told(place.run("rehearse", "--workers", "cloud=+2"))
+
+
+def rehearse_with_no_number_of_workers(folder: Path) -> Said:
+    return rehearse(folder, "--workers", "default=many")
+
+
+def rehearse_with_a_step_and_no_time(folder: Path) -> Said:
+    return rehearse(folder, "--duration", "Work")
+
+
+def rehearse_with_a_time_that_is_none(folder: Path) -> Said:
+    return rehearse(folder, "--duration", "Work=10")
+
+
+def rehearse_with_a_default_time_that_is_none(folder: Path) -> Said:
+    return rehearse(folder, "--default-duration", "soon")
+
+
+def rehearse_with_times_the_wrong_way_round(folder: Path) -> Said:
+    return rehearse(folder, "--duration", "Work=20s..10s")
+
+
+def rehearse_with_no_such_step(folder: Path) -> Said:
+    return rehearse(folder, "--duration", "Wark=10s")
+
+
+def rehearse_with_no_such_step_of_a_project(folder: Path) -> Said:
+    return rehearse(folder, "--fail", "shop/Wark")
+
+
+def rehearse_with_a_step_of_no_project(folder: Path) -> Said:
+    return rehearse(folder, "--fail", "shap/Work")
 
 
 def no_state(folder: Path) -> Said:

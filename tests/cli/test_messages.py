@@ -13,10 +13,22 @@ from pathlib import Path
 import pytest
 
 from reconciler.model import errors
-from tests.cli import mistakes_of_commands, mistakes_of_servers, mistakes_of_states, mistakes_of_trust
+from tests.cli import (
+    mistakes_of_commands,
+    mistakes_of_drains,
+    mistakes_of_servers,
+    mistakes_of_states,
+    mistakes_of_trust,
+)
 from tests.cli.said import Said
 
-CASES = mistakes_of_commands.CASES | mistakes_of_states.CASES | mistakes_of_trust.CASES | mistakes_of_servers.CASES
+CASES = (
+    mistakes_of_commands.CASES
+    | mistakes_of_states.CASES
+    | mistakes_of_trust.CASES
+    | mistakes_of_servers.CASES
+    | mistakes_of_drains.CASES
+)
 CATALOGUE = Path(__file__).parent / "messages.txt"
 PACKAGE = Path(errors.__file__).parent.parent
 SPEAKING = [

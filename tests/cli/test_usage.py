@@ -8,7 +8,15 @@ import pytest
 from reconciler.cli.main import COMMANDS
 from tests.cli.workplace import Workplace, reconcile
 
-REQUIRED = {"get": "KIND", "logs": "TASK", "why": "ADDRESS", "artifacts": "TASK", "approve": "TASK", "retry": "TASK"}
+REQUIRED = {
+    "get": "KIND",
+    "logs": "TASK",
+    "why": "ADDRESS",
+    "explain": "STEP",
+    "artifacts": "TASK",
+    "approve": "TASK",
+    "retry": "TASK",
+}
 
 
 def test_help_lists_every_command_with_its_line() -> None:

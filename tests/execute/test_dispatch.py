@@ -15,6 +15,7 @@ from reconciler.execute.grounds import Grounds
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.records import begin_task
+from reconciler.execute.turns import turn_of
 from reconciler.execute.watching import Sighting
 from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.model.pinned import Pinned
@@ -221,7 +222,7 @@ async def test_a_task_that_was_cancelled_in_the_queue_has_no_steps(tmp_path: Pat
         queued = store.read_now(lambda tx: tasks.task(tx, TaskId(1)))
         store.write_now(lambda tx: carry_out_decision(tx, Decision("cancel", "1", "ada")))
         run = StepRun(queued.id, 0, "work", "Work")
-        begun = store.write_now(begin_task(queued, [run]))
+        begun = store.write_now(begin_task(queued, [run], turn_of(queued, {})))
         assert begun.state is TaskState.CANCELLED
         assert store.read_now(lambda tx: tasks.steps(tx, TaskId(1))) == []
 

@@ -19,6 +19,9 @@ SHOWN_IN = [
     *(ROOT / "tests/scenarios").glob("*/*.md"),
     *(ROOT / "tests/plan").glob("test_*.py"),
     *(ROOT / "tests/schedule").glob("test_*.py"),
+    *(ROOT / "tests/cli").glob("test_*.py"),
+    ROOT / "tests/cli/messages.txt",
+    ROOT / "docs/rehearsal.md",  # played by the tests of the documentation
 ]
 _FILLED = "\0"  # stands for what is filled in; no sentence holds it
 WORDS_MIN = 3  # fewer are a name or a part of a sentence

@@ -10,15 +10,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reconciler.protocol.identity import CertificateError, is_issued_by, thumbprint
+from reconciler.protocol.identity import CertificateError, is_issued_by, thumbprint, validity
 
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
-def certificate(key: Key, name: str) -> bytes:
+SINCE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def certificate(key: Key, name: str, now: dt.datetime = SINCE) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -56,3 +60,17 @@ def test_an_issuer_is_told_from_others() -> None:
 def test_a_cut_certificate_is_said_to_be_unreadable(length: int) -> None:
     with pytest.raises(CertificateError, match="the other end's certificate cannot be read"):
         thumbprint(certificate(KEYS[0], "a")[:length])
+
+
+@given(seconds=st.integers(-2_300_000_000, 251_000_000_000))
+def test_validity_is_what_the_certificate_says_from_1953_to_9980(seconds: int) -> None:
+    now = SINCE + dt.timedelta(seconds=seconds)
+    found = validity(certificate(KEYS[1], "a", now))
+    assert found == (now.timestamp(), (now + dt.timedelta(days=1)).timestamp())
+
+
+@pytest.mark.parametrize("month", [b"00", b"13", b"99"])
+def test_a_month_that_does_not_exist_is_said_to_be_unreadable(month: bytes) -> None:
+    broken = certificate(KEYS[1], "a").replace(b"260101000000Z", b"26" + month + b"01000000Z")
+    with pytest.raises(CertificateError, match="the other end's certificate cannot be read"):
+        validity(broken)

@@ -77,12 +77,12 @@ class Oracle:
     def _turn(self, request, now):
         since = request.since if request.top_since is None else request.top_since
         if request.top_since is not None:
-            return (0, 0, 0, since, request.id)
+            return (0, 0, 0, since, request.task, request.id)
         kind = request.needs is not None
         waited = now - max(request.since, self.granted_at.get((kind, request.project, request.priority, False), 0.0))
         level = request.priority + max(0, int(waited // AGEING))
         due = max(self.rounds[kind], self.next_round.get((kind, request.project), 0))
-        return (1, -level, due, since, request.id)
+        return (1, -level, due, since, request.task, request.id)
 
     def _next(self, now):
         locks: set[str] = set()

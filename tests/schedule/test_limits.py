@@ -77,7 +77,7 @@ def test_of_step_and_worker_the_smaller_limit_holds(one: Limits, other: Limits, 
 def test_a_worker_takes_nothing_that_its_agent_has_not_promised(
     fields: dict[str, object], found: Member, obstacle: str | None
 ) -> None:
-    assert found.unfit(needs_of(step(**fields), "omaha", "staging")) == obstacle
+    assert found.unfit(needs_of(step(**fields), "omaha", "staging", ())) == obstacle
 
 
 def test_what_is_at_its_default_is_not_written_down() -> None:

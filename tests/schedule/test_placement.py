@@ -88,10 +88,61 @@ def test_every_obstacle_is_kept() -> None:
     )
 
 
+def test_everything_that_is_in_the_way_of_one_worker_is_known() -> None:
+    machine = Member("w1", ("omaha",), "ssh", state="draining")
+    assert [*machine.obstacles(Needs(selector=(("zone", "eu"), ("os", "linux"))))] == [
+        ("does not bear the label zone=eu", "it bore the label zone=eu"),
+        ("does not bear the label os=linux", "it bore the label os=linux"),
+        ("is draining", "its state were enabled"),
+        ("is reached by SSH, and such workers are not carried out yet", "it had an agent"),
+    ]
+
+
 def test_an_empty_static_default_pool_means_the_built_in_worker() -> None:
     assert place(step(), CHOICE, fleet(omaha=Pool("omaha", default=True)), "staging") == Placed(
         "built-in", "its location names the pool omaha; it has no workers, so the built-in worker runs it"
     )
+
+
+def test_the_built_in_worker_bears_no_label_and_is_tried_where_nothing_is_known_of_it() -> None:
+    empty = fleet(omaha=Pool("omaha", default=True))
+    assert place(step(selector={"zone": "us"}), CHOICE, empty, "staging") == Nowhere(
+        "the pool omaha has no workers, and the built-in worker does not bear the label zone=us",
+        obstacles=(("built-in", "does not bear the label zone=us"),),
+    )
+    terraform = step(requires={"terraform": ">=1.5"})
+    assert isinstance(place(terraform, CHOICE, empty, "staging"), Placed)
+    known = replace(empty, builtin_status=seen(terraform="1.2"))
+    assert place(terraform, CHOICE, known, "staging") == Nowhere(
+        "the pool omaha has no workers, and the built-in worker has terraform 1.2, and >=1.5 is required",
+        obstacles=(("built-in", "has terraform 1.2, and >=1.5 is required"),),
+    )
+
+
+def test_what_a_step_and_its_location_require_holds_together() -> None:
+    location = ExecutionLocationSpec(run_on="workerPool", pool="omaha", requires={"bash": ">=4", "helm": "*"})
+    choice = choose_pool(location, fleet(), {}.get)
+    assert isinstance(choice, PoolChoice)
+    found = fleet(
+        worker("w1", status=seen(bash="5.2")),
+        worker("w2", status=seen(bash="4.4", helm="3.9")),
+        worker("w3", capabilities={"helm": "3.11"}, status=seen(bash="5.2", helm="2.17")),
+    )
+    assert place(step(requires={"bash": ">=5"}), choice, found, "staging") == Placed(
+        "w3", "its location names the pool omaha; w3 alone can take it"
+    )
+    nowhere = place(step(requires={"bash": ">=6"}), choice, found, "staging")
+    assert isinstance(nowhere, Nowhere)
+    assert nowhere.obstacles == (
+        ("w1", "has bash 5.2, and >=6 is required"),
+        ("w2", "has bash 4.4, and >=6 is required"),
+        ("w3", "has bash 5.2, and >=6 is required"),
+    )
+
+
+def test_where_nobody_asks_for_an_environment_none_is_refused() -> None:
+    found = fleet(healthy("w1"), omaha=Pool("omaha", allowed_environments=("production",)))
+    assert isinstance(place(step(), CHOICE, found, ""), Placed)
 
 
 def test_a_disabled_built_in_worker_is_a_clear_failure() -> None:

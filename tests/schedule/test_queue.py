@@ -1,122 +1,22 @@
-"""Which tasks start: by priority, in order, never two of a slot or tag, and no more than may."""
+"""Which tasks can go on by themselves."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.live import Slot, Task, TaskId, TaskState
-from reconciler.schedule.queue import TASKS_MAX, Waits, decide, moves
+from reconciler.schedule.queue import Waits, moves
 
 PEOPLE = TaskState.AWAITING_INTERVENTION
 
 
-def task(
-    number: int, project: str = "", state: TaskState = TaskState.QUEUED, *, priority: int = 0, tenant: str | None = None
-) -> Task:
-    slot = Slot(project or f"p{number}", "staging", tenant)
-    return Task(TaskId(number), slot.project, slot, "1", "", "", "", state, priority)
+def task(number: int, state: TaskState = TaskState.QUEUED) -> Task:
+    slot = Slot(f"p{number}", "staging")
+    return Task(TaskId(number), slot.project, slot, "1", "", "", "", state)
 
 
-def running(number: int, project: str = "", state: TaskState = TaskState.RUNNING) -> Task:
-    return task(number, project, state)
-
-
-def test_tasks_start_in_the_order_of_their_queueing() -> None:
-    assert decide([task(3), task(1), task(2)], [], {}, {}).start == (1, 2, 3)
-
-
-def test_a_higher_priority_goes_first() -> None:
-    assert decide([task(1), task(2, priority=5), task(3, priority=-1)], [], {}, {}).start == (2, 1, 3)
-
-
-def test_no_more_start_than_may_run_at_a_time() -> None:
-    decision = decide([task(number) for number in range(1, 8)], [running(8), running(9)], {}, {})
-    assert decision.start == (1, 2, 3)
-    assert decision.waiting == {number: Waits("5 tasks run already, as many as may") for number in (4, 5, 6, 7)}
-    assert TASKS_MAX == 5
-
-
-def test_a_task_that_waits_for_a_person_leaves_its_place_to_another() -> None:
-    people = [running(number, state=PEOPLE) for number in (10, 11, 12, 13, 14)]
-    assert len(decide([task(number) for number in range(1, 8)], people, {}, {}).start) == TASKS_MAX
-
-
-def test_two_tasks_of_one_slot_never_run_at_once() -> None:
-    decision = decide([task(2, "shop"), task(3, "shop"), task(4, "blog")], [running(1, "shop")], {}, {})
-    assert decision.start == (4,)
-    assert decision.waiting == {
-        2: Waits("task 1 of shop in staging has not ended", on=TaskId(1)),
-        3: Waits("task 1 of shop in staging has not ended", on=TaskId(1)),
-    }
-
-
-def test_a_task_that_waits_for_a_person_still_holds_its_slot() -> None:
-    assert decide([task(2, "shop")], [running(1, "shop", PEOPLE)], {}, {}).start == ()
-
-
-def test_of_two_that_are_queued_for_a_slot_the_first_starts_and_the_other_waits_for_it() -> None:
-    decision = decide([task(2, "shop"), task(1, "shop")], [], {}, {})
-    assert decision.start == (1,)
-    assert decision.waiting[TaskId(2)].on == 1
-
-
-def test_tenants_have_slots_of_their_own() -> None:
-    tasks = [task(1, "shop", tenant="acme"), task(2, "shop", tenant="zeta"), task(3, "shop")]
-    assert decide(tasks, [], {}, {}).start == (1, 2, 3)
-
-
-def test_tasks_with_one_tag_never_run_at_once_whatever_they_deploy() -> None:
-    tags = {TaskId(1): "database", TaskId(2): "database"}
-    decision = decide([task(2, "blog"), task(3, "other")], [running(1, "shop")], {}, tags)
-    assert decision.start == (3,)
-    assert decision.waiting[TaskId(2)] == Waits("task 1 of shop in staging has not ended", on=TaskId(1))
-
-
-def test_a_tag_takes_the_place_of_the_slot() -> None:
-    tags = {TaskId(1): "one", TaskId(2): "two"}
-    assert decide([task(1, "shop"), task(2, "shop")], [], {}, tags).start == (1, 2)
-
-
-def test_a_task_that_waits_is_skipped_and_holds_nobody_up() -> None:
-    waits = Waits("staging has not ended", on=TaskId(9))
-    decision = decide([task(1, "shop"), task(2, "shop"), task(3)], [], {TaskId(1): waits}, {})
-    assert decision.start == (2, 3)
-    assert decision.waiting == {1: waits}
-
-
-numbers = st.integers(1, 30)
-projects = st.sampled_from(["a", "b", "c", "d"])
-
-
-@given(
-    st.dictionaries(numbers, st.tuples(projects, st.integers(-1, 1)), max_size=12),
-    st.dictionaries(st.integers(31, 40), projects, max_size=4),
-    st.dictionaries(numbers, st.sampled_from(["x", "y"]), max_size=4),
-    st.sets(numbers),
-    st.integers(0, 6),
-)
-def test_whatever_is_queued_the_rules_hold(
-    queue: dict[int, tuple[str, int]], busy: dict[int, str], tagged: dict[int, str], blocked: set[int], most: int
-) -> None:
-    tasks = [task(number, project, priority=priority) for number, (project, priority) in queue.items()]
-    active = [running(number, project) for number, project in busy.items()]
-    tags = {TaskId(number): tag for number, tag in tagged.items()}
-    conditions = {TaskId(number): Waits("it waits") for number in blocked & queue.keys()}
-    decision = decide(tasks, active, conditions, tags, tasks_max=most)
-    started = [found for found in tasks if found.id in decision.start]
-
-    assert {*decision.start} | decision.waiting.keys() == {found.id for found in tasks}
-    assert not {*decision.start} & decision.waiting.keys()
-    assert not decision.start or len(started) + len(active) <= most
-    held = [
-        tags.get(found.id, found.slot.project)
-        for found in (*started, *({item.slot.project: item for item in active}.values()))
-    ]
-    assert len(held) == len(set(held))
-    for waiting in tasks:
-        if waiting.id in decision.waiting and waiting.id not in conditions and len(started) + len(active) < most:
-            assert tags.get(waiting.id, waiting.slot.project) in held
-    assert decision == decide(tasks[::-1], active, conditions, tags, tasks_max=most)
+def running(number: int, state: TaskState = TaskState.RUNNING) -> Task:
+    return task(number, state)
 
 
 A, B = TaskId(1), TaskId(2)

@@ -29,7 +29,7 @@ members = st.builds(
         tuple(sorted(pools)),
         "polling",
         state,
-        {"zone": zone} if zone else {},
+        labels={"zone": zone} if zone else {},
         slots=slots,
         status=status("", health),
     ),

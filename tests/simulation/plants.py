@@ -45,7 +45,7 @@ def _claim_unsynced(directory: int, name: str, data: bytes) -> bool:
     return True
 
 
-async def _durable_at_once(self: LogStore, ticket: str) -> int:
+async def _durable_at_once(self: LogStore, ticket: str, length: int | None = None) -> int:
     return self.received(ticket)
 
 

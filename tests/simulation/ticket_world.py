@@ -16,6 +16,7 @@ from pathlib import Path
 from reconciler.agent import life
 from reconciler.execute import records
 from reconciler.protocol.tickets import TicketId
+from reconciler.store import claims
 from tests.simulation.agent_end import Agent
 from tests.simulation.disk import Disk
 from tests.simulation.network import END, HEARTBEATS, Line, control_of, title
@@ -395,7 +396,8 @@ class World:
             "task": "" if self._books.task.state.ended else self._books.task.state,
             "attempts": [row.ticket for row in self._books.attempts if row.finished_at is None],
             "wishes": self.engine.wishes if self.engine is not None else [],
-            "attempts counted": sum(self.engine.grounds.running.values()) if self.engine is not None else 0,
+            "claims": self._books.read(claims.held) or self._books.read(claims.mismatches),
+            "holders": sorted(self.engine.grounds.leasing.holders) if self.engine is not None else [],
             "scripts": sorted(self.witness.alive),
             "lives": self.agent.tickets if self.agent is not None else [],
             "folders": sorted(path.name for path in (self.state / "tickets").iterdir()),

@@ -1,0 +1,198 @@
+"""The scheduler: decisions alone, grants with all that they claim made durable, and how long one waits among many."""
+
+import asyncio
+import gc
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.bench import Bench
+from benchmarks.figures import Absent, AtLeast, AtMost, Figure, Line, Ratio, Unit
+from reconciler.execute.leasing import Leasing
+from reconciler.execute.records import begin_task, grant_attempt
+from reconciler.model.live import SeenWorker, Slot, StepRun, Task, WorkerHealth, WorkerStatus
+from reconciler.protocol.tickets import TicketId, TicketSpec
+from reconciler.schedule.asking import turn_request
+from reconciler.schedule.fleet import BUILTIN, Fleet, Member, Pool
+from reconciler.schedule.placement import Placed
+from reconciler.schedule.requests import Claim, Grant, Needs, Request, RequestId
+from reconciler.schedule.scheduler import Scheduler
+from reconciler.store import tasks
+from reconciler.store.writer import Store
+from tests.postgres import postgres_server
+
+SIZES = (100, 10_000, 100_000)  # workers, in pools of a hundred
+GRANTS = 50_000
+COMMITTED = 5_000
+NODES = 4
+QUEUED = 5_000
+RUNS = 3
+FIRST_TASK = 1
+
+
+def measure(bench: Bench) -> Iterator[Line]:
+    """Measure decisions, then commits on each dialect, then a wait."""
+    found = []
+    for workers in SIZES:
+        size = bench.size(workers)
+        rates = tuple(decided(size, bench.size(GRANTS)) for _ in range(bench.runs(RUNS)))
+        goal = None if bench.is_quick or workers != 10_000 else AtLeast(50_000.0)
+        found.append(Figure(f"decisions, {size:,} workers", Unit.PER_SECOND, rates, goal))
+        yield found[-1]
+    yield Ratio("times as long with the most as with the fewest", found[0], found[-1], AtMost(2.0))
+    size = bench.size(COMMITTED)
+    goal = None if bench.is_quick else AtLeast(5_000.0)
+    yield Figure(
+        "grants made durable, SQLite", Unit.PER_SECOND, (committed(str(bench.folder), bench.folder, size),), goal
+    )
+    yield from _several_nodes(bench, size)
+    waits = tuple(waits_among(bench.size(QUEUED)))
+    yield Figure("a step with a free worker, among those that wait", Unit.SECONDS, waits, None)
+    yield Figure("the same, 99th of a hundred", Unit.SECONDS, (sorted(waits)[len(waits) * 99 // 100],), AtMost(0.02))
+
+
+def fleet(workers: int) -> Fleet:
+    """Return healthy workers with four slots each, a hundred to a pool."""
+    seen = SeenWorker(0.0, "10.0.0.1", "1", "boot", "store", 1, {"bash": "5.2.15"})
+    members = [
+        Member(
+            *(f"w{number:06}", (f"p{number // 100}",), "polling"),
+            slots=4,
+            status=WorkerStatus(f"w{number:06}", WorkerHealth.HEALTHY, 0.0, "", seen),
+        )
+        for number in range(workers)
+    ]
+    pools = {
+        f"p{start // 100}": Pool(f"p{start // 100}", workers=tuple(one.name for one in members[start : start + 100]))
+        for start in range(0, workers, 100)
+    }
+    return Fleet(pools, {member.name: member for member in members}, "p0")
+
+
+def decided(workers: int, grants: int) -> float:
+    """Grant and release until `grants` were made; return how many of both a second."""
+    scheduler, pools = Scheduler(), max(1, workers // 100)
+    scheduler.see_fleet(fleet(workers))
+    for number in range(grants):
+        pool = f"p{number % pools}"
+        request = Request(
+            *(RequestId(f"task/{number}/work#1"), f"project-{number % 20}", 1_000.0 + number * 1e-6, number),
+            needs=Needs(pool),
+            claims=(Claim(f"pool/{pool}"),),
+            lease_key="k",
+        )
+        scheduler.ask(request)
+    gc.collect()
+    gc.freeze()
+    started = time.perf_counter()
+    while found := scheduler.decide(2_000.0):
+        for grant in found:
+            scheduler.release(grant.request.id)
+            scheduler.end_leases(grant.request.task)
+    took = time.perf_counter() - started
+    gc.unfreeze()
+    return grants / took
+
+
+def committed(data: str, files: Path, grants: int) -> float:
+    """Grant one attempt of each of so many tasks, a thousand at a time; return how many a second were durable."""
+    with Store.open(data, files) as store:
+        queued = _queued(store, grants)
+        return asyncio.run(_commit(store, queued))
+
+
+async def _commit(store: Store, queued: Sequence[Task]) -> float:
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for task in queued:
+            group.create_task(store.write(_granting(task)))
+    return len(queued) / (time.perf_counter() - started)
+
+
+def _granting(task: Task):
+    request = Request(
+        *(RequestId(f"task/{task.id}/work#1"), task.slot.project, 0.0, task.id),
+        needs=Needs("default"),
+        claims=(Claim("pool/default"),),
+        lease_key="default/package/",
+    )
+    spec = TicketSpec(TicketId(f"{task.id}-1-1-0"), ("sh",), "sh", "true", "0" * 64)
+    return grant_attempt(
+        *(task, 0, 1),
+        placed=Placed(BUILTIN, "it has no workers, so the built-in worker runs it"),
+        spec=spec,
+        grant=Grant(request, BUILTIN),
+        capacities={},
+    )
+
+
+def _queued(store: Store, count: int) -> list[Task]:
+    def work(tx) -> list[Task]:
+        pin, found = tasks.pin(tx, "{}"), []
+        for number in range(count):
+            slot = Slot(f"project-{number}", "production")
+            task = tasks.queue(
+                tx, deployment=slot.project, slot=slot, release="1", digest="d", pin=pin, revision="r", at=1.0
+            )
+            turn = turn_request(task.id, slot, None, priority=0, since=1.0)
+            begin_task(task, [StepRun(task.id, 0, "work", "Work")], turn)(tx)
+            found.append(task)
+        return found
+
+    return store.write_now(work)
+
+
+def _several_nodes(bench: Bench, grants: int) -> Iterator[Line]:
+    try:
+        with postgres_server() as server:
+            data = server.new_database()
+            with Store.open(data, bench.folder / "files") as store:
+                queued = _queued(store, grants)
+            shares = [queued[number::NODES] for number in range(NODES)]
+            context = multiprocessing.get_context("spawn")
+            barrier = context.Barrier(NODES + 1)
+            nodes = [
+                context.Process(target=_node, args=(data, bench.folder / f"node-{number}", share, barrier))
+                for number, share in enumerate(shares)
+            ]
+            for node in nodes:
+                node.start()
+            barrier.wait()
+            started = time.perf_counter()
+            for node in nodes:
+                node.join()
+            rate = grants / (time.perf_counter() - started)
+            goal = None if bench.is_quick else AtLeast(3_000.0)
+            yield Figure(f"grants made durable, PostgreSQL, {NODES} nodes", Unit.PER_SECOND, (rate,), goal)
+    except FileNotFoundError as problem:
+        yield Absent("PostgreSQL", str(problem))
+
+
+def _node(data: str, files: Path, queued: Sequence[Task], barrier) -> None:
+    with Store.open(data, files) as store:
+        barrier.wait()
+        asyncio.run(_commit(store, queued))
+
+
+def waits_among(queued: int) -> Iterator[float]:
+    """Yield how long each of 200 steps waits that has a free worker, while `queued` others wait in full pools."""
+    leasing, found = Leasing(), fleet(200)
+    full = {name: replace(member, slots=1) for name, member in found.workers.items() if member.pools == ("p0",)}
+    leasing.follow(replace(found, workers={**found.workers, **full}))
+    wake = asyncio.Event()
+    for number in range(queued):
+        leasing.place(_step(number, "p0", f"project-{number % 50}"), wake)
+    for number in range(200):
+        started = time.perf_counter()
+        granted = leasing.place(_step(queued + number, "p1", f"project-{number % 50}"), wake)
+        yield time.perf_counter() - started
+        assert isinstance(granted, Grant), "the other pool has room"
+
+
+def _step(number: int, pool: str, project: str) -> Request:
+    name = RequestId(f"task/{number}/work#1")
+    return Request(
+        name, project, float(number), number, needs=Needs(pool), claims=(Claim(f"pool/{pool}"),), lease_key="k"
+    )

@@ -1,0 +1,33 @@
+"""Offers that another engine made and perhaps never sent."""
+
+from collections.abc import Sequence
+
+from reconciler.execute.grounds import Grounds
+from reconciler.execute.preparation import Preparation
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.live import Attempt, StepRun, Task
+from reconciler.protocol.objects import loaded
+from reconciler.protocol.tickets import TicketId, TicketSpec
+from reconciler.schedule.placement import Placed
+
+
+async def offer_again(
+    attempt: Attempt, task: Task, preparation: Preparation, runs: Sequence[StepRun], grounds: Grounds
+) -> str:
+    """Offer what was granted and perhaps never reached the worker; return why it was withdrawn instead, or "".
+
+    Its secrets are resolved anew.
+    """
+    ticket, link = TicketId(attempt.ticket), grounds.links[attempt.worker]
+    link.offer(loaded(TicketSpec, attempt.spec.encode()))
+    if task.cancel_by:
+        link.void(ticket)
+        return f"cancelled by {task.cancel_by}"
+    try:
+        draft = preparation.draft(attempt.step)  # for its secrets alone; all else was offered
+        prepared = await preparation.script(draft, attempt.number, Placed(attempt.worker, ""), runs)
+    except ReconcilerError as problem:
+        link.void(ticket)
+        return problem.message
+    link.start(ticket, prepared.secrets)
+    return ""
