@@ -70,16 +70,19 @@ class LiveFleet:
             self._last = self._found
         return self._found
 
-    def see(self, status: WorkerStatus) -> tuple[Fleet, Member] | None:
-        """Take in how one worker is now, without reading all the others again; None where they are to be read anyway."""
+    def see(self, status: WorkerStatus) -> tuple[Fleet, Fleet, Member] | None:
+        """Take in how one worker is now, without reading all the others again; return the fleet before, after, and him.
+
+        None where they are to be read anyway.
+        """
         self._changes += 1
-        member = self._found.workers.get(status.worker) if self._found is not None else None
-        if self._found is not None and member is not None:
-            member = replace(member, status=status)
-            workers = {**self._found.workers, status.worker: member}
-            self._found = self._last = replace(self._found, workers=workers)
-            return self._found, member
-        return None
+        before = self._found
+        member = before.workers.get(status.worker) if before is not None else None
+        if before is None or member is None:
+            return None
+        member = replace(member, status=status)
+        self._found = self._last = replace(before, workers={**before.workers, status.worker: member})
+        return before, self._found, member
 
     def changed(self) -> None:
         """Read it again the next time."""

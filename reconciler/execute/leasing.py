@@ -66,9 +66,12 @@ class Leasing:
         self._scheduler.see_fleet(fleet)
         self.decide()
 
-    def see(self, fleet: Fleet, member: Member) -> None:
-        """Take in how one worker is now; `fleet` is the one before with this worker as it is."""
-        self._fleet = fleet
+    def see(self, before: Fleet, after: Fleet, member: Member) -> None:
+        """Take in how one worker is now: all in which the fleet `after` differs from the one `before`."""
+        if before is not self._fleet:
+            self.follow(after)
+            return
+        self._fleet = after
         self._scheduler.see_machine(member)
         self.decide()
 

@@ -75,11 +75,7 @@ class View:
 
     def look(self, fleet: Fleet, machines: dict[str, Machine]) -> None:
         """See the fleet anew."""
-        for machine in self.fit.values():
-            machine.views.remove(self)
-        self.fit.clear()
-        self._heap.clear()
-        self.open = 0
+        self.forget()
         pool = fleet.pools.get(self.needs.pool)
         self.round_robin = pool is not None and pool.round_robin
         found = candidates(self.needs, fleet)
@@ -87,6 +83,14 @@ class View:
         if not isinstance(found, Nowhere):
             for member in found:
                 self.see(machines[member.name])
+
+    def forget(self) -> None:
+        """Let go of every machine."""
+        for machine in self.fit.values():
+            machine.views.remove(self)
+        self.fit.clear()
+        self._heap.clear()
+        self.open = 0
 
     def see(self, machine: Machine) -> None:
         """Take in whether a machine that belongs to what is needed fits now."""

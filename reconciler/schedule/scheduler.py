@@ -42,9 +42,8 @@ class Scheduler:
         """Take in the fleet as it is now; machines that left keep what runs on them until that ends."""
         self._fleet = fleet
         self._held.see(fleet)
-        in_use = {line.view.needs for line in self._lines.values() if line.view is not None}
         if len(self._views) > VIEWS_MAX:
-            self._views = {needs: view for needs, view in self._views.items() if needs in in_use}
+            self._drop_views()
         for view in self._views.values():
             view.look(fleet, self._held.machines)
             self._wake(view)
@@ -290,6 +289,14 @@ class Scheduler:
             found = self._views[needs] = View(needs)
             found.look(self._fleet, self._held.machines)
         return found
+
+    def _drop_views(self) -> None:
+        """Forget the views in which nobody waits."""
+        in_use = {line.view for line in self._lines.values()}
+        for needs, view in list(self._views.items()):
+            if view not in in_use:
+                view.forget()
+                del self._views[needs]
 
     def _wake(self, view: View) -> None:
         view.waiting.wake(self._held.woken)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from reconciler.model.live import WorkerHealth
 from reconciler.schedule.fleet import Fleet, Member, Pool
 from reconciler.schedule.requests import Claim, Needs, Request, RequestId
-from reconciler.schedule.scheduler import Scheduler
+from reconciler.schedule.scheduler import VIEWS_MAX, Scheduler
 from reconciler.schedule.turns import AGEING
 from tests.schedule.test_scheduler import status
 
@@ -96,3 +96,22 @@ def test_an_exclusive_request_does_not_starve_behind_shared_ones() -> None:
         running += [grant.request.id for grant in found]
         scheduler.release(running.pop(0))
     assert waited <= 3
+
+
+def test_needs_that_nobody_has_any_more_are_forgotten() -> None:
+    scheduler = Scheduler()
+    member = Member("w1", ("omaha",), "polling", status=HEALTHY, slots=1)
+    fleet = Fleet({"omaha": Pool("omaha", workers=("w1",))}, {"w1": member})
+    scheduler.see_fleet(fleet)
+    for number in range(VIEWS_MAX + 1):
+        needs = Needs("omaha", environment=f"e{number}")
+        scheduler.ask(Request(RequestId(f"task/{number}/work"), "shop", float(number), number, needs=needs))
+        scheduler.decide(float(number))
+        if number:
+            scheduler.withdraw(RequestId(f"task/{number}/work"))
+    scheduler.see_fleet(fleet)
+    machine = scheduler._held.machines["w1"]
+    assert machine.views == []
+    scheduler.ask(Request(RequestId("task/0/next"), "shop", 0.0, 1, needs=Needs("omaha", environment="e1")))
+    scheduler.release(RequestId("task/0/work"))
+    assert [grant.machine for grant in scheduler.decide(1.0)] == ["w1"]
