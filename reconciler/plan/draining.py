@@ -72,7 +72,7 @@ def stranded(changes: Iterable[Change], desired: DesiredState, live: LiveState) 
 
 def _unfinished_steps(live: LiveState) -> Iterator[tuple[Task, Step, PoolChoice]]:
     """Yield the steps that unfinished tasks run on workers, each with its pool as it is declared now."""
-    whereabouts = Whereabouts(live.objects, _space(live), live.workers, live.overrides)
+    whereabouts = Whereabouts.of(live.objects, _space(live), live.workers, live.overrides)
     for task in live.last_tasks.values():
         declared = live.objects.get(Address("Project", task.slot.project))
         if task.state.ended or declared is None:

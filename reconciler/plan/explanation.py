@@ -153,7 +153,7 @@ def explain(
     known = Explanation(step.name, str(declared.position), slot, left_out)
     if step.action[0] == "manual":
         return replace(known, nowhere=MANUAL)
-    whereabouts = Whereabouts(desired.objects, desired.space, seen, overrides)
+    whereabouts = Whereabouts.of(desired.objects, desired.space, seen, overrides)
     context = VariableContext(slot.environment, slot.tenant, tags, step.key, slot.project)
     match whereabouts.choice(step, project, context):
         case str(missing):

@@ -27,7 +27,7 @@ class Judge:
 
     def __init__(self, desired: DesiredState, live: LiveState) -> None:
         self._objects = desired.objects
-        self._whereabouts = Whereabouts(desired.objects, desired.space, live.workers, live.overrides)
+        self._whereabouts = Whereabouts.of(desired.objects, desired.space, live.workers, live.overrides)
 
     def of(self, run: Run) -> Outlook:
         """Return the steps that will run, what they will stumble over, and why the run is refused, if it is."""

@@ -5,20 +5,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.model.desired import DesiredState
-from reconciler.model.infrastructure import ExecutionLocationSpec
-from reconciler.model.live import Slot
 from reconciler.model.organisation import TenantSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
 from reconciler.plan.deployments import Wish
+from reconciler.plan.whereabouts import Whereabouts
 from reconciler.schedule.asking import step_request, turn_request
 from reconciler.schedule.fleet import Fleet
 from reconciler.schedule.lasting import Lasting
-from reconciler.schedule.placement import Nowhere, candidates, choose_pool, location_of, not_yet
+from reconciler.schedule.placement import Nowhere, PoolChoice, candidates
 from reconciler.schedule.rehearsal import Part, Process, RehearsedTask, Soak
 from reconciler.schedule.requests import Needs, Request
 from reconciler.schedule.selection import leaves_out
-from reconciler.schedule.variables import VariableContext, pool_in_context
+from reconciler.schedule.variables import VariableContext
 
 QUEUED_APART = 1e-6
 """Seconds between the queueing of one task and that of the next."""
@@ -148,16 +147,11 @@ class _Drafter:
 
     def __init__(self, desired: DesiredState, fleet: Fleet, failing: Collection[tuple[str, str]]) -> None:
         self._objects = desired.objects
-        self._fleet = fleet
+        self._where = Whereabouts(desired.objects, fleet)
         self._failing = failing
         self.projects: dict[str, ProjectSpec] = {}
         """Those that were asked for."""
         self._obstacles: dict[Needs, str] = {}
-        self._locations = {
-            address.name: ExecutionLocationSpec.parse(found.spec)
-            for address, found in desired.objects.items()
-            if address.kind == "ExecutionLocation"
-        }
 
     def project(self, name: str) -> ProjectSpec:
         """Return a declared project, parsed once."""
@@ -181,20 +175,21 @@ class _Drafter:
         return Process(tuple(parts), project.max_parallel_steps)
 
     def _request(self, step: Step, project: ProjectSpec, wish: Wish, tags: tuple[str, ...]) -> Request | str:
-        location = location_of(step, self._locations)
-        if missing := not_yet(step, location):
-            return missing
-        choice = choose_pool(location, self._fleet, self._pool_of(step, project, wish.slot, tags))
-        if isinstance(choice, Nowhere):
-            return choice.reason
-        request = step_request(step, location, choice, wish.slot, priority=wish.spec.priority)
+        slot = wish.slot
+        context = VariableContext(
+            environment=slot.environment, tenant=slot.tenant, tenant_tags=tags, step=step.key, process=slot.project
+        )
+        choice = self._where.choice(step, project, context)
+        if not isinstance(choice, PoolChoice):
+            return choice.reason if isinstance(choice, Nowhere) else choice
+        request = step_request(step, self._where.location(step), choice, slot, priority=wish.spec.priority)
         assert request.needs is not None  # as of every step
         return self._obstacle(request.needs) or request
 
     def _obstacle(self, needs: Needs) -> str:
         """Say why nobody can take what has such needs, or "" where somebody can."""
         if needs not in self._obstacles:
-            found = candidates(needs, self._fleet)
+            found = candidates(needs, self._where.fleet)
             if isinstance(found, Nowhere):
                 self._obstacles[needs] = found.reason
             else:
@@ -207,14 +202,6 @@ class _Drafter:
         if tenant is None:
             return ()
         return TenantSpec.parse(self._objects[Address("Tenant", tenant)].spec).tags
-
-    def _pool_of(
-        self, step: Step, project: ProjectSpec, slot: Slot, tags: tuple[str, ...]
-    ) -> Callable[[str], str | None]:
-        context = VariableContext(
-            environment=slot.environment, tenant=slot.tenant, tenant_tags=tags, step=step.key, process=slot.project
-        )
-        return lambda name: pool_in_context(name, project, self._objects, context)
 
 
 def _nobody(pool: str, unfit: list[tuple[str, str | None]]) -> str:

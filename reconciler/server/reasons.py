@@ -163,7 +163,7 @@ def _where(step: Step, project: ProjectSpec, live: LiveState, context: VariableC
         return MANUAL
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
-    whereabouts = Whereabouts(live.objects, settings, live.workers, live.overrides)
+    whereabouts = Whereabouts.of(live.objects, settings, live.workers, live.overrides)
     match whereabouts.choice(step, project, context):
         case str(missing):
             return f"it cannot run: {missing}"

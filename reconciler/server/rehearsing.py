@@ -15,7 +15,7 @@ from reconciler.model.errors import UsageMistake
 from reconciler.model.live import LiveState
 from reconciler.model.spec import Address
 from reconciler.model.text import Duration
-from reconciler.model.work import ProjectSpec, Step
+from reconciler.model.work import Step
 from reconciler.plan.deployments import Wish, runs, wishes
 from reconciler.plan.rehearsal_text import counted
 from reconciler.plan.rehearsed import Rehearsed, Report, StepDuration
@@ -25,7 +25,7 @@ from reconciler.schedule.lasting import Lasting
 from reconciler.schedule.rehearsal import rehearse
 from reconciler.schedule.supposed import Resize, enabled, healthy, resized
 from reconciler.server.planning import check_binding
-from reconciler.server.steps import require, steps_called
+from reconciler.server.steps import require, steps_declared
 from reconciler.store.durations import step_durations
 from reconciler.store.objects import live_state
 from reconciler.store.reader import open_for_reading
@@ -169,14 +169,4 @@ def _steps(wanted: str, desired: DesiredState) -> list[StepKey]:
     project, slash, name = wanted.rpartition("/")
     if slash:
         require(Address("Project", project), desired)
-    processes = {
-        address.name: ProjectSpec.parse(found.spec).process
-        for address, found in sorted(desired.objects.items())
-        if address.kind == "Project" and (not slash or address.name == project)
-    }
-    found = [(owner, step.key) for owner, process in processes.items() for step in steps_called(name, process)]
-    if not found:
-        where = f"Project/{project} has no" if slash else "no project has a"
-        known = [word for process in processes.values() for step in process for word in (step.name, step.key)]
-        raise UsageMistake(f'{where} step "{name}"{did_you_mean(name, known)}')
-    return found
+    return [(owner, step.key) for owner, step in steps_declared(name, project if slash else None, desired)]

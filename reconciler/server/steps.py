@@ -23,21 +23,26 @@ def find_step(name: str, project: str | None, desired: DesiredState) -> tuple[st
     within = before.removeprefix("Project/") if slash else project
     if within is not None:
         require(Address("Project", within), desired)
-    processes = {
-        address.name: ProjectSpec.parse(found.spec).process
-        for address, found in desired.objects.items()
-        if address.kind == "Project" and within in {None, address.name}
-    }
-    found = [(owner, step) for owner, process in sorted(processes.items()) for step in steps_called(wanted, process)]
-    if not found:
-        where = f"Project/{within}" if within is not None else "no project"
-        has = "has no" if within is not None else "has a"
-        known = [word for process in processes.values() for step in process for word in (step.name, step.key)]
-        raise UsageMistake(f'{where} {has} step "{wanted}"{did_you_mean(wanted, known)}')
+    found = steps_declared(wanted, within, desired)
     if len(found) > 1:
         named = ", ".join(f"{owner}/{step.key}" for owner, step in found)
         raise UsageMistake(f'"{wanted}" may be each of {named}', "write PROJECT/STEP, with the step's id")
     return found[0]
+
+
+def steps_declared(wanted: str, project: str | None, desired: DesiredState) -> list[tuple[str, Step]]:
+    """Return the steps of a name or id with their projects, of one project or of all; raises UsageMistake for none."""
+    processes = {
+        address.name: ProjectSpec.parse(found.spec).process
+        for address, found in desired.objects.items()
+        if address.kind == "Project" and project in {None, address.name}
+    }
+    found = [(owner, step) for owner, process in sorted(processes.items()) for step in steps_called(wanted, process)]
+    if not found:
+        where = f"Project/{project} has no" if project is not None else "no project has a"
+        known = [word for process in processes.values() for step in process for word in (step.name, step.key)]
+        raise UsageMistake(f'{where} step "{wanted}"{did_you_mean(wanted, known)}')
+    return found
 
 
 def steps_called(wanted: str, process: Iterable[Step]) -> Iterator[Step]:

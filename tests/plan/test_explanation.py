@@ -314,7 +314,7 @@ def test_an_explanation_says_what_plan_says(
     desired = space(f"{wanted}\n{step}", *workers, pool=f"{{default: {str(default).lower()}}}")
     found = explained(desired, statuses)
     project = ProjectSpec.parse(desired.objects[Address("Project", "shop")].spec)
-    whereabouts = Whereabouts(desired.objects, desired.space, statuses)
+    whereabouts = Whereabouts.of(desired.objects, desired.space, statuses)
     choice = whereabouts.choice(project.process[0], project, VariableContext("staging", process="shop"))
     assert isinstance(choice, PoolChoice)
     placed = place(project.process[0], choice, whereabouts.fleet, "staging")
