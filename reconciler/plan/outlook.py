@@ -9,7 +9,8 @@ from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec, Step
 from reconciler.plan.changes import Run
 from reconciler.plan.whereabouts import Whereabouts
-from reconciler.schedule.placement import Nowhere, PoolChoice, place
+from reconciler.schedule.placement import Nowhere, PoolChoice, needs_of, place
+from reconciler.schedule.requests import Needs
 from reconciler.schedule.selection import leaves_out
 from reconciler.schedule.variables import VariableContext
 
@@ -27,6 +28,7 @@ class Judge:
 
     def __init__(self, desired: DesiredState, live: LiveState) -> None:
         self._objects = desired.objects
+        self._obstacles: dict[Needs, Nowhere | None] = {}  # steps with equal needs meet the same ones
         self._whereabouts = Whereabouts.of(desired.objects, desired.space, live.workers, live.overrides)
 
     def of(self, run: Run) -> Outlook:
@@ -65,5 +67,8 @@ class Judge:
         choice = self._whereabouts.choice(step, project, context)
         if not isinstance(choice, PoolChoice):
             return choice.reason if isinstance(choice, Nowhere) else choice
-        found = place(step, choice, self._whereabouts.fleet, slot.environment)
-        return found if isinstance(found, Nowhere) else None
+        needs = needs_of(step, choice.pool, slot.environment, choice.requires)
+        if needs not in self._obstacles:
+            found = place(step, choice, self._whereabouts.fleet, slot.environment)
+            self._obstacles[needs] = found if isinstance(found, Nowhere) else None
+        return self._obstacles[needs]
