@@ -79,10 +79,23 @@ def attempt_request(request: Request, task: int, key: str, number: int, since: f
 def _lease_key(step: Step, pool: str, location: ExecutionLocationSpec) -> str:
     """Return under which key a step leases: its pool, and what it shares a worker with others for.
 
-    That is its first package, whose version does not count; the whole task; or nothing but itself.
+    That is its first package, the whole task, or nothing but itself.
     """
-    if location.affinity == "task":
-        return f"{pool}/task"
-    if location.affinity == "none":
-        return f"{pool}/step/{step.key}"
-    return f"{pool}/package/{step.packages[0].id if step.packages else ''}"
+    match location.affinity:
+        case "task":
+            return f"{pool}/task"
+        case "none":
+            return f"{pool}/step/{step.key}"
+        case _:
+            return f"{pool}/package/{_first_package(step, location)}"
+
+
+def _first_package(step: Step, location: ExecutionLocationSpec) -> str:
+    """Return the id of what a step acquires first, whatever its version; an image is acquired like a package, and last."""
+    if step.packages:
+        return step.packages[0].id
+    if location.container is None:
+        return ""
+    image = location.container.image.partition("@")[0]
+    name, colon, tag = image.rpartition(":")
+    return image if not colon or "/" in tag else name  # a colon before the last slash is that of a port
