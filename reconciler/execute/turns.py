@@ -8,7 +8,7 @@ from reconciler.execute.leasing import Leasing
 from reconciler.model.live import Task, TaskId
 from reconciler.schedule.asking import turn_request
 from reconciler.schedule.explain import Wait
-from reconciler.schedule.queue import Waits
+from reconciler.schedule.queue import Waits, circles_told
 from reconciler.schedule.requests import Request
 
 
@@ -43,10 +43,8 @@ def take_turns(
     known = {task.id: task for task in (*queued, *running)}
     found = leasing.take([turn_of(task, tags) for task in asking], asyncio.Event())
     granted = sorted(found.granted, key=lambda grant: found.granted[grant])
-    return Turns(
-        tuple(known[TaskId(name)] for name in granted),
-        {**conditions, **{TaskId(task): _waits(wait, known) for task, wait in found.waiting.items()}},
-    )
+    waiting = {**conditions, **{TaskId(task): _waits(wait, known) for task, wait in found.waiting.items()}}
+    return Turns(tuple(known[TaskId(name)] for name in granted), circles_told(waiting))
 
 
 def _waits(wait: Wait, known: Mapping[TaskId, Task]) -> Waits:

@@ -1,7 +1,7 @@
 """What queued tasks wait for, and which of them can go on by themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.model.live import Task, TaskId, TaskState
 
@@ -19,6 +19,33 @@ class Waits:
     reason: str
     on: TaskId | None = None
     hopeless: bool = False
+
+
+def circles_told(waiting: Mapping[TaskId, Waits]) -> dict[TaskId, Waits]:
+    """Return the waits, those that go round in a circle with the circle named and without hope."""
+    told = dict(waiting)
+    for task, waits in waiting.items():
+        circle = _circle_from(task, waiting)
+        if circle:
+            names = ", ".join(str(number) for number in circle)
+            found = f"tasks {names} wait for each other in a circle: cancel one of them"
+            if len(circle) == 1:
+                found = "it waits for itself: cancel it"
+            told[task] = replace(waits, reason=f"{waits.reason}; {found}", hopeless=True)
+    return told
+
+
+def _circle_from(task: TaskId, waiting: Mapping[TaskId, Waits]) -> tuple[TaskId, ...]:
+    """Return the tasks that wait for each other from `task` back to it, the lowest number first; empty if none do."""
+    met: list[TaskId] = []
+    at: TaskId | None = task
+    while at is not None and at not in met:
+        met.append(at)
+        at = waiting[at].on if at in waiting else None
+    if at != task:
+        return ()
+    first = met.index(min(met))
+    return (*met[first:], *met[:first])
 
 
 def moves(task: Task, unfinished: Mapping[TaskId, Task], waiting: Mapping[TaskId, Waits], *, people: bool) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.live import Slot, Task, TaskId, TaskState
-from reconciler.schedule.queue import Waits, moves
+from reconciler.schedule.queue import Waits, circles_told, moves
 
 PEOPLE = TaskState.AWAITING_INTERVENTION
 
@@ -55,3 +55,26 @@ def test_looking_ahead_ends_however_tasks_wait_for_each_other(edges: dict[int, i
         seen.add(at)
         at = edges[at]
     assert moves(unfinished[TaskId(start)], unfinished, waiting, people=people) is (at not in edges)
+
+
+def test_a_circle_of_tasks_is_named_to_each_of_them() -> None:
+    one, two, three, four = (TaskId(number) for number in (1, 2, 3, 4))
+    waiting = {
+        three: Waits("shop has not ended (task 1)", on=one),
+        one: Waits("till has not ended (task 2)", on=two),
+        two: Waits("web has not ended (task 3)", on=three),
+        four: Waits("shop has not ended (task 1)", on=one),
+    }
+    told = circles_told(waiting)
+    circle = "tasks 1, 2, 3 wait for each other in a circle: cancel one of them"
+    assert told == {
+        three: Waits(f"shop has not ended (task 1); {circle}", on=one, hopeless=True),
+        one: Waits(f"till has not ended (task 2); {circle}", on=two, hopeless=True),
+        two: Waits(f"web has not ended (task 3); {circle}", on=three, hopeless=True),
+        four: waiting[four],
+    }
+
+
+def test_a_task_that_waits_for_itself_is_a_circle() -> None:
+    told = circles_told({TaskId(1): Waits("shop has not ended (task 1)", on=TaskId(1))})
+    assert told[TaskId(1)].reason == "shop has not ended (task 1); it waits for itself: cancel it"
