@@ -125,7 +125,8 @@ class Dispatcher:
         queued = [task for task in facts.queued if not await self._expired(task, now)]
         if not self._accepting:
             return
-        turns = take_turns(self._grounds.leasing, queued, facts.running, facts.conditions(now), facts.tags())
+        leasing, conditions = self._grounds.leasing, facts.conditions(now)
+        turns = take_turns(leasing, queued, facts.running, conditions, facts.tags(), wake=self._wake)
         await self._record_waits(queued, turns.waiting)
         for task in turns.begin:
             await self._begin(task, facts, conductors)

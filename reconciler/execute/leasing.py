@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.model.live import TaskId
@@ -106,24 +106,28 @@ class Leasing:
         return self._granted.pop(request.id, None) or self._scheduler.wait(request.id)
 
     def take(self, turns: Iterable[Request], wake: asyncio.Event) -> Taken:
-        """Let tasks ask for their turns, all before one is granted, and take those that are."""
+        """Let tasks ask for their turns, all before one is granted, and take those that are.
+
+        `wake` is set when one of the others was granted its turn later.
+        """
         asking = list(turns)
         for request in asking:
             if request.id not in self._asked and request.id not in self._granted:
                 self._asked[request.id] = (request, wake)
                 self._scheduler.ask(request)
-        self.decide()
+        self.decide(taking={request.id for request in asking})
         granted = [name for name in self._granted if self._granted[name].request.needs is None]
         order = {name: place for place, name in enumerate(granted)}
         taken = {request.task: order[request.id] for request in asking if self._granted.pop(request.id, None)}
         return Taken(taken, {one.task: self._scheduler.wait(one.id) for one in asking if one.task not in taken})
 
-    def decide(self) -> None:
-        """Grant what can be granted, and wake whom it was granted to."""
+    def decide(self, taking: Collection[RequestId] = ()) -> None:
+        """Grant what can be granted, and wake whom it was granted to, except those who are `taking` it right now."""
         for grant in self._scheduler.decide(time.time()):
             _, wake = self._asked.pop(grant.request.id)
             self._granted[grant.request.id] = grant
-            wake.set()
+            if grant.request.id not in taking:
+                wake.set()
 
     def drop(self, name: RequestId) -> None:
         """Give a request up: it waits no longer, and a grant that has no ticket is given back."""

@@ -31,17 +31,19 @@ def take_turns(
     running: Iterable[Task],
     conditions: Mapping[TaskId, Waits],
     tags: Mapping[TaskId, str],
+    *,
+    wake: asyncio.Event,
 ) -> Turns:
     """Let every queued task ask that waits for nothing else, and take the turns that were granted.
 
-    `conditions` holds what tasks wait for beside their place in the queue.
+    `conditions` holds what tasks wait for beside their place in the queue; `wake` is set when there are more turns.
     """
     for task in queued:
         if task.id in conditions:
             leasing.drop(turn_of(task, tags).id)
     asking = [task for task in queued if task.id not in conditions]
     known = {task.id: task for task in (*queued, *running)}
-    found = leasing.take([turn_of(task, tags) for task in asking], asyncio.Event())
+    found = leasing.take([turn_of(task, tags) for task in asking], wake)
     granted = sorted(found.granted, key=lambda grant: found.granted[grant])
     waiting = {**conditions, **{TaskId(task): _waits(wait, known) for task, wait in found.waiting.items()}}
     return Turns(tuple(known[TaskId(name)] for name in granted), circles_told(waiting))

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
+
+from reconciler.execute import dispatch
 from reconciler.execute.dispatch import Dispatcher
 from reconciler.execute.endings import NO_LOG
 from reconciler.execute.grounds import Grounds
@@ -348,7 +351,10 @@ async def test_an_abandoned_attempt_keeps_its_mutex_until_its_end_is_known_over_
             await stage.until_run("2:work")
 
 
-async def test_a_task_that_was_answered_takes_its_place_before_those_that_are_queued(tmp_path: Path) -> None:
+async def test_a_task_that_was_answered_takes_its_place_before_those_that_are_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN", 10 * PATIENCE)  # nobody is found by looking again after a while
     async with state(tmp_path) as store:
         worker(store, "w1")
         ask = {"name": "ask", "manual": {"instructions": "Go on?"}}

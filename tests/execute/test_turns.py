@@ -1,5 +1,6 @@
 """Which tasks start: by priority, in order, never two of a slot or tag, and no more than may."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from hypothesis import given
@@ -35,7 +36,7 @@ def decide(
     leasing = Leasing(tasks_max)
     for one in active:
         leasing.begin(turn_of(one, tags), rests=one.state is PEOPLE)
-    return take_turns(leasing, queued, active, conditions, tags)
+    return take_turns(leasing, queued, active, conditions, tags, wake=asyncio.Event())
 
 
 def begun(turns: Turns) -> tuple[TaskId, ...]:
