@@ -109,6 +109,11 @@ class Stage:
         await self.until(holds)
         return {name: one.worker for name, one in self.live().items()}
 
+    def add(self, project: str, *process: dict[str, object]) -> None:
+        """Queue a task while the engine runs: of tasks that begin together nobody says whose step asks first."""
+        queue(self.store, project, *process)
+        self.dispatcher.wake()
+
     async def end(self, name: str, code: int = 0) -> None:
         one = self.live()[name]
         await self.dispatcher.finished(one.worker, Final(TicketId(one.ticket), Exited(code), 0, NO_LOG))
@@ -158,10 +163,12 @@ async def state(folder: Path) -> AsyncIterator[Store]:
 async def test_a_mutex_serialises_steps_of_different_tasks_and_holds_up_nobody_else(tmp_path: Path) -> None:
     async with state(tmp_path) as store:
         worker(store, "w1")
-        for project in ("shop", "till"):
-            queue(store, project, step("migrate", mutex={"name": "shop-db"}))
-        queue(store, "web", step("report"))
+        queue(store, "shop", step("migrate", mutex={"name": "shop-db"}))
         async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:migrate")
+            stage.add("till", step("migrate", mutex={"name": "shop-db"}))
+            await stage.until_waits(2, "migrate", "the mutex shop-db is held by migrate of task 1")
+            stage.add("web", step("report"))
             await stage.until_waits(2, "migrate", "the mutex shop-db is held by migrate of task 1")
             await stage.until_run("1:migrate", "3:report")
             assert store.read_now(lambda tx: claims.token(tx, stage.live()["1:migrate"].ticket, "mutex/shop-db")) == 1
@@ -186,16 +193,17 @@ async def test_the_name_of_a_mutex_is_rendered_and_its_scope_is_kept(tmp_path: P
         pool = {"mutex": {"name": "${{ environment }}", "scope": "pool"}}
         queue(store, "a", step("one", **here))
         queue(store, "b", step("two", **here))
-        queue(store, "c", step("three", **here))
-        queue(store, "d", step("four", **pool))
-        queue(store, "e", step("five", **pool, **east))
+        queue(store, "d", step("three", **pool))
+        queue(store, "e", step("four", **pool, **east))
         async with engine(store, tmp_path) as stage:
-            where = await stage.until_run("1:one", "2:two", "4:four", "5:five")
+            where = await stage.until_run("1:one", "2:two", "3:three", "4:four")
+            holder = "one of task 1" if where["1:one"] == "w1" else "two of task 2"
+            stage.add("c", step("five", **here))
             assert {where["1:one"], where["2:two"]} == {"w1", "w2"}
             await stage.until_waits(
-                3,
-                "three",
-                "no worker of the pool default has room for it: w1 has the mutex disk held by one of task 1 (and 1 more)",
+                5,
+                "five",
+                f"no worker of the pool default has room for it: w1 has the mutex disk held by {holder} (and 1 more)",
             )
             held = {claim.resource for found in store.read_now(claims.held).values() for claim in found if claim.alone}
             assert {name for name in held if not name.startswith("tag/")} == {
@@ -216,10 +224,16 @@ async def test_a_mutex_without_a_name_fails_its_step(tmp_path: Path) -> None:
 async def test_an_exclusive_script_runs_alone_and_is_not_overtaken(tmp_path: Path) -> None:
     async with state(tmp_path) as store:
         worker(store, "w1")
-        for project, fields in (("a", {}), ("b", {}), ("c", {"isolation": "exclusive"}), ("d", {}), ("e", {})):
-            queue(store, project, step("work", **fields))
+        queue(store, "a", step("work"))
+        queue(store, "b", step("work"))
         async with engine(store, tmp_path) as stage:
             await stage.until_run("1:work", "2:work")
+            stage.add("c", step("work", isolation="exclusive"))
+            none = "no worker of the pool default has room for it: w1"
+            await stage.until_waits(3, "work", f"{none} runs 2 attempts, and it would run alone")
+            for number, project in ((4, "d"), (5, "e")):
+                stage.add(project, step("work"))
+                await stage.until_waits(number, "work", f"{none} is kept for one before it that would run alone")
             await stage.end("1:work")
             await stage.end("2:work")
             await stage.until_run("3:work")
@@ -233,9 +247,10 @@ async def test_steps_of_a_task_stay_on_their_worker_and_tasks_take_the_one_with_
     async with state(tmp_path) as store:
         for name in ("w1", "w2"):
             worker(store, name)
-        for project in ("a", "b"):
-            queue(store, project, step("one"), step("two"))
+        queue(store, "a", step("one"), step("two"))
         async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:one")
+            stage.add("b", step("one"), step("two"))
             first = await stage.until_run("1:one", "2:one")
             assert set(first.values()) == {"w1", "w2"}
             assert stage.live()["2:one"].decision == (
@@ -273,8 +288,9 @@ async def test_a_pool_bounds_its_attempts(tmp_path: Path) -> None:
         worker(store, "w1")
         worker(store, "w2")
         queue(store, "a", step("work"))
-        queue(store, "b", step("work"))
         async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:work")
+            stage.add("b", step("work"))
             await stage.until_waits(2, "work", "the pool default runs as many attempts as it may, 1")
             await stage.until_run("1:work")
             await stage.end("1:work")
@@ -287,9 +303,10 @@ async def test_who_waits_for_busy_workers_waits_without_end_and_who_waits_for_no
         worker(store, "w1", slots=1)
         worker(store, "e1", pool="east", state="disabled")
         queue(store, "a", step("work"))
-        queue(store, "b", step("work"))
-        queue(store, "c", step("work", location={"runOn": "workerPool", "pool": "east"}))
         async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:work")
+            stage.add("b", step("work"))
+            stage.add("c", step("work", location={"runOn": "workerPool", "pool": "east"}))
             nobody = "no worker of the pool east can take it: e1 is disabled"
             await stage.until_waits(2, "work", "no worker of the pool default has room for it: w1 runs 1 of 1 attempts")
             await stage.until_waits(3, "work", nobody)
@@ -309,16 +326,15 @@ async def test_what_was_held_is_held_after_a_restart(tmp_path: Path) -> None:
         worker(store, "w2")
         lock = {"mutex": {"name": "db"}}
         queue(store, "a", step("work", **lock), step("next"))
-        queue(store, "b", step("work", **lock))
         async with engine(store, tmp_path) as stage:
             await stage.until_run("1:work")
+            stage.add("b", step("work", **lock))
             await stage.until_waits(2, "work", "the mutex db is held by work of task 1")
             one = stage.live()["1:work"]
         reports = {one.worker: [TicketReport(TicketId(one.ticket), Running())]}
         async with engine(store, tmp_path, reports) as stage:
             await stage.until_run("1:work")
-            queue(store, "c", step("work", **lock))
-            stage.dispatcher.wake()
+            stage.add("c", step("work", **lock))
             await stage.until_waits(3, "work", "the mutex db is held by work of task 1")
             await stage.end("1:work")
             where = await stage.until_run("1:next", "2:work")
@@ -375,12 +391,13 @@ async def test_an_offer_that_was_never_heard_of_is_made_again_under_what_it_hold
     async with state(tmp_path) as store:
         worker(store, "w1")
         queue(store, "a", step("work", isolation="exclusive"))
-        queue(store, "b", step("work"))
         async with engine(store, tmp_path) as stage:
             await stage.until_run("1:work")
             one = stage.live()["1:work"]
         reports = {"w1": [TicketReport(TicketId(one.ticket), Offered())]}
         async with engine(store, tmp_path, reports) as stage:
+            await stage.until_run("1:work")
+            stage.add("b", step("work"))
             await stage.until_waits(
                 2, "work", "no worker of the pool default has room for it: w1 runs work of task 1 alone"
             )
