@@ -55,10 +55,13 @@ class Ledger:
         self._wake()
 
     async def write(self, work: Work[T]) -> T:
-        """Record what waits and run `work`, in one transaction; the ends are taken in before this returns."""
-        begin = start_attempts(tuple(self._starts))
+        """Record what waits and run `work`, in one transaction; the ends are taken in before this returns.
+
+        What `work` raises is raised here; then nothing is recorded, and what waited waits on.
+        """
+        starts, self._starts = self._starts, []
         endings, self._endings = self._endings, []
-        self._starts.clear()
+        begin = start_attempts(tuple(starts))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,7 +70,11 @@ class Ledger:
             begin(tx)
             return [ending.record(tx) for ending in endings], work(tx)
 
-        runs, result = await self._store.write(together)
+        try:
+            runs, result = await self._store.write(together)
+        except Exception:
+            self._starts[:0], self._endings[:0] = starts, endings
+            raise
         for ending, run in zip(endings, runs, strict=True):
             self._take(ending, run)
             ending.recorded.set()

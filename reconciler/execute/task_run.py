@@ -181,7 +181,7 @@ class TaskRun:
     async def _carry_out(self, move: Move) -> bool:
         match move:
             case Start(index):
-                return not self._held and await self._start(index)
+                return not self._held and self._due.get(index, 0.0) <= time.time() and await self._start(index)
             case Settle(index, state, reason):
                 return await self._settle(index, state, reason)
             case End():
@@ -242,7 +242,7 @@ class TaskRun:
             self._places.drop(index)
             self._grounds.fleet.changed()
             self._due[index] = time.time() + progress.LOOK_AGAIN
-            return
+            return await self._ledger.flush()
         attempt, spec, self._runs[index] = granted
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)

@@ -18,7 +18,7 @@ from reconciler.execute.grounds import Grounds
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.polling import PollingCarrier
-from reconciler.model.live import Attempt, AttemptState, LiveObject, Slot, StepRun, TaskId, TaskState
+from reconciler.model.live import Attempt, AttemptState, LiveObject, Slot, StepRun, StepState, TaskId, TaskState
 from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address, Position
 from reconciler.protocol.messages import Hello
@@ -403,3 +403,20 @@ async def test_an_offer_that_was_never_heard_of_is_made_again_under_what_it_hold
             )
             await stage.until_run("1:work")
             assert stage.live()["1:work"].ticket == one.ticket
+
+
+async def test_what_is_not_free_in_the_state_is_asked_for_again_and_loses_no_end(tmp_path: Path) -> None:
+    async with state(tmp_path) as store:
+        worker(store, "w1")
+        queue(store, "other", step("work"))
+        queue(store, "a", step("one"), step("two", mutex={"name": "db"}))
+        async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:work", "2:one")
+            stranger = stage.live()["1:work"].ticket
+            store.write_now(lambda tx: claims.claim(tx, stranger, [Claim("mutex/db", alone=True)], {}))
+            await stage.end(
+                "2:one"
+            )  # recorded though the grant of the next step, which it shared a write with, was not
+            assert stage.step(2, "one").state is StepState.SUCCEEDED
+            store.write_now(lambda tx: claims.loosen(tx, stranger, "mutex/db"))
+            await stage.until_run("1:work", "2:two")
