@@ -199,7 +199,7 @@ class TaskRun:
         if step.action[0] == "manual":
             return await self._ask(index)
         number, run = self._tries.get(index, 0) + 1, self._runs[index]
-        since = run.since if run.state is StepState.WAITING and run.since else time.time()
+        since = (run.state is StepState.WAITING and run.since) or time.time()
         try:
             request = await self._preparation.request(index, number, since, self._runs)
             if isinstance(request, Nowhere):
@@ -223,8 +223,7 @@ class TaskRun:
             await self._ledger.flush()
             return True
         state, reason = self._places.judge(index, wait)
-        run = self._runs[index]
-        if run.state is not state or run.reason != reason:
+        if (self._runs[index].state, self._runs[index].reason) != (state, reason):
             await self._settle(index, state, reason)
         return state.ended
 
@@ -242,7 +241,8 @@ class TaskRun:
             self._places.drop(index)
             self._grounds.fleet.changed()
             self._due[index] = time.time() + progress.LOOK_AGAIN
-            return await self._ledger.flush()
+            await self._ledger.flush()
+            return
         attempt, spec, self._runs[index] = granted
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)
