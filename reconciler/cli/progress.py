@@ -34,6 +34,8 @@ LEVEL_COLOURS = {Level.WARNING: "yellow", Level.ERROR: "red", Level.HIGHLIGHT: "
 class LineProgress:
     """A line for every move and for every printed line, with the deployment and step it belongs to."""
 
+    reads_output = True
+
     def __init__(self, write: Callable[[str], None], *, colour: bool, careful: bool = False) -> None:
         self._write = write
         self._colour = colour
@@ -109,6 +111,8 @@ class LineProgress:
 
 class JsonProgress:
     """A JSON record on stdout for every move and every printed record."""
+
+    reads_output = True
 
     def changed(self, item: Change | Run, outcome: str) -> None:
         """Print one change or run with its outcome."""

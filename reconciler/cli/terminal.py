@@ -27,6 +27,8 @@ class _Running:
 class TerminalProgress:
     """Plain lines that scroll, above one line for each running step."""
 
+    reads_output = True
+
     def __init__(self, *, colour: bool) -> None:
         self._console = Console(stderr=True, no_color=not colour, highlight=False, markup=False, soft_wrap=True)
         self._lines = LineProgress(self._print, colour=colour, careful=True)

@@ -17,11 +17,13 @@ class Tail:
 
     def begin(self, ticket: TicketId, step: int, name: str) -> None:
         """Follow an attempt from the first byte of its log."""
-        self._cursors[ticket] = (0, step, name)
+        if self._grounds.watcher.reads_output:
+            self._cursors[ticket] = (0, step, name)
 
     async def resume(self, ticket: TicketId, step: int, name: str) -> None:
         """Follow an attempt; what its log holds already was shown by somebody before."""
-        self._cursors[ticket] = (await self._grounds.logs.whole(ticket), step, name)
+        if self._grounds.watcher.reads_output:
+            self._cursors[ticket] = (await self._grounds.logs.whole(ticket), step, name)
 
     def show(self, ticket: TicketId) -> None:
         """Show what came since; of a journal that a broken agent sends, as far as it is one."""

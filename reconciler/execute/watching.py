@@ -71,12 +71,18 @@ def step_moved(task: Task, run: StepRun, worker: str) -> StepMoved:
 class Watcher(Protocol):
     """Is told of everything in the order in which it was recorded; must be quick."""
 
+    @property
+    def reads_output(self) -> bool:
+        """Say whether it wants what steps print, which has to be read from their logs for it."""
+
     def see(self, sighting: Sighting) -> None:
         """Take one sighting."""
 
 
 class Unwatched:
     """Looks away."""
+
+    reads_output = False
 
     def see(self, sighting: Sighting) -> None:
         """Take one sighting and do nothing."""

@@ -5,13 +5,15 @@ from typing import TextIO
 
 import structlog
 
-from reconciler.execute.watching import Breached, Printed, Sighting, StepMoved, TaskMoved
+from reconciler.execute.watching import Breached, Sighting, StepMoved, TaskMoved
 
 FORMS = ("text", "json")
 
 
 class Voice:
     """Says what happens, on standard error; secrets never come here, for reasons and names hold none."""
+
+    reads_output = False  # it is in the log of the attempt
 
     def __init__(self, form: str = "text", stream: TextIO = sys.stderr) -> None:
         last = (
@@ -34,7 +36,7 @@ class Voice:
         self._log.warning(event, **fields)
 
     def see(self, sighting: Sighting) -> None:
-        """Take what a running task does; what its scripts print is in its own log."""
+        """Take what a running task does."""
         match sighting:
             case TaskMoved(task, deployment, _, release, state, reason):
                 self.say("task", task=task, deployment=deployment, release=release, state=state.value, reason=reason)
@@ -43,5 +45,3 @@ class Voice:
                 self.say("step", **facts, worker=worker, reason=reason)
             case Breached(worker, kind, times, reason):
                 self.warn("breach", worker=worker, kind=kind, times=times, reason=reason)
-            case Printed():
-                pass

@@ -35,6 +35,8 @@ RETRIED = STEP | {"retry": {"attempts": 2, "backoff": "1s"}}
 class Moves:
     """A watcher that wakes the test whenever a task or a step has moved."""
 
+    reads_output = False
+
     def __init__(self) -> None:
         self.next = asyncio.Event()
 

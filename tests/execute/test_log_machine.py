@@ -229,11 +229,9 @@ def _nothing(*_: object) -> None:
     """Leave out what should be done."""
 
 
-def _synced_in_name_alone(descriptors: list[int], directory: Path | None) -> None:
+def _synced_in_name_alone(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-    if directory is not None:
-        store._sync_directory(directory)
 
 
 def _written_but_for_a_byte(descriptor: int, data: bytes, offset: int) -> None:

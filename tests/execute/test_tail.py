@@ -23,6 +23,7 @@ IN_THE_SECOND = len(JOURNAL) // 2
 class Shown:
     """Keeps what is printed."""
 
+    reads_output = True
     text: bytes = b""
 
     def see(self, sighting: Sighting) -> None:
