@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14,$(shell command -v $(name))) python3.11)
 SEED ?= 0
-N ?= 50
+N ?= 200
 .DEFAULT_GOAL := check
 .PHONY: help demo check test fix schemas agent bench sim chaos lock clean
 
@@ -47,8 +47,8 @@ agent: $(VENV)/ready ## the agent as one file, build/reconcile-agent.pyz
 bench: $(VENV)/ready ## figures as ratios against peers, in one run
 	$(BIN)/python benchmarks/run.py
 
-sim: $(VENV)/ready ## engines that die at every write, on N seeds from SEED on
-	@for seed in $$(seq $(SEED) 10 $$(($(SEED) + $(N) - 1))); do echo "seeds from $$seed"; $(BIN)/python -m pytest -q tests/simulation --seed=$$seed || exit 1; done
+sim: $(VENV)/ready ## a fleet with faults on N seeds from SEED on, one ticket, and deaths at every write
+	$(BIN)/python -m pytest -q -n 2 tests/simulation --seed=$(SEED) --seeds=$(N)
 
 chaos: $(VENV)/ready ## full counts of kill -9, bad weather and cut links against real processes
 	bash tests/parts.sh

@@ -138,7 +138,7 @@ class Installation:
 
     def metric(self, name: str) -> float:
         """Return one of the server's counters."""
-        found = re.search(rf"^reconciler_agent_{name}_total (\S+)$", self.fetch("metrics").decode(), re.MULTILINE)
+        found = re.search(rf"^reconciler_agent_{name}_total{{.*}} (\S+)$", self.fetch("metrics").decode(), re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def fetch(self, page: str) -> bytes:

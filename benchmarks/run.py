@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import (
     agents,
+    controller,
     no_op_steps,
     output,
     plan_ten_thousand,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Bench], Iterator[Line]]]] = {
     "tls-tail": ("50 scripts that print steadily, on an agent over TLS", tls_tail.measure),
     "scheduling": ("The scheduler, and its grants in the store", scheduling.measure),
     "rehearsal": ("A rehearsal of 10,000 tasks of ten steps", rehearsal.measure),
+    "controller": ("A controller with 10,000 objects", controller.measure),
     "agents": ("1,000 idle agents, and one alone", agents.measure),
 }
 LOAD_MAX = 1.0  # at the start; above it other programs take a core from us

@@ -14,7 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from reconciler.api.faults import WORDS as WORDS_OF_STATUS
+from reconciler.api.web import web
 from reconciler.cli.main import COMMANDS
+from reconciler.cli.options import SPACE_HELP
+from reconciler.model.access import MEANINGS, ROLES, Permission
 from reconciler.model.infrastructure import Endpoint
 from reconciler.model.kinds import KINDS
 from reconciler.model.spec import Metadata, Ref, Spec, canonical_json
@@ -22,13 +26,17 @@ from reconciler.model.text import Duration, MeasuredText, Percentage, Removals, 
 from reconciler.model.variables import Scope, ScopedValue, SecretSource, Variable
 from reconciler.model.work import Acting, Parameter, Step
 from reconciler.schedule import variables
-from reconciler.server import configuration
+from reconciler.server import access_settings, configuration, forge_settings, source_settings
+from reconciler.server.metrics import SpacesCollector
+from reconciler.server.retention_settings import RetentionTable
 from reconciler.steps import filters, scope
 from reconciler.steps.table import STEP_TYPES
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- /fields -->)", re.DOTALL)
 COMMAND = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- /options -->)", re.DOTALL)
+METRICS = re.compile(r"(<!-- metrics -->\n).*?(<!-- /metrics -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table of (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 WORDS = re.compile(r"(<!-- words of (\w+) -->\n).*?(<!-- /words -->)", re.DOTALL)
 SPEAKING: dict[str, types.ModuleType] = {"filters": filters, "scope": scope, "variables": variables}
 """Modules whose own words, after their first sentence, stand in the docs."""
@@ -49,6 +57,14 @@ MODELS: dict[str, type[BaseModel]] = {
         configuration.Secrets,
         configuration.BuiltinWorker,
         configuration.NetworkRules,
+        access_settings.HttpTable,
+        access_settings.OidcTable,
+        RetentionTable,
+        forge_settings.ForgeTable,
+        source_settings.LoginTable,
+        source_settings.SignaturesTable,
+        source_settings.SourceTable,
+        source_settings.WebhookTable,
     )
 }
 PAGES: dict[type, str] = {
@@ -58,12 +74,16 @@ PAGES: dict[type, str] = {
     Scope: "[scope](/variables.md#scopes)",
     ScopedValue: "[value with scope](/variables.md#scopes)",
     SecretSource: "[secret source](/secrets.md)",
+    forge_settings.ForgeTable: "[forge](/sources.md#forge)",
+    source_settings.LoginTable: "[login](/sources.md#login)",
+    source_settings.SignaturesTable: "[signatures](/sources.md#signatures)",
+    source_settings.WebhookTable: "[webhook](/sources.md#webhook)",
     Step: "[step](/kinds/project.md#steps)",
     Variable: "[variable](/variables.md)",
 }
 """Models with a place of their own in the docs; tables link there."""
 
-SHARED_OPTIONS = {"-C", "--color", "--data", "--files"}
+SHARED_OPTIONS = {"-C", "--ca-file", "--color", "--data", "--files", "--server", "--token-file"}
 """Options that the page of commands explains once."""
 
 MEASURES: dict[type[MeasuredText], str] = {
@@ -177,7 +197,60 @@ def written(page: Path) -> str:
     """Return the text of a page with every table written anew; raises KeyError for an unknown model."""
     text = BLOCK.sub(lambda found: found[1] + table(MODELS[found[2]], page) + found[3], page.read_text())
     text = COMMAND.sub(lambda found: found[1] + options(found[2]) + found[3], text)
+    text = METRICS.sub(lambda found: found[1] + metrics() + found[2], text)
+    text = TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[3]}", text)
     return WORDS.sub(lambda found: f"{found[1]}{words_of(SPEAKING[found[2]])}\n{found[3]}", text)
+
+
+def metrics() -> str:
+    """Return the table of all metrics, as the collector names them where there is nothing to count."""
+    rows = [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} "
+        f"| {', '.join(f'`{label}`' for label in family._labelnames)} | {family.documentation} |"
+        for family in SpacesCollector([], {}).collect()
+    ]
+    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def operations() -> str:
+    """Return what the API can be asked for, with the permission that each operation needs."""
+    described = web([], configuration.Configuration()).openapi()
+    lines = ["| | needs | does |", "|---|---|---|"]
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            short = path.removeprefix("/api/v1")
+            does = operation["description"].split("\n\n")[0].replace("\n", " ")
+            lines.append(f"| `{method.upper()} {short}` | `{operation['x-permission']}` | {escaped(does)} |")
+    return "\n".join(lines)
+
+
+def permissions() -> str:
+    """Return what each permission is for."""
+    rows = [f"| `{permission}` | {MEANINGS[permission]} |" for permission in Permission]
+    return "\n".join(["| permission | to |", "|---|---|", *rows])
+
+
+def roles() -> str:
+    """Return what each role gives."""
+    lines = [
+        f"| role | {' | '.join(f'`{permission}`' for permission in Permission)} |",
+        "|---" * (len(Permission) + 1) + "|",
+    ]
+    for role, given in ROLES.items():
+        cells = ("yes" if permission in given else "" for permission in Permission)
+        lines.append(f"| `{role}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def statuses() -> str:
+    """Return what a refusal's status means."""
+    return "\n".join(
+        ["| status | means |", "|---|---|", *(f"| {status} | {words} |" for status, words in WORDS_OF_STATUS.items())]
+    )
+
+
+TABLES = {"operations": operations, "permissions": permissions, "roles": roles, "statuses": statuses}
+"""Tables that are made from the API itself."""
 
 
 def options(name: str) -> str:
@@ -196,7 +269,9 @@ def _options(command: click.Command, called: str) -> str:
     records = [
         parameter.get_help_record(context)
         for parameter in command.params
-        if isinstance(parameter, click.Option) and not SHARED_OPTIONS & set(parameter.opts)
+        if isinstance(parameter, click.Option)
+        and not SHARED_OPTIONS & set(parameter.opts)
+        and parameter.help != SPACE_HELP
     ]
     rows = [f"| `{escaped(record[0])}` | {escaped(record[1])} |" for record in records if record]
     return "\n".join([f"`{usage}`", "", *(["| option | does |", "|---|---|", *rows, ""] if rows else [])])

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
+    ROOT / "docs" / "audit.md",
     ROOT / "docs" / "getting-started.md",
     ROOT / "docs" / "how-a-worker-is-chosen.md",
     ROOT / "docs" / "rehearsal.md",
@@ -26,6 +27,7 @@ VOLATILE = (
     (re.compile(r"SHA256:[\w+/]{43}"), "THUMBPRINT"),
     (re.compile(r"poll://\w+"), "SUBSCRIPTION"),
     (re.compile(r"the token [0-9a-f]{8}"), "the token ID"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r" +"), " "),
 )
 """What differs from run to run: times, keys, and the width of the columns that hold them."""

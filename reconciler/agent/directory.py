@@ -121,11 +121,14 @@ class TicketDirectory:
         return self._claim(_ClaimFile(void=VoidClaim(reason[:REASON_MAX])))
 
     def final(self) -> Optional[Final]:
-        """Return how the ticket ended, None if it has not; a void claim is an ending too."""
+        """Return how the ticket ended, durably, None if it has not; a void claim is an ending too."""
         try:
-            return loaded(Final, durable.read(self.descriptor, "exit"))
+            found = loaded(Final, durable.read(self.descriptor, "exit"))
         except (FileNotFoundError, MalformedError):  # torn by a power cut before anybody was told
             claim = self.claim()
+        else:
+            durable.sync(self.descriptor, "exit")  # whoever wrote it may have died before that
+            return found
         return not_started(self.ticket, claim.reason) if isinstance(claim, VoidClaim) else None
 
     def publish(self, final: Final) -> None:

@@ -92,6 +92,15 @@ def read(directory: int, name: str) -> bytes:
         os.close(descriptor)
 
 
+def sync(directory: int, name: str) -> None:
+    """Make the content of the file `name` in the open `directory` durable, whoever wrote it."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(path: str) -> None:
     """Make the names in the directory at `path` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

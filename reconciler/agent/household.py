@@ -20,10 +20,11 @@ from reconciler.protocol import messages
 LOCK_PATIENCE = 10.0  # seconds that the agent before us has to let go
 
 
-def serve(state: str, descriptor: int, accounts: Sequence[str] = ()) -> None:
+def serve(state: str, descriptor: int, accounts: Sequence[str] = (), *, look: bool = False) -> None:
     """Serve the connection at `descriptor` until its end; raise `AgentError` and what `Talk` does.
 
-    Steps may run under `accounts`; without any there is no isolation, and nothing is tried.
+    Steps may run under `accounts`; without any there is no isolation, and nothing is tried. Unless we shall `look` what
+    the machine has, which takes as long as its slowest program needs to tell its version, nothing is told of it.
     """
     os.set_inheritable(descriptor, False)
     wire = PlainWire(socket.socket(fileno=descriptor))
@@ -36,11 +37,7 @@ def serve(state: str, descriptor: int, accounts: Sequence[str] = ()) -> None:
             boot=boot_id(),
             incarnation=remembered.incarnation,
             epoch=remembered.epoch,
-            capabilities={
-                "system": os.uname().sysname,
-                "machine": os.uname().machine,
-                **loop.isolations.capabilities(),
-            },
+            capabilities=_looked(state) if look else {},
         )
 
         def hear(word: object) -> None:
@@ -54,6 +51,12 @@ def serve(state: str, descriptor: int, accounts: Sequence[str] = ()) -> None:
         loop.end()
     except OSError as error:
         raise AgentError(f"{state}: {error.strerror or error}; give the agent a directory that it may write") from error
+
+
+def _looked(state: str) -> dict[str, str]:
+    from reconciler.agent import selfcheck
+
+    return selfcheck.machine(state)
 
 
 def run(state: str) -> None:

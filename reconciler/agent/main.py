@@ -26,7 +26,7 @@ def main(arguments: Optional[list[str]] = None) -> int:
         from reconciler.agent import options as parsers
 
         options = parsers.of_servers(COMMANDS).parse_args(given)
-        household.serve(os.path.abspath(options.state), options.fd, options.account)
+        household.serve(os.path.abspath(options.state), options.fd, options.account, look=options.look)
     except (AgentError, RejectedError, ProtocolError, FrameError, MalformedError) as error:
         print(f"reconcile-agent: {error}", file=sys.stderr)  # noqa: T201 - a program's own voice
         return 1

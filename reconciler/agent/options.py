@@ -45,4 +45,5 @@ def of_servers(names: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--state", required=True, help="directory of the tickets; made if missing")
     parser.add_argument("--fd", type=int, required=True, help="open descriptor of the stream to the server")
     parser.add_argument("--account", action="append", default=[], help="steps may run under it; repeat for several")
+    parser.add_argument("--look", action="store_true", help="look what the machine has, and tell it")
     return parser

@@ -129,5 +129,5 @@ def _sandbox(binds: tuple[tuple[str, str], ...], hidden: tuple[str, ...]) -> tup
     if resolver.startswith("/run/"):
         options += ["--ro-bind-try", resolver, resolver]
     for source, target in binds:
-        options += ["--bind" if target in (WORK, TMP) else "--ro-bind", source, "/tmp" if target == TMP else target]  # noqa: S108 - the same
+        options += ["--bind" if target in (WORK, TMP) else "--ro-bind", source, "/tmp" if target == TMP else target]  # noqa: S108 - the room's own, bound there
     return (program, *options)

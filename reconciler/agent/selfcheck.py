@@ -30,14 +30,20 @@ class Finding:
 
 def capabilities(state: str, isolations: Isolations) -> dict[str, str]:
     """Return what the server may know of this machine: system, programs with versions, isolations and limits that work."""
+    found = machine(state)
+    found.update(isolations.capabilities())
+    found.update(limits.capabilities(), **{"onDisconnect.stop": ""})
+    return found
+
+
+def machine(state: str) -> dict[str, str]:
+    """Return the system and the programs of this machine, with their versions."""
     system = os.uname()
     found = {"system": system.sysname, "kernel": system.release, "machine": system.machine}
     found["processors"] = str(os.cpu_count() or 1)
     if shutil.which("sh"):
         found["sh"] = ""
     found.update(versions_kept(state))
-    found.update(isolations.capabilities())
-    found.update(limits.capabilities(), **{"onDisconnect.stop": ""})
     return found
 
 

@@ -13,7 +13,7 @@ from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec, StepTemplateSpec
 from reconciler.plan.changes import Run
-from reconciler.store.blobs import put_blob
+from reconciler.store.blobs import put_blob, read_blob
 
 ReadFile = Callable[[str], bytes]
 
@@ -46,6 +46,11 @@ def pin_of(run: Run, desired: DesiredState, root: Path, read: ReadFile, blobs: P
         files={file: _keep(read(file), blobs) for file in sorted(set(_script_files(actions)))},
         root=str(root),
     )
+
+
+def scripts_of(pinned: Pinned, blobs: Path) -> dict[str, bytes]:
+    """Return the script files of a task by their digests, for the nodes that may take it over."""
+    return {digest: read_blob(blobs, digest) for digest in sorted(set(pinned.files.values()))}
 
 
 def _template_names(project: ProjectSpec) -> Iterator[str]:

@@ -9,18 +9,24 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
+from reconciler.cli.desk import Desk
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.loading import load_space
-from reconciler.cli.options import Selection, coloured, located, options_of, selecting
+from reconciler.cli.options import Selection, at_desk_of_space, coloured, selecting
 from reconciler.cli.output import on_terminal, wants_colour
-from reconciler.cli.plan import show_plan
+from reconciler.cli.plan import show
 from reconciler.cli.showing import progress_for
+from reconciler.cli.wait import wait_for
 from reconciler.model.errors import Conflict, Interrupted, UsageMistake
 from reconciler.plan.planner import Options
 from reconciler.plan.saved import SavedPlan, moved, read
+from reconciler.server.choosing import options_of
 from reconciler.server.embedded import Approval, Embedded, Ending, Finding
-from reconciler.server.place import Place
 from reconciler.server.planning import Planned
+from reconciler.server.shown import Form, shown
+
+FOLLOWED_WITHIN = "1h"
+"""How long a server may take to carry out the head of its source."""
 
 WITH_PLANFILE = (
     "a saved plan holds what it was made with; --rev, --target, --exclude, --max-removals and --retry-failed do not go "
@@ -41,9 +47,9 @@ WITH_PLANFILE = (
     help="Where polling agents call, if a worker is declared that does.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print plan and progress as JSON lines.")
+@at_desk_of_space
 @selecting
 @coloured
-@located
 def command(
     *,
     planfile: str | None,
@@ -54,15 +60,21 @@ def command(
     as_json: bool,
     selection: Selection,
     color: str,
-    place: Place,
+    desk: Desk,
 ) -> int:
     """Carry out what `plan` shows and run what is declared, with live progress to the end.
 
     With PLANFILE exactly the saved plan is carried out, if it still holds. Killed at any moment, the same command goes
     on from there: a step that was running is followed again and never started twice.
+
+    With --server, the server looks at its source now, and the command waits until the head is carried out.
     """
     if new_state and adopt:
         raise UsageMistake("--new-state and --adopt exclude each other")
+    own = bool(planfile or new_state or adopt or as_json or selection.rev or selection.options != Options())
+    if (head := desk.followed_head(as_it_is=not own)) is not None:
+        return wait_for(desk, head, FOLLOWED_WITHIN, for_people=False)
+    place = desk.place
     saved = _saved(planfile)
     if saved is not None:
         if selection.rev or selection.options != Options():
@@ -111,6 +123,8 @@ def _codes(ending: Ending) -> Iterator[ExitCode]:
         yield ExitCode.FAILED
     if ending.timed_out:
         yield ExitCode.TIMED_OUT
+    if ending.unreached:
+        yield ExitCode.UNREACHABLE
     if ending.waits:
         yield ExitCode.WAITING
 
@@ -158,11 +172,11 @@ class _Asking(Approval):
     def __init__(self, saved: SavedPlan | None, *, colour: bool, as_json: bool, auto: bool) -> None:
         self._saved = saved
         self._colour = colour
-        self._form = "json" if as_json else "text"
+        self._form = Form.JSON if as_json else Form.TEXT
         self._auto = auto
 
     def show(self, planned: Planned) -> None:
-        show_plan(planned.plan, self._form, colour=self._colour)
+        show(shown(planned.plan, self._form), colour=self._colour)
 
     def saved_digest(self) -> str | None:
         return f"{self._saved.serial}:{self._saved.digest}" if self._saved else None

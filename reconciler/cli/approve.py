@@ -1,9 +1,9 @@
-"""`reconcile approve`: a person's decision about a task."""
+"""`reconcile approve`: a person's decision about a task or a plan."""
 
 from reconciler.cli.decisions import decision_command
 
 command = decision_command(
     "approve",
-    "Answer the question of a TASK (a number, or a deployment's name) with yes.",
+    "Answer the question of a TASK (a number, or a deployment's name), or a plan that waits (plan-…), with yes.",
     "No engine is running; it takes effect with the next: reconcile apply",
 )

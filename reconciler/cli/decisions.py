@@ -1,14 +1,16 @@
-"""What people decide about tasks, as commands: one function for all of them."""
-
-import socket
-from getpass import getuser
+"""What people decide about tasks and plans, as commands: one function for all of them."""
 
 import click
 
-from reconciler.cli.options import located
-from reconciler.server.control import decide
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
+from reconciler.cli.ordering import person
 from reconciler.server.decisions import Decision
-from reconciler.server.place import Place
+from reconciler.server.orders import DecidePlan
+from reconciler.server.steering import PLAN
+
+PLAN_VERBS = ("approve", "reject")
+"""What is decided about plans too."""
 
 
 def decision_command(verb: str, explanation: str, following: str = "") -> click.Command:
@@ -17,10 +19,11 @@ def decision_command(verb: str, explanation: str, following: str = "") -> click.
     @click.command(verb, help=explanation)
     @click.argument("task")
     @click.option("--notes", metavar="TEXT", default="", help="Why; recorded with the decision.")
-    @located
-    def command(*, task: str, notes: str, place: Place) -> int:
-        actor = f"{getuser()}@{socket.gethostname()}"
-        decided = decide(place, Decision(verb, task, actor, notes))
+    @at_desk
+    def command(*, task: str, notes: str, desk: Desk) -> int:
+        about_plan = verb in PLAN_VERBS and task.startswith(PLAN)
+        request = DecidePlan(person(), task, verb, notes) if about_plan else Decision(verb, task, person(), notes)
+        decided = desk.decide(request)
         click.echo(decided.message)
         if following and not decided.by_engine:
             click.echo(following, err=True)

@@ -1,50 +1,45 @@
-"""`reconcile drain`: give a worker nothing new for a time."""
-
-import time
-from datetime import UTC, datetime
+"""`reconcile drain`: give a worker nothing new, by a change of what Git declares or by an override for a time."""
 
 import click
 
-from reconciler.cli.options import located
-from reconciler.cli.ordering import ordered, person
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
+from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.until import seconds_until
+from reconciler.cli.worker_states import declare_state
+from reconciler.cli.writing import Manner, writing
 from reconciler.model.errors import UsageMistake
-from reconciler.model.text import Duration
 from reconciler.server.orders import Drain
-from reconciler.server.place import Place
+
+UNTIL = "24h"
+"""How long an override holds where nobody says until when."""
 
 
 @click.command("drain")
 @click.argument("worker")
+@click.option("--reason", metavar="TEXT", default="", help="Why; in the commit's message, or shown with the override.")
+@click.option("--deadline", metavar="TIME", default="", help="How long running attempts may take, such as 2h.")
+@writing
 @click.option("--live", is_flag=True, help="Override what Git declares, for a time.")
-@click.option("--reason", metavar="TEXT", default="", help="Why; shown wherever the worker is.")
 @click.option(
     "--until",
     metavar="TIME",
-    default="24h",
-    show_default=True,
-    help="When the override ends by itself: a span, or a time in UTC such as 2030-01-31T06:00Z; 30d at most.",
+    help=f"With --live: a span, or a time in UTC such as 2030-01-31T06:00Z; 30d at most.  [default: {UNTIL}]",
 )
-@located
-def command(*, worker: str, live: bool, reason: str, until: str, place: Place) -> int:
-    """Give a WORKER nothing new from now on, whatever Git declares; what runs there goes on."""
+@at_desk
+def command(
+    *, worker: str, reason: str, deadline: str, manner: Manner, live: bool, until: str | None, desk: Desk
+) -> int:
+    """Give a WORKER nothing new; what runs there goes on.
+
+    Writes `state: draining` into the file that declares it, and every other byte of it stays; with --live Git stays
+    as it is, and an override begins now.
+    """
     if not live:
-        raise UsageMistake(
-            "without --live a drain is a change of Git",
-            f"write state: draining into the document of {worker}, or override it for a time with --live --reason TEXT",
-        )
-    click.echo(ordered(place, Drain(person(), worker, reason, _seconds(until))).message)
+        if until is not None:
+            raise UsageMistake("--until goes with --live: what Git declares ends in Git")
+        return declare_state(desk.place, worker, "draining", manner, reason=reason, deadline=deadline)
+    if manner.is_given or deadline:
+        raise UsageMistake("--live changes nothing in Git, so nothing of a change of Git goes with it")
+    click.echo(ordered_at(desk, Drain(person(), worker, reason, seconds_until("--until", until or UNTIL))).message)
     return 0
-
-
-def _seconds(until: str) -> float:
-    """Return the seconds from now until a span has passed or a moment comes; raises UsageMistake."""
-    if Duration.pattern.fullmatch(until):
-        return Duration(until).seconds
-    try:
-        moment = datetime.fromisoformat(until)
-    except ValueError:
-        raise UsageMistake(
-            f"--until {until}: a span or a time is expected, such as 90m, 24h or 2030-01-31T06:00Z"
-        ) from None
-    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return zoned.timestamp() - time.time()

@@ -2,15 +2,12 @@
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.desk import Desk, Listing
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list, table
 from reconciler.model.live import Event
 from reconciler.plan.text import shown_revision
-from reconciler.server.looking import looking
-from reconciler.server.place import Place
 from reconciler.server.times import stamp
-from reconciler.store import audit
-from reconciler.store.database import Transaction
 
 
 @click.command("events")
@@ -18,29 +15,22 @@ from reconciler.store.database import Transaction
 @click.option("--subject", metavar="ADDRESS", help="Only this object, or task/NUMBER.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=200, show_default=True, help="At most this many.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@located
+@at_desk
 def command(
     *,
     after: int | None,
     subject: str | None,
     limit: int,
     as_json: bool,
-    place: Place,
+    desk: Desk,
 ) -> int:
     """List who did what to which thing, the oldest first."""
-    with looking(place) as readers:
-        found = readers.read_now(lambda tx: _found(tx, after, limit, subject))
+    found = desk.events(Listing(after, limit, subject))
     if as_json:
         json_list(map(record, found))
     else:
         table(("EVENT", "AT", "ACTOR", "ACTION", "SUBJECT", "OUTCOME", "REVISION", "DETAIL"), map(_row, found))
     return 0
-
-
-def _found(tx: Transaction, after: int | None, limit: int, subject: str | None) -> list[Event]:
-    if after is None and subject is None:
-        return audit.newest(tx, limit)
-    return audit.events(tx, after or 0, limit, subject)
 
 
 def _row(event: Event) -> tuple[str, ...]:

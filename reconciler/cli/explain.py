@@ -2,15 +2,11 @@
 
 import click
 
-from reconciler.cli.loading import load_space
-from reconciler.cli.options import located
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list
-from reconciler.model.live import Slot
-from reconciler.model.spec import Address
-from reconciler.plan.explanation import Explanation, explain
-from reconciler.server.place import Place
-from reconciler.server.planning import check_binding, files_of, read_live
-from reconciler.server.steps import find_step, read_loads, require
+from reconciler.plan.explanation import Explanation
+from reconciler.server.explaining import Question
 
 
 @click.command("explain")
@@ -20,23 +16,14 @@ from reconciler.server.steps import find_step, read_loads, require
 @click.option("--project", metavar="P", help="The project that STEP belongs to.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@located
-def command(*, step: str, environment: str, tenant: str | None, project: str | None, form: str, place: Place) -> int:
+@at_desk
+def command(*, step: str, environment: str, tenant: str | None, project: str | None, form: str, desk: Desk) -> int:
     """Say which workers could run STEP, and why the others not. Nothing is written.
 
-    STEP is the name or the id of a step in the working tree, alone or as PROJECT/STEP.
+    STEP is the name or the id of a step in the working tree, or in the head that a server follows, alone or as
+    PROJECT/STEP.
     """
-    live = read_live(place.data)
-    loaded = load_space(place, rev=None, live_paths=files_of(live))
-    assert loaded.desired is not None
-    check_binding(loaded, live)
-    owner, found = find_step(step, project, loaded.desired)
-    require(Address("Environment", environment), loaded.desired)
-    if tenant is not None:
-        require(Address("Tenant", tenant), loaded.desired)
-    slot = Slot(owner, environment, tenant)
-    loads = read_loads(place.data, live)
-    explanation = explain(found, slot, loaded.desired, live.workers, loads, overrides=live.overrides)
+    explanation = desk.explanation(Question(step, environment, tenant, project))
     if form == "json":
         json_list([_record(explanation)])
     else:

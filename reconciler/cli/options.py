@@ -1,17 +1,20 @@
 """Options that commands share, and what they come to: a place, a selection."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.model.errors import UsageMistake
-from reconciler.model.spec import Address
 from reconciler.server.place import place_of
 
 if TYPE_CHECKING:  # commands that plan nothing start without the planner
+    from reconciler.cli.desk import Desk
     from reconciler.plan.planner import Options
 
 Command = Callable[..., int]
@@ -30,6 +33,92 @@ def located(function: Command) -> Command:
         click.option("--data", metavar="DIR|URL", help="The state.  [default: .reconcile at the space's root]"),
         click.option("--files", metavar="DIR", help="Files of a state on PostgreSQL: key, logs, tickets, socket."),
     )
+
+
+SERVER, TOKEN = "RECONCILE_SERVER", "RECONCILE_TOKEN"
+"""Variables that stand for --server and for what --token-file holds."""
+
+
+SPACE_HELP = "With --server: which of its spaces."
+
+
+def at_desk(function: Command) -> Command:
+    """Add -C, --data and --files, or else what a server is reached by; the function gets a desk as `desk`."""
+
+    @wraps(function)
+    def without(*, space: str | None, **others: Any) -> int:
+        del space  # the desk has it
+        return function(**others)
+
+    option = click.option("--space", metavar="NAME", help=SPACE_HELP)
+    return _seated(_with(without, option))
+
+
+def at_desk_of_space(function: Command) -> Command:
+    """Do as `at_desk` does, for a command that has --space itself."""
+    return _seated(function)
+
+
+def _seated(function: Command) -> Command:
+    @wraps(function)
+    def wrapper(
+        *,
+        directory: str | None,
+        data: str | None,
+        files: str | None,
+        server: str | None,
+        token_file: str | None,
+        ca_file: str | None,
+        **others: Any,
+    ) -> int:
+        here = directory or data or files
+        if server is not None and here:
+            raise UsageMistake(
+                "--server does not go with -C, --data and --files", "a server has a repository and a state of its own"
+            )
+        url = server or (os.environ.get(SERVER) if not here else None)
+        if url:
+            return function(desk=_remote(url, token_file, ca_file, others.get("space")), **others)
+        if token_file is not None or ca_file is not None:
+            raise UsageMistake("--token-file and --ca-file go with --server", f"name the server, or set {SERVER}")
+        from reconciler.cli.local_desk import LocalDesk  # commands at no desk start without it
+
+        return function(desk=LocalDesk(place_of(directory, data, files)), **others)
+
+    return _with(
+        wrapper,
+        click.option("-C", "directory", metavar="DIR", help="The repository, or the folder of it that is the space."),
+        click.option("--data", metavar="DIR|URL", help="The state.  [default: .reconcile at the space's root]"),
+        click.option("--files", metavar="DIR", help="Files of a state on PostgreSQL: key, logs, tickets, socket."),
+        click.option("--server", metavar="URL", help="Ask a server instead."),
+        click.option("--token-file", metavar="FILE", help="The token for it, on the first line; - is standard input."),
+        click.option("--ca-file", metavar="FILE", help="Certificates that sign the server's, in PEM."),
+    )
+
+
+def _remote(url: str, token_file: str | None, ca_file: str | None, space: str | None) -> "Desk":
+    from reconciler.cli.calling import Caller  # commands beside the state start without it
+    from reconciler.cli.remote_desk import RemoteDesk
+
+    return RemoteDesk(Caller(url, _token(token_file), Path(ca_file) if ca_file is not None else None), space)
+
+
+def _token(file: str | None) -> str:
+    """Return the token that is shown to a server; never an argument, which everyone on the machine could read."""
+    if file is None:
+        text = os.environ.get(TOKEN, "")
+    elif file == "-":
+        text = sys.stdin.readline()
+    else:
+        try:
+            text = Path(file).read_text(errors="replace").partition("\n")[0]
+        except OSError as error:
+            raise UsageMistake(f"--token-file {file}: {error.strerror}") from None
+    if not text.strip():
+        raise UsageMistake("there is no token for the server", f"name its file with --token-file, or set {TOKEN}")
+    if not text.strip().isascii() or not text.strip().isprintable():
+        raise UsageMistake("what is given as the token is none", "a token is one line of letters, digits and signs")
+    return text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +144,8 @@ def selecting(function: Command) -> Command:
         space: str | None,
         **others: Any,
     ) -> int:
+        from reconciler.server.choosing import options_of
+
         options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
         return function(selection=Selection(rev, space, options), **others)
 
@@ -75,29 +166,6 @@ def coloured(function: Command) -> Command:
     """Add --color."""
     choice = click.Choice(["auto", "always", "never"])
     return _with(function, click.option("--color", type=choice, default="auto", help="Colour the output."))
-
-
-def options_of(
-    targets: tuple[str, ...], excludes: tuple[str, ...], max_removals: str | None, *, retry_failed: bool
-) -> "Options":
-    """Read the options that choose what is planned; raises UsageMistake."""
-    from pydantic_core import PydanticCustomError
-
-    from reconciler.model.text import Removals
-    from reconciler.plan.planner import Options
-
-    try:
-        allowed = Removals.check(max_removals) if max_removals is not None else None
-    except PydanticCustomError as error:
-        raise UsageMistake(f"--max-removals {max_removals}: {error.message()}") from error
-    return Options(_addresses(targets), _addresses(excludes), allowed, retry_failed)
-
-
-def _addresses(texts: tuple[str, ...]) -> tuple[Address, ...]:
-    try:
-        return tuple(Address.parse(text) for text in texts)
-    except ValueError as error:
-        raise UsageMistake(str(error)) from error
 
 
 def _with(function: Command, *options: Callable[[Command], Command]) -> Command:

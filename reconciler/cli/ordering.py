@@ -1,10 +1,12 @@
-"""Order something of the live engine, or do it here: how commands about trust speak."""
+"""Order something of the live engine, or do it here: how commands speak that write."""
 
 import socket
 from getpass import getuser
 
+from reconciler.cli.desk import Desk
+from reconciler.cli.local_desk import LocalDesk
 from reconciler.cli.output import note
-from reconciler.server.control import decide
+from reconciler.server.control import Request
 from reconciler.server.orders import Answer, Order
 from reconciler.server.place import Place
 
@@ -15,8 +17,13 @@ def person() -> str:
 
 
 def ordered(place: Place, order: Order) -> Answer:
-    """Have an order carried out; what a person should look at goes to stderr."""
-    answer = decide(place, order).answer
+    """Have an order carried out beside the state; what a person should look at goes to stderr."""
+    return ordered_at(LocalDesk(place), order)
+
+
+def ordered_at(desk: Desk, request: Request) -> Answer:
+    """Have a request carried out; what a person should look at goes to stderr."""
+    answer = desk.decide(request).answer
     for warning in answer.warnings:
         note(f"Warning: {warning}")
     return answer

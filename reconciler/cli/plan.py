@@ -1,21 +1,16 @@
 """`reconcile plan`: show what would change."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from pydantic import JsonValue
 
+from reconciler.cli.desk import Desk
 from reconciler.cli.exit_codes import ExitCode, combined
-from reconciler.cli.loading import load_space
-from reconciler.cli.options import Selection, coloured, located, selecting
+from reconciler.cli.options import Selection, at_desk_of_space, coloured, selecting
 from reconciler.cli.output import json_lines, note, plan_text, wants_colour
-from reconciler.declare.beside import Beside
-from reconciler.declare.source import open_tree
-from reconciler.plan.changes import Plan
-from reconciler.plan.planner import Options
-from reconciler.server.place import Place
-from reconciler.server.planning import files_of, plan_space, read_live, scripts_of
+from reconciler.model.errors import UsageMistake
+from reconciler.server.shown import Form, ShownPlan
 
 
 @click.command("plan")
@@ -23,65 +18,54 @@ from reconciler.server.planning import files_of, plan_space, read_live, scripts_
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", help="How to print.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@click.option("--snapshot", metavar="FILE", help="Plan by a snapshot of the live state, and read nothing else of it.")
+@click.option("--snapshot-key", metavar="FILE", help="The public keys, one of which has to have signed it.")
+@at_desk_of_space
 @selecting
 @coloured
-@located
 def command(
     *,
     out: str | None,
     detailed_exitcode: bool,
     form: str,
+    snapshot: str | None,
+    snapshot_key: str | None,
     selection: Selection,
     color: str,
-    place: Place,
+    desk: Desk,
 ) -> int:
-    """Show what would change: desired against live, each change with its reason. Nothing is written."""
-    opening = Beside(lambda: open_tree(place.root, selection.rev).with_first_commit())  # Git works while we read
-    live = read_live(place.data)
-    loaded = load_space(place, rev=selection.rev, live_paths=files_of(live), space=selection.space, opening=opening)
-    planned = plan_space(loaded, live, selection.options)
-    show_plan(planned.plan, form, colour=wants_colour(color))
+    """Show what would change: desired against live, each change with its reason. Nothing is written.
+
+    With --server it plans the commit that the server follows, or one that it has.
+    """
+    if snapshot is not None:
+        from reconciler.cli.by_snapshot import plan_by_snapshot
+
+        found = plan_by_snapshot(desk.place, snapshot, snapshot_key, selection, Form(form), save=out is not None)
+    elif snapshot_key is not None:
+        raise UsageMistake("--snapshot-key belongs to --snapshot")
+    else:
+        found = desk.plan(selection, Form(form), save=out is not None)
+    show(found, colour=wants_colour(color))
     if out is not None:
-        _save(planned.plan, selection.options, scripts_of(planned, loaded.tree.read), Path(out))
-    return combined(_codes(planned.plan, detailed=detailed_exitcode))
+        Path(out).write_text(found.saved)
+        note(f"\nSaved to {out}. Apply it with: reconcile apply {out}")
+    return combined(_codes(found, detailed=detailed_exitcode))
 
 
-def _codes(planned: Plan, *, detailed: bool) -> Iterator[ExitCode]:
+def _codes(found: ShownPlan, *, detailed: bool) -> Iterator[ExitCode]:
     """Yield each exit code that a plan is worth."""
-    if not planned.complete:
+    if not found.complete:
         yield ExitCode.ERROR
-    if planned.refused:
+    if found.refused:
         yield ExitCode.REFUSED
-    if detailed and not planned.empty:
+    if detailed and not found.empty:
         yield ExitCode.CHANGES
 
 
-def show_plan(planned: Plan, form: str, *, colour: bool) -> None:
-    """Print a plan."""
-    if form == "json":
-        from reconciler.plan.records import records
-
-        json_lines(records(planned))
-    elif form == "markdown":
-        from reconciler.plan.markdown import render as render_markdown
-
-        click.echo(render_markdown(planned), nl=False)
+def show(found: ShownPlan, *, colour: bool) -> None:
+    """Print a plan as it is shown; of its forms, text alone has colours."""
+    if found.form is Form.JSON:
+        json_lines(found.records)
     else:
-        from reconciler.plan.text import render as render_text
-
-        click.echo(plan_text(render_text(planned), colour=colour), nl=False)
-
-
-def _save(planned: Plan, options: Options, scripts: Mapping[str, str], out: Path) -> None:
-    from reconciler.plan.saved import write
-    from reconciler.plan.text import render
-
-    chosen: dict[str, JsonValue] = {
-        "targets": [str(address) for address in options.targets],
-        "excludes": [str(address) for address in options.excludes],
-        "maxRemovals": options.removals_max,
-        "retryFailed": options.retry_failed,
-        "scripts": dict(scripts),
-    }
-    out.write_text(write(planned, chosen, render(planned)))
-    note(f"\nSaved to {out}. Apply it with: reconcile apply {out}")
+        click.echo(plan_text(found.text, colour=colour and found.form is Form.TEXT), nl=False)

@@ -2,22 +2,22 @@
 
 import click
 
-from reconciler.cli.options import located
-from reconciler.cli.ordering import ordered, person
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
+from reconciler.cli.ordering import ordered_at, person
 from reconciler.model.errors import UsageMistake
 from reconciler.server.orders import Lift, Order, Revoke
-from reconciler.server.place import Place
 
 
 @click.command("revoke")
 @click.argument("whom", metavar="WORKER|THUMBPRINT")
 @click.option("--reason", metavar="TEXT", help="Why; recorded with the revocation.")
 @click.option("--lift", is_flag=True, help="Take the revocation back.")
-@located
-def command(*, whom: str, reason: str | None, lift: bool, place: Place) -> int:
+@at_desk
+def command(*, whom: str, reason: str | None, lift: bool, desk: Desk) -> int:
     """Trust a thumbprint, or all those of a worker, no longer, whatever Git declares; its session ends at once."""
     if lift and reason is not None:
         raise UsageMistake("--lift and --reason exclude each other")
     order: Order = Lift(person(), whom) if lift else Revoke(person(), whom, reason or "")
-    click.echo(ordered(place, order).message)
+    click.echo(ordered_at(desk, order).message)
     return 0

@@ -1,27 +1,24 @@
 """`reconcile status`: what is, and what waits for whom."""
 
 import json
-from functools import partial
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import table
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
-from reconciler.server.looking import engine_runs, looking
-from reconciler.server.overview import Overview, SlotRow, overview
-from reconciler.server.place import Place
+from reconciler.server.overview import Overview, SlotRow
 from reconciler.server.times import ago, stamp
 
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@located
-def command(*, as_json: bool, place: Place) -> int:
+@at_desk
+def command(*, as_json: bool, desk: Desk) -> int:
     """Show what is: the space, its workers, its deployments and what waits for whom."""
-    with looking(place) as readers:
-        seen = readers.read_now(partial(overview, engine_runs=engine_runs(place.files)))
+    seen = desk.overview()
     if as_json:
         click.echo(json.dumps(record(seen), ensure_ascii=False, indent=1))
     else:
@@ -33,6 +30,7 @@ def _print(seen: Overview) -> None:
     space = seen.binding.space if seen.binding else "unbound"
     click.echo(f"Space {space} at {shown_revision(seen.revision)}, state {seen.serial}")
     click.echo(", ".join(f"{count} {kind}" for kind, count in seen.counts.items()) or "nothing is applied")
+    _print_source(seen)
     click.echo()
     table(
         ("WORKER", "POOLS", "ENDPOINT", "STATE"),
@@ -51,9 +49,21 @@ def _print(seen: Overview) -> None:
         click.echo(f"  answer with: reconcile approve {question.task}, or: reconcile reject {question.task}")
 
 
+def _print_source(seen: Overview) -> None:
+    """Print what is followed, and how it stands; nothing where no server has followed anything yet."""
+    if seen.source is not None:
+        head = f" at {seen.source.head[:12]}" if seen.source.head else ""
+        click.echo(f"Follows {seen.source.ref} of {seen.source.url}{head}")
+    for condition in seen.conditions:
+        click.echo(f"{condition.type} {condition.status}, {condition.reason}: {condition.message}")
+    for proposal in seen.proposals:
+        if not proposal.decision:
+            click.echo(f"{proposal.name} of {proposal.revision[:12]} waits for a person: {proposal.summary}")
+
+
 def _slot(row: SlotRow) -> tuple[str, ...]:
     task = row.task
-    release = row.wish.spec.release if row.wish else task.release if task else ""
+    release = row.declared_release or (task.release if task else "")
     since = ago((task.finished_at or task.started_at or task.queued_at) if task else None)
     number = str(task.id) if task else ""
     return (row.deployment, str(row.slot), release, number, row.condition, since, task.reason if task else "")
@@ -67,6 +77,29 @@ def record(seen: Overview) -> dict[str, object]:
         "revision": seen.revision,
         "serial": seen.serial,
         "objects": seen.counts,
+        "source": _source_record(seen),
+        "conditions": [
+            {
+                "type": condition.type.value,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "revision": condition.revision,
+                "since": stamp(condition.since),
+            }
+            for condition in seen.conditions
+        ],
+        "plans": [
+            {
+                "name": proposal.name,
+                "revision": proposal.revision,
+                "why": proposal.why.value,
+                "summary": proposal.summary,
+                "decision": proposal.decision or None,
+                "by": proposal.decided_by or None,
+            }
+            for proposal in seen.proposals
+        ],
         "workers": [
             {"name": w.name, "pools": list(w.pools), "endpoint": w.endpoint, "state": w.state} for w in seen.workers
         ],
@@ -84,6 +117,20 @@ def record(seen: Overview) -> dict[str, object]:
     }
 
 
+def _source_record(seen: Overview) -> dict[str, object] | None:
+    source = seen.source
+    if source is None:
+        return None
+    return {
+        "url": source.url,
+        "ref": source.ref,
+        "head": source.head or None,
+        "looked_at": stamp(source.looked_at),
+        "failed_since": stamp(source.failed_since) if source.failed_since is not None else None,
+        "problem": source.problem,
+    }
+
+
 def _slot_record(row: SlotRow) -> dict[str, object]:
     task = row.task
     return {
@@ -91,12 +138,12 @@ def _slot_record(row: SlotRow) -> dict[str, object]:
         "project": row.slot.project,
         "environment": row.slot.environment,
         "tenant": row.slot.tenant,
-        "declared_release": row.wish.spec.release if row.wish else None,
+        "declared_release": row.declared_release,
         "release": task.release if task else None,
         "task": task.id if task else None,
         "state": task.state.value if task else None,
         "reason": task.reason if task else "",
-        "current": bool(task and row.wish and task.digest == row.wish.digest),
+        "current": row.current,
         "adopted": bool(task and task.adopted),
         "process_changed": row.process_moved,
         "steps": [

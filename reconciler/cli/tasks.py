@@ -2,13 +2,11 @@
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list, table
 from reconciler.model.live import Task, TaskState
-from reconciler.server.looking import looking
-from reconciler.server.place import Place
 from reconciler.server.times import ago, stamp
-from reconciler.store import tasks
 
 
 @click.command("tasks")
@@ -17,12 +15,10 @@ from reconciler.store import tasks
     "--state", "states", multiple=True, type=click.Choice([state.value for state in TaskState]), help="Only these."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@located
-def command(*, limit: int, states: tuple[str, ...], as_json: bool, place: Place) -> int:
+@at_desk
+def command(*, limit: int, states: tuple[str, ...], as_json: bool, desk: Desk) -> int:
     """List tasks, the newest first."""
-    wanted = [TaskState(state) for state in states] or None
-    with looking(place) as readers:
-        found = readers.read_now(lambda tx: tasks.tasks(tx, limit, wanted))
+    found = desk.tasks(limit, [TaskState(state) for state in states])
     if as_json:
         json_list(map(record, found))
     else:

@@ -20,7 +20,7 @@ PURPOSE = click.Choice([purpose.value for purpose in Purpose])
 
 @click.group("trust", cls=Verbs, no_args_is_help=False)
 def command() -> None:
-    """Show and change the installation's own keys: its certificate authority (ca) and the server's key (server).
+    """Show and change the installation's own keys: certificate authority (ca), server (server), snapshots (snapshot).
 
     A change has three steps: stage makes the next key, which agents hear of; switch puts it to use; retire ends the
     trust in the former one.

@@ -5,16 +5,18 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import coloured, located
-from reconciler.cli.output import json_list, wants_colour
+from reconciler.cli.output import json_lines, json_list, wants_colour
 from reconciler.declare.load import Loaded, load
 from reconciler.model.diagnostics import Diagnostic, Severity
 from reconciler.model.errors import UsageMistake
 from reconciler.server.place import Place, folder_in_repository
 
+FORMS = click.Choice(["text", "json", "github", "sarif"])
+
 
 @click.command("validate")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="How to print.")
+@click.option("--format", "form", type=FORMS, default="text", help="How to print.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--rev", metavar="COMMIT", help="Read this commit instead of the working tree.")
 @coloured
@@ -63,6 +65,10 @@ def _print(shown: list[Diagnostic], loaded: Loaded, form: str, colour: bool) -> 
         folder = folder_in_repository(loaded.tree.root)
         for item in shown:
             click.echo(render.as_annotation(item, folder))
+    elif form == "sarif":
+        from reconciler.declare.sarif import as_log
+
+        json_lines([as_log(shown, folder_in_repository(loaded.tree.root))])
     else:
         for text in render.as_text(shown, loaded.read_source, colour=colour):
             click.echo(text)

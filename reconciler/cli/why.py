@@ -2,24 +2,21 @@
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list
-from reconciler.server.looking import looking
-from reconciler.server.place import Place
-from reconciler.server.reasons import reasons
 
 
 @click.command("why")
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@located
-def command(*, address: str, as_json: bool, place: Place) -> int:
+@at_desk
+def command(*, address: str, as_json: bool, desk: Desk) -> int:
     """Say why ADDRESS is as it is: where it is declared, what was done to it, what it waits for.
 
     ADDRESS is Kind/name, Project/name/Step, or task/number.
     """
-    with looking(place) as readers:
-        sentences = readers.read_now(lambda tx: list(reasons(tx, address)))
+    sentences = desk.reasons(address)
     if as_json:
         json_list({"type": "reason", "address": address, "message": sentence.strip()} for sentence in sentences)
     else:

@@ -36,6 +36,7 @@ class ParseCache:
         self._rows: dict[str, Row] = {}
         self._kept: dict[str, Row] = {}
         self._added: dict[str, Row] = {}
+        self._found: dict[str, tuple[str, Known]] = {}  # rows as objects, for whoever loads again and again
         self._written = 0  # rows in the file, or none where it cannot be added to
         for line in lines:
             rows = unpacked(line)
@@ -67,23 +68,33 @@ class ParseCache:
         if row is None or row[0] != blob:
             return None
         self._kept[path] = row
-        return tuple([_declared(path, item) for item in row[2]]), row[1]
+        found = self._found.get(path)
+        if found is None or found[0] != blob:
+            found = self._found[path] = blob, (tuple([_declared(path, item) for item in row[2]]), row[1])
+        return found[1]
 
     def put(self, path: str, blob: str, declared: tuple[Declared, ...], foreign: int) -> None:
         """Remember what a file declares."""
         self._kept[path] = self._added[path] = row_of(blob, declared, foreign)
 
     def save(self) -> None:
-        """Write what is new; a disk that refuses it costs time later and nothing else."""
+        """Write what is new, and begin anew; a disk that refuses it costs time later and nothing else."""
         gone = self._rows.keys() - self._kept.keys()
-        if self._file is None or not (self._added or gone):
-            return
-        with suppress(OSError):
-            if self._written and not gone and self._written + len(self._added) <= len(self._kept) * WORN_MAX:
-                with self._file.open("ab", buffering=0) as known:
-                    known.write(packed(self._added))
-            else:
-                _write_whole(self._file, packed(self._kept))
+        if self._file is not None and (self._added or gone):
+            with suppress(OSError):
+                self._write(self._file, is_whole=bool(gone))
+        self._rows, self._kept, self._added = self._kept, {}, {}
+        for path in gone:
+            self._found.pop(path, None)
+
+    def _write(self, file: Path, *, is_whole: bool) -> None:
+        if self._written and not is_whole and self._written + len(self._added) <= len(self._kept) * WORN_MAX:
+            with file.open("ab", buffering=0) as known:
+                known.write(packed(self._added))
+            self._written += len(self._added)
+        else:
+            _write_whole(file, packed(self._kept))
+            self._written = len(self._kept)
 
 
 def _write_whole(file: Path, data: bytes) -> None:

@@ -3,8 +3,9 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
 from typing import IO
@@ -17,8 +18,20 @@ BLOB_MAX = 128 * 2**20  # bytes of a file that is read at all
 
 _SAFE = (
     "git", "--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
-    "-c", "core.quotePath=false", "-c", "protocol.allow=never",
+    "-c", "core.quotePath=false",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a command may have beside the repository: settings, variables, seconds; by itself it reaches no network."""
+
+    settings: tuple[str, ...] = ("protocol.allow=never",)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = TIMEOUT
+
+
+HERE = Terms()
 
 
 class GitFailed(ReconcilerError):
@@ -33,26 +46,43 @@ class GitFailed(ReconcilerError):
 class GitSlow(ReconcilerError):
     """Git did not answer in time and was stopped."""
 
-    def __init__(self, command: str) -> None:
-        super().__init__(f"git {command} took longer than {TIMEOUT:g} s and was stopped", "is the disk reachable?")
+    def __init__(self, command: str, terms: Terms = HERE) -> None:
+        hint = "is the disk reachable?" if terms is HERE else "is the other end reachable, and quick enough?"
+        super().__init__(f"git {command} took longer than {terms.timeout:g} s and was stopped", hint)
 
 
-def git(root: Path, *arguments: str) -> bytes:
-    """Run one command in `root` and return its output; raises GitFailed or GitSlow."""
-    with _started(root, arguments, stdin=subprocess.DEVNULL) as process:
-        output, said = process.communicate()
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a command ended, what it printed, and what it said beside that."""
+
+    status: int
+    output: bytes
+    said: str
+
+
+def git(root: Path, *arguments: str, terms: Terms = HERE, given: bytes | None = None) -> bytes:
+    """Run one command in `root`, which reads `given`, and return its output; raises GitFailed or GitSlow."""
+    answer = asked(root, *arguments, terms=terms, given=given)
+    if answer.status:
+        raise GitFailed(arguments, answer.said)
+    return answer.output
+
+
+def asked(root: Path, *arguments: str, terms: Terms = HERE, given: bytes | None = None) -> Answer:
+    """Run one command in `root` whose exit status is an answer too; raises GitSlow."""
+    stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
+    with _started(root, arguments, terms, stdin=stdin) as process:
+        output, said = process.communicate(given)
         if process.returncode < 0:
-            raise GitSlow(arguments[0])
-        if process.returncode:
-            raise GitFailed(arguments, said.decode(errors="replace"))
-        return output
+            raise GitSlow(arguments[0], terms)
+        return Answer(process.returncode, output, said.decode(errors="replace"))
 
 
 def blobs(root: Path, names: Iterable[str]) -> Iterator[bytes]:
     """Yield the content of blobs in the order of their names, through one process; raises GitFailed or GitSlow."""
     wanted = list(names)
     arguments = ("cat-file", "--batch")
-    with _started(root, arguments, stdin=subprocess.PIPE) as process:
+    with _started(root, arguments, HERE, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for first in range(0, len(wanted), BATCH_MAX):
@@ -75,13 +105,14 @@ def _skip(stream: IO[bytes], size: int) -> None:
 
 
 @contextmanager
-def _started(root: Path, arguments: tuple[str, ...], stdin: int) -> "Iterator[subprocess.Popen[bytes]]":
-    """Start git in a process group of its own, which ends with the block or after TIMEOUT."""
+def _started(root: Path, arguments: tuple[str, ...], terms: Terms, stdin: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start git in a process group of its own, which ends with the block or when its time is over."""
+    settings = [word for setting in terms.settings for word in ("-c", setting)]
     try:
         process = subprocess.Popen(
-            [*_SAFE, *arguments],
+            [*_SAFE, *settings, *arguments],
             cwd=root,
-            env=_environment(),
+            env={**_environment(), **terms.environment},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,7 +120,7 @@ def _started(root: Path, arguments: tuple[str, ...], stdin: int) -> "Iterator[su
         )
     except FileNotFoundError as error:
         raise ReconcilerError("git is not installed, and this is a repository", "install git") from error
-    timer = Timer(TIMEOUT, _kill, [process])
+    timer = Timer(terms.timeout, _kill, [process])
     timer.daemon = True
     timer.start()
     try:

@@ -54,19 +54,22 @@ def load(
     root: Path,
     *,
     rev: str | None = None,
-    cache: Path | None = None,
+    folder: str = "",
+    cache: Path | ParseCache | None = None,
     live_paths: Collection[str] = (),
     opening: Beside[Tree] | None = None,
 ) -> Loaded:
-    """Read and check the space at `root`, its files or a commit's.
+    """Read and check the space at `root`, its files or a commit's; of a commit, `folder` alone.
 
-    `cache` is a folder for what was parsed before; `live_paths` are the files that the live state's objects came
+    `cache` is a folder for what was parsed before, or what was opened there, to be used again and again; `live_paths` are the files that the live state's objects came
     from; `opening` is the tree, where the caller had it opened beside something else. Raises UsageMistake, GitFailed
     and GitSlow as `open_tree` does; faults of the declarations are in the result.
     """
     with without_collector():
-        opening = opening or Beside(lambda: open_tree(root, rev))  # Git lists files while we read what we know of them
-        known = ParseCache.open(cache)
+        opening = opening or Beside(
+            lambda: open_tree(root, rev, folder)
+        )  # Git lists files while we read what we know of them
+        known = cache if isinstance(cache, ParseCache) else ParseCache.open(cache)
         reading = _Reading(opening.result(), known, frozenset(live_paths))
         settings = reading.read_space()
         reading.read_rest(settings)

@@ -33,13 +33,13 @@ def as_record(diagnostic: Diagnostic) -> dict[str, object]:
     return {
         "severity": str(diagnostic.severity),
         "code": diagnostic.code,
-        "message": _shown(diagnostic.message),
-        "file": _shown(span.file),
+        "message": printable(diagnostic.message),
+        "file": printable(span.file),
         "line": span.line,
         "column": span.column,
         "end_line": span.end_line,
         "end_column": span.end_column,
-        "help": _shown(diagnostic.help),
+        "help": printable(diagnostic.help),
         "related": [_related_record(related) for related in diagnostic.related],
     }
 
@@ -59,20 +59,20 @@ def as_annotation(diagnostic: Diagnostic, folder: str = "") -> str:
         del place["col"], place["endColumn"]  # GitHub refuses columns over several lines
     facts = ",".join(f"{name}={_property(str(value))}" for name, value in place.items())
     text = f"{diagnostic.message} ({diagnostic.help})" if diagnostic.help else diagnostic.message
-    return f"::{diagnostic.severity} {facts}::{_data(_shown(text))}"
+    return f"::{diagnostic.severity} {facts}::{_data(printable(text))}"
 
 
 def _related_record(related: Related) -> dict[str, object]:
     span = related.span
-    place = {"file": _shown(span.file), "line": span.line, "column": span.column}
-    return {**place, "message": _shown(related.message)}
+    place = {"file": printable(span.file), "line": span.line, "column": span.column}
+    return {**place, "message": printable(related.message)}
 
 
 def _block(diagnostic: Diagnostic, lines_of: Callable[[str], list[str]], colour: bool) -> Iterator[str]:
     span, severity = diagnostic.span, diagnostic.severity
-    where = f"{_shown(span.file)}:{span.line}:{span.column}: "
+    where = f"{printable(span.file)}:{span.line}:{span.column}: "
     what = f"{severity}[{diagnostic.code}]"
-    message = _shown(diagnostic.message)
+    message = printable(diagnostic.message)
     if colour:
         where, what, message = (
             f"{_BOLD}{where}{_PLAIN}",
@@ -88,9 +88,9 @@ def _block(diagnostic: Diagnostic, lines_of: Callable[[str], list[str]], colour:
             line = _blotted(line, span)
         yield from _excerpt(span, line, gutter, _COLOURS[severity] if colour else "")
     for related in diagnostic.related:
-        yield f"{gutter}= {_at(related.span)}: {_shown(related.message)}"
+        yield f"{gutter}= {_at(related.span)}: {printable(related.message)}"
     if diagnostic.help:
-        yield f"{gutter}= help: {_shown(diagnostic.help)}"
+        yield f"{gutter}= help: {printable(diagnostic.help)}"
 
 
 def _blotted(line: str, span: Span) -> str:
@@ -103,9 +103,9 @@ def _excerpt(span: Span, line: str, gutter: str, colour: str) -> Iterator[str]:
     """Yield the first line of a span with carets under it, as wide on a terminal as what they mark."""
     last = span.end_column if span.end_line == span.line else len(line) + 1
     first = max(0, span.column - 1 - LINE_MAX // 2)
-    before = _shown(line[first : span.column - 1])
-    marked = _shown(line[span.column - 1 : min(last - 1, first + LINE_MAX)])
-    shown = _shown(line[first : first + LINE_MAX])
+    before = printable(line[first : span.column - 1])
+    marked = printable(line[span.column - 1 : min(last - 1, first + LINE_MAX)])
+    shown = printable(line[first : first + LINE_MAX])
     bar = f"{_BLUE}|{_PLAIN}" if colour else "|"
     number = f"{_BLUE}{span.line}{_PLAIN}" if colour else str(span.line)
     mark = " " * _width(before) + "^" * max(1, _width(marked))
@@ -115,7 +115,7 @@ def _excerpt(span: Span, line: str, gutter: str, colour: str) -> Iterator[str]:
 
 
 def _at(span: Span) -> str:
-    return f"{_shown(span.file)}:{span.line}:{span.column}"
+    return f"{printable(span.file)}:{span.line}:{span.column}"
 
 
 def _line_reader(read_source: ReadSource) -> Callable[[str], list[str]]:
@@ -127,7 +127,7 @@ def _line_reader(read_source: ReadSource) -> Callable[[str], list[str]]:
     return lines_of
 
 
-def _shown(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that a terminal can be trusted with: tabs as spaces, control characters and surrogates as �."""
     if text.isascii() and text.isprintable():
         return text
@@ -158,4 +158,4 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(_shown(text)).replace(":", "%3A").replace(",", "%2C")
+    return _data(printable(text)).replace(":", "%3A").replace(",", "%2C")

@@ -79,6 +79,13 @@ class Tree:
         """Say whether a path is a symbolic link or a submodule, which are never followed."""
         return path in self.paths and self.paths[path].kind is not FileKind.FILE
 
+    def edited(self, contents: Mapping[str, bytes]) -> "Tree":
+        """Return this tree with other content in some of its files; nothing is written."""
+        entries = {path: Entry(FileKind.FILE, blob_name(content), stored=True) for path, content in contents.items()}
+        tree = Tree(self.root, {**self.paths, **entries}, self._head, committed=False, first=self._first)
+        tree._remembered.update(contents)
+        return tree
+
     def kinds(self) -> Mapping[str, FileKind]:
         """Return what each path is."""
         return {path: entry.kind for path, entry in self.paths.items()}
@@ -97,7 +104,9 @@ class Tree:
         stored = []
         for path in paths:
             entry = self.paths[path]
-            if entry.stored:
+            if path in self._remembered:
+                yield path, self._remembered[path]
+            elif entry.stored:
                 stored.append((path, entry.blob))
             elif (content := self._content(path)) is not None:
                 yield path, content
@@ -149,8 +158,8 @@ def blob_name(content: bytes) -> str:
     return name.hexdigest()
 
 
-def open_tree(root: Path, rev: str | None = None) -> Tree:
-    """Return the tree of `root`: its files, or a commit's where `rev` names one.
+def open_tree(root: Path, rev: str | None = None, folder: str = "") -> Tree:
+    """Return the tree of `root`: its files, or a commit's where `rev` names one; of that, `folder` alone.
 
     Raises UsageMistake where there is no such folder or commit, GitFailed and GitSlow where Git cannot answer.
     """
@@ -158,7 +167,7 @@ def open_tree(root: Path, rev: str | None = None) -> Tree:
     if not root.is_dir():
         raise UsageMistake(f"{root} is not a folder", "name a folder with -C")
     if rev is not None:
-        return _commit_tree(root, rev)
+        return _commit_tree(root, rev, folder)
     if not _inside_git(root):
         return Tree(root, dict(_walked(root)), head="", committed=False, first=str)
     return _working_tree(root)
@@ -168,12 +177,17 @@ def _inside_git(root: Path) -> bool:
     return any((folder / ".git").exists() for folder in (root, *root.parents))
 
 
-def _commit_tree(root: Path, rev: str) -> Tree:
+def _commit_tree(root: Path, rev: str, folder: str) -> Tree:
     try:
         commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}").decode().strip()
     except GitFailed as error:
         raise UsageMistake(f'"{rev}" is not a commit of the repository at {root}', "git log shows them") from error
-    paths = dict(_listed(git(root, "ls-tree", "-r", "-z", commit)))
+    try:
+        paths = dict(_listed(git(root, "ls-tree", "-r", "-z", f"{commit}:{folder}" if folder else commit)))
+    except GitFailed as error:
+        if not folder:
+            raise
+        raise UsageMistake(f'there is no folder "{folder}" in the commit {commit[:12]}') from error
     return Tree(root, paths, commit, committed=True, first=lambda: _first_commit(root, commit))
 
 

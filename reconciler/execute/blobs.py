@@ -110,6 +110,7 @@ class IncomingBlob:
         if self.length != self.size or self._hash.hexdigest() != self._digest:
             raise WrongBlobError(self._digest)
         self._file.flush()
+        os.utime(self._file.fileno())  # its last byte may have come long ago, and retention looks at the time
         os.fsync(self._file.fileno())
         self._partial.rename(self._path)
         descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

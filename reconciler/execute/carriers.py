@@ -48,12 +48,17 @@ class Carrier(Protocol):
 class BuiltinCarrier:
     """The built-in worker: the agent as a child process on a socket pair, its state under `state`.
 
-    Steps may run under `accounts` there, where any are given.
+    Steps may run under `accounts` there, where any are given. An agent that shall `look` tells what the machine has.
     """
 
-    def __init__(self, state: Path, program: Sequence[str] = THIS_AGENT, accounts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, state: Path, program: Sequence[str] = THIS_AGENT, accounts: Sequence[str] = (), *, look: bool = False
+    ) -> None:
         self._state = state
-        self._accounts = accounts
+        self._options = [
+            *(word for account in accounts for word in ("--account", account)),
+            *(["--look"] if look else []),
+        ]
         self._program = program
         self._agent: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -98,7 +103,7 @@ class BuiltinCarrier:
             return await asyncio.create_subprocess_exec(
                 *self._program,
                 *("--state", str(self._state), "--fd", str(descriptor)),
-                *(word for account in self._accounts for word in ("--account", account)),
+                *self._options,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=complaints,

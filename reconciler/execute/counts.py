@@ -17,3 +17,5 @@ class Counts:
     failed_handshakes: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
     """By the code of the REJECT, or the kind of breach."""
+    removed: Counter[str] = field(default_factory=Counter)
+    """What retention has removed, by what it was."""

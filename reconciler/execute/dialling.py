@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.execute.carriers import STREAM_BYTES_MAX, CarrierError, Connection
+from reconciler.execute.lookups import addresses_of
 from reconciler.execute.peers import peer_of
 from reconciler.model.errors import ReconcilerError
 from reconciler.protocol.identity import CertificateError
@@ -110,7 +111,7 @@ class ListeningCarrier:
         """Connect to the first address of `host` that may be dialled and answers."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(DIAL_SECONDS):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await addresses_of(host, port)
         failure: OSError | CarrierError = OSError(f"{host} has no address")
         for family, kind, protocol, _, address in found:
             if refusal := self._forbids(str(address[0])):

@@ -30,7 +30,7 @@ from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Declined, Final, Offered, TicketId, TicketReport, TicketSpec
 from reconciler.schedule import queue
 from reconciler.schedule.fleet import BUILTIN
-from reconciler.store import attempts, audit, tasks, worker_status
+from reconciler.store import attempts, audit, leadership, tasks, worker_status
 from reconciler.store.claims import OccupiedError
 from reconciler.store.database import Transaction
 
@@ -82,6 +82,10 @@ class Dispatcher:
         for run in self._runs.values():
             run.wake()
         self._grounds.changed.notify()
+
+    def moved(self) -> asyncio.Event:
+        """Return what is set when a task has moved, or something was written: taken before a look, none is missed."""
+        return self._grounds.changed.next()
 
     def stop_starting(self) -> None:
         """Start nothing new: no task, no step; what runs goes on under its shim."""
@@ -180,7 +184,7 @@ class Dispatcher:
         Tickets that nobody waits for are forgotten.
         """
         reports = session.reports
-        met = await self._grounds.store.write(lambda tx: _meet(tx, worker, session, address))
+        met = await self._grounds.store.write(lambda tx: _meet(tx, worker, session, address, self._grounds.node_files))
         self._see(worker, met.status)
         self._kept[worker] = {TicketId(attempt.ticket) for attempt in met.attempts}
         for attempt in met.attempts:
@@ -221,8 +225,10 @@ class Dispatcher:
         """Pass how a ticket ended to its run; a late one has no effect and is forgotten."""
         run = self._run_of(worker, final.ticket)
         if run is None or not await run.take_final(final):
-            await self._grounds.store.write(record_ending(final, time.time()))
-            self._grounds.leasing.release(final.ticket)
+            try:
+                await self._grounds.store.write(record_ending(final, time.time()))
+            finally:  # its session may end meanwhile: it is recorded all the same, and told no more
+                self._grounds.leasing.release(final.ticket)
         self._kept.get(worker, set()).discard(final.ticket)
         self._grounds.withdrawn.pop(final.ticket, None)
         self._grounds.links[worker].forget(final.ticket)
@@ -276,11 +282,11 @@ class _Met:
     ended: set[TaskId]
 
 
-def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> _Met:
-    """Record a new session and, of an agent, as what it greeted."""
+def _meet(tx: Transaction, worker: str, session: Connected, address: str, node_files: str) -> _Met:
+    """Record a new session and, of an agent that told what it is, as what; of the built-in worker, only this node's is met."""
     attempts.set_worker_epoch(tx, worker, session.epoch)
-    if worker != BUILTIN:
-        hello = session.hello
+    hello = session.hello
+    if worker != BUILTIN or hello.capabilities:
         seen = SeenWorker(
             at=time.time(),
             address=address,
@@ -292,8 +298,9 @@ def _meet(tx: Transaction, worker: str, session: Connected, address: str) -> _Me
         )
         before = worker_status.status(tx, worker)
         worker_status.see(tx, worker, seen)
-        if before is None or before.health is not WorkerHealth.HEALTHY:
+        if worker != BUILTIN and (before is None or before.health is not WorkerHealth.HEALTHY):
             audit.record(tx, Event(time.time(), ENGINE, "meet", f"Worker/{worker}", detail=f"from {address}"))
-    found = attempts.unfinished_on(tx, worker)
+    left = leadership.left(tx) if worker == BUILTIN else {}
+    found = [each for each in attempts.unfinished_on(tx, worker) if left.get(each.ticket, node_files) == node_files]
     ended = {number for number in {attempt.task for attempt in found} if tasks.task(tx, number).state.ended}
     return _Met(worker_status.status(tx, worker), found, ended)

@@ -11,6 +11,7 @@ from reconciler.execute.wording import NAME_MAX, is_name, sentence
 from reconciler.protocol.frames import FileBytes
 from reconciler.protocol.messages import Message
 from reconciler.protocol.tickets import Artifact, Digest, TicketId
+from reconciler.store.blobs import is_kept
 
 FETCH_PATIENCE = 300.0  # seconds without a byte of a file; logs that share the connection may take their time
 ARTIFACT_BYTES_MAX = 16 << 30  # all files of one attempt together: the disk is shared with those of all others
@@ -115,7 +116,7 @@ class Fetching:
             raise error
         digest = artifact.digest
         path = blob_path(self._blobs, digest)
-        if not path.exists():
+        if not is_kept(path):
             async with self._opening:  # what is held of it already may take long to read
                 if digest not in self._incoming:
                     blob = await asyncio.to_thread(IncomingBlob, self._blobs, digest, artifact.size, ticket)

@@ -13,7 +13,7 @@ from reconciler.execute.watching import Watcher
 from reconciler.model.live import WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.protocol.tickets import TicketId
-from reconciler.schedule.fleet import LOST_AFTER, Fleet, Member, fleet_of
+from reconciler.schedule.fleet import BUILTIN, LOST_AFTER, Fleet, Member, fleet_of
 from reconciler.store import objects, overrides, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
@@ -51,6 +51,12 @@ class LiveFleet:
         self._found: Fleet | None = None
         self._last: Fleet | None = None
         self._changes = 0
+        self._builtin_awaited = False
+
+    def await_builtin(self) -> None:
+        """Expect that the server's own machine tells what it has; until then it gets no step that requires something."""
+        self._builtin_awaited = True
+        self.changed()
 
     def lost_after(self, worker: str) -> float:
         """Return the seconds of silence after which attempts on a worker are lost, as it was last declared."""
@@ -61,12 +67,12 @@ class LiveFleet:
         """Return the fleet; what changes while it is read is read again."""
         while self._found is None:
             changes = self._changes
-            found = await store.read(_fleet)
+            found = await store.read(fleet_in)
             if changes != self._changes:
                 continue
             if not self._builtin_allowed:
                 found = replace(found, builtin_enabled=False, builtin_obstacle=NOT_ALLOWED)
-            self._found = replace(found, builtin_account=self._builtin_account)
+            self._found = replace(found, builtin_account=self._builtin_account, builtin_awaited=self._builtin_awaited)
             self._last = self._found
         return self._found
 
@@ -75,6 +81,10 @@ class LiveFleet:
 
         None where they are to be read anyway.
         """
+        if status.worker == BUILTIN:
+            self._builtin_awaited = False
+            self.changed()
+            return None
         self._changes += 1
         before = self._found
         member = before.workers.get(status.worker) if before is not None else None
@@ -90,7 +100,8 @@ class LiveFleet:
         self._found = None
 
 
-def _fleet(tx: Transaction) -> Fleet:
+def fleet_in(tx: Transaction) -> Fleet:
+    """Read the fleet as it was last applied and last seen."""
     spaces = list(objects.of_kind(tx, "Space").values())
     settings = SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
     found = [item for kind in FLEET for item in objects.of_kind(tx, kind).values()]
@@ -112,6 +123,8 @@ class Grounds:
     secret_rules: SecretRules | None = None
     """What committers may name; None where whoever runs this acts for himself."""
     links: dict[str, WorkerLink] = field(default_factory=dict)
+    node_files: str = ""
+    """What tells the files of this node from those of others."""
     changed: Pulse = field(default_factory=Pulse)
     fleet: LiveFleet = field(default_factory=LiveFleet)
     leasing: Leasing = field(default_factory=Leasing)

@@ -51,6 +51,9 @@ class Leasing:
         self._asked: dict[RequestId, tuple[Request, asyncio.Event]] = {}
         self._granted: dict[RequestId, Grant] = {}
         self._tickets: dict[TicketId, RequestId] = {}
+        self._queued: set[RequestId] = (
+            set()
+        )  # turns that tasks asked for with the last look at the queue, and did not take
 
     # The fleet.
 
@@ -108,17 +111,21 @@ class Leasing:
     def take(self, turns: Iterable[Request], wake: asyncio.Event) -> Taken:
         """Let tasks ask for their turns, all before one is granted, and take those that are.
 
-        `wake` is set when one of the others was granted its turn later.
+        `wake` is set when one of the others was granted its turn later. A task that asks no more has left the queue.
         """
         asking = list(turns)
         for request in asking:
             if request.id not in self._asked and request.id not in self._granted:
                 self._asked[request.id] = (request, wake)
                 self._scheduler.ask(request)
-        self.decide(taking={request.id for request in asking})
+        names = {request.id for request in asking}
+        for gone in self._queued - names:
+            self._give_up(gone)
+        self.decide(taking=names)
         granted = [name for name in self._granted if self._granted[name].request.needs is None]
         order = {name: place for place, name in enumerate(granted)}
         taken = {request.task: order[request.id] for request in asking if self._granted.pop(request.id, None)}
+        self._queued = {request.id for request in asking if request.task not in taken}
         return Taken(taken, {one.task: self._scheduler.wait(one.id) for one in asking if one.task not in taken})
 
     def decide(self, taking: Collection[RequestId] = ()) -> None:
@@ -131,12 +138,15 @@ class Leasing:
 
     def drop(self, name: RequestId) -> None:
         """Give a request up: it waits no longer, and a grant that has no ticket is given back."""
+        self._give_up(name)
+        self.decide()
+
+    def _give_up(self, name: RequestId) -> None:
         if self._asked.pop(name, None) is not None:
             self._scheduler.withdraw(name)
         else:
             self._granted.pop(name, None)
             self._scheduler.release(name)
-        self.decide()
 
     # Holding.
 

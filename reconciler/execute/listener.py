@@ -187,7 +187,7 @@ class AgentListener:
                 refusal = await self._doorkeeper.deliver(verdict.worker, connection)
                 if refusal is None:
                     handed_over = True
-                    writer.transport.resume_reading()  # type: ignore[attr-defined]  # the same
+                    writer.transport.resume_reading()  # type: ignore[attr-defined]  # a TLS transport reads, too
                 verdict = refusal or verdict
             if not handed_over:
                 await self._dismiss(session, writer, verdict)

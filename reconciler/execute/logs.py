@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,9 @@ from reconciler.protocol.journal import BrokenJournalError, Record
 from reconciler.protocol.tickets import Digest, TicketId
 
 READ_BYTES = 1 << 20  # of a journal at once; a record is no longer than `journal.RECORD_BYTES_MAX` and its header
+PIECE_BYTES = 1 << 16  # of a journal for one who follows it from afar
 HASH_BYTES = 16 << 20  # of a journal in one go of a thread: 10 to 50 ms
 SYNCS_AT_ONCE = 4  # the file system makes one commit of those that meet; alone, each waits for its own
-FOLLOW_SECONDS = 1.0  # a follower looks again after this even if nobody woke it
 TICKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -161,24 +161,30 @@ class LogStore:
                     offset += journal.HEADER.size + len(record.data)
                     yield offset, record
 
-    async def follow(
-        self, ticket: TicketId, offset: int, ended: Callable[[], bool]
-    ) -> AsyncIterator[tuple[int, Record]]:
-        """Read records from `offset` on as they come; end when `ended()` holds and everything held was read."""
-        position = offset
-        while True:
-            last = ended()
-            grown = self._grown
-            for after, record in self.records(ticket, position):
-                yield after, record
-                position = after
-            if last:
-                return
-            try:
-                async with asyncio.timeout(FOLLOW_SECONDS):
-                    await grown.wait()
-            except TimeoutError:
-                continue
+    def piece(self, ticket: TicketId, offset: int) -> tuple[int, list[Record]]:
+        """Read some whole records from `offset` on, some `PIECE_BYTES` of them; return them and the offset of the next.
+
+        Raises `BrokenJournalError`.
+        """
+        try:
+            descriptor = os.open(self.path(ticket), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return offset, []
+        try:
+            for size in (PIECE_BYTES, 2 * READ_BYTES):
+                records, taken = journal.decoded(os.pread(descriptor, size, offset), offset)
+                if records:
+                    return offset + taken, records
+            return offset, []
+        finally:
+            os.close(descriptor)
+
+    async def growth(self, within: float) -> None:
+        """Wait until any log has grown or was let go of, so many seconds at most."""
+        grown = self._grown
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await grown.wait()
 
     def _log(self, ticket: TicketId) -> _OpenLog:
         log = self._open.get(ticket)

@@ -1,13 +1,16 @@
 """Prepare a task's steps: where each may run, what its templates see, and the script that is offered to a worker."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from reconciler.execute.grounds import Grounds
+from reconciler.execute.pinned_pools import PinnedPools
 from reconciler.execute.records import Answered, new_ticket
 from reconciler.execute.secrets import Origins, plain_values, resolve_all
 from reconciler.model.live import OutputValue, StepRun, StepState, Task
@@ -19,10 +22,10 @@ from reconciler.schedule.asking import attempt_request, step_request
 from reconciler.schedule.explain import because_of
 from reconciler.schedule.fleet import BUILTIN, Fleet
 from reconciler.schedule.limits import limits_of, smaller
-from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet
+from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, location_of
 from reconciler.schedule.requests import Grant, Request
 from reconciler.schedule.selection import leaves_out
-from reconciler.schedule.variables import Choice, Chosen, Pool, VariableContext, choose_all, pool_of, visible
+from reconciler.schedule.variables import Choice, Chosen, choose_all
 from reconciler.steps.checks import template_fields
 from reconciler.steps.expansion import Expanded, expand
 from reconciler.steps.jobs import ManualJob, ScriptJob
@@ -30,7 +33,8 @@ from reconciler.steps.rendering import mutex_name, render_step
 from reconciler.steps.scope import Surroundings, scope_of, sources_needed
 from reconciler.steps.templates import evaluate
 from reconciler.steps.values import Scope
-from reconciler.store.blobs import put_blob, read_blob
+from reconciler.store import pinned_files
+from reconciler.store.blobs import blob_path, put_blob, read_blob
 
 INLINE_BYTES_MAX = 64 * 1024
 """A longer script travels by digest, so that no control frame grows with it."""
@@ -66,13 +70,7 @@ class Preparation:
         self._grounds = grounds
         self._fleet = Fleet({}, {})
         self._outputs: dict[tuple[str, str], OutputValue] = {}
-        self._variables = visible(
-            task.slot.project,
-            pinned.project,
-            pinned.variable_sets,
-            (pinned.tenant_name, pinned.tenant) if pinned.tenant_name and pinned.tenant else None,
-            (pinned.deployment_name, pinned.deployment.variables),
-        )
+        self._pools = PinnedPools(task, pinned)
         self._hopeless = ""
         self._secrets: set[str] = set()
 
@@ -80,6 +78,15 @@ class Preparation:
         """Take in the fleet, and find out whether some step can never run."""
         self._fleet = await self._grounds.fleet_now()
         self._hopeless = next(self._obstacles(), "")
+        await self._fetch_files()
+
+    async def _fetch_files(self) -> None:
+        """Take the script files from the database that another node had on its disk when the task was queued."""
+        for digest in set(self._pinned.files.values()):
+            if not blob_path(self._grounds.blobs, digest).exists():
+                content = await self._grounds.store.read(partial(pinned_files.content, digest=digest))
+                if content is not None:
+                    await asyncio.to_thread(put_blob, self._grounds.blobs, digest, content)
 
     @property
     def hopeless(self) -> str:
@@ -195,15 +202,7 @@ class Preparation:
                 yield f'"{step.name}" cannot run: {choice.reason}; the task fails before its first step'
 
     def _choice(self, step: Step) -> PoolChoice | Nowhere:
-        location = location_of(step, self._pinned.locations)
-        missing = not_yet(step, location)
-        if missing:
-            return Nowhere(missing, final=True)
-        return choose_pool(location, self._fleet, lambda name: self._pool_of(name, step))
-
-    def _pool_of(self, variable: str, step: Step) -> str | None:
-        found = pool_of(variable, self._variables, self._context(step))
-        return found.name if isinstance(found, Pool) else None
+        return self._pools.choice(step, self._fleet)
 
     def _left_out(self, step: Step) -> str | None:
         return leaves_out(step, self._task.slot.environment, self._tags, self._pinned.deployment.skip_steps)
@@ -212,12 +211,8 @@ class Preparation:
     def _tags(self) -> tuple[str, ...]:
         return self._pinned.tenant.tags if self._pinned.tenant else ()
 
-    def _context(self, step: Step) -> VariableContext:
-        slot = self._task.slot
-        return VariableContext(slot.environment, slot.tenant, self._tags, step.key, slot.project)
-
     def _choices(self, index: int) -> dict[str, Choice]:
-        return choose_all(self._variables, self._context(self._pinned.project.process[index]))
+        return choose_all(self._pools.variables, self._pools.context(self._pinned.project.process[index]))
 
     def _expanded(self, index: int) -> Expanded:
         return expand(self._pinned.project.process[index], self._pinned.templates)

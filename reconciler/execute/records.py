@@ -258,19 +258,25 @@ def move_task(number: TaskId, state: TaskState, reason: str) -> Callable[[Transa
 def end_task(
     task: Task, runs: Iterable[StepRun], end: End, abandoned: Iterable[TicketId] = ()
 ) -> Callable[[Transaction], Task]:
-    """Bring a task to its end; steps that never began are settled with it, abandoned attempts keep what they held alone."""
+    """Bring a task to its end; steps that never began are settled with it, abandoned attempts keep what they held alone.
+
+    A task that was cancelled is abandoned where an attempt was given up, and nobody knows whether it has stopped.
+    """
 
     def work(tx: Transaction) -> Task:
-        now = time.time()
+        now, state, reason = time.time(), end.state, end.reason
+        if state is TaskState.CANCELLED and (lost := attempts.given_up(tx, task.id)):
+            state = TaskState.ABANDONED
+            reason = f"cancelled, and {lost} attempt(s) were lost: whether they have stopped is unknown"
         for run in runs:
             if not run.state.ended:
                 tasks.set_step(tx, task.id, run.index, StepState.SKIPPED, reason="the task has ended", at=now)
-        tasks.set_state(tx, task.id, end.state, end.reason, now)
+        tasks.set_state(tx, task.id, state, reason, now)
         worker_leases.end(tx, task.id)
         claims.release(tx, f"task/{task.id}")
         for left in abandoned:
             claims.release(tx, left, lost=True)
-        audit.record(tx, Event(now, ENGINE, "end", f"task/{task.id}", end.state.value, task.revision, end.reason))
+        audit.record(tx, Event(now, ENGINE, "end", f"task/{task.id}", state.value, task.revision, reason))
         return tasks.task(tx, task.id)
 
     return work

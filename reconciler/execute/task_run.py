@@ -195,8 +195,7 @@ class TaskRun:
 
     async def _start(self, index: int) -> bool:
         """Begin an attempt of a step, or put its question; a step that nobody can run waits, then fails."""
-        step = self._steps[index]
-        if step.action[0] == "manual":
+        if self._steps[index].action[0] == "manual":
             return await self._ask(index)
         number, run = self._tries.get(index, 0) + 1, self._runs[index]
         since = (run.state is StepState.WAITING and run.since) or time.time()
@@ -225,6 +224,7 @@ class TaskRun:
         state, reason = self._places.judge(index, wait)
         if (self._runs[index].state, self._runs[index].reason) != (state, reason):
             await self._settle(index, state, reason)
+        self._due.pop(index, None)  # it is woken when there is room, and not by time
         return state.ended
 
     async def _grant(self, index: int, number: int, grant: Grant, placed: Placed, prepared: PreparedScript) -> None:
@@ -250,7 +250,7 @@ class TaskRun:
         self._places.taken(index)
         self._live[ticket] = attempt
         self._tail.begin(ticket, index, self._steps[index].name)
-        self._say_step(index, worker=placed.worker)
+        self._say_step(index, attempt)
         link.offer(spec)
         link.start(ticket, prepared.secrets)
 
@@ -307,7 +307,7 @@ class TaskRun:
         (self._grounds.leasing.lose if ending.lost else self._grounds.leasing.release)(ticket)
         self._runs[attempt.step] = run
         self._tail.end(ticket)
-        self._say_step(attempt.step, worker=attempt.worker)
+        self._say_step(attempt.step, attempt)
 
     def take_log(self, ticket: TicketId) -> None:
         """Show what an attempt printed since."""
@@ -384,7 +384,7 @@ class TaskRun:
             self._places.drop(index)
         for ticket in self._live:
             self._grounds.leasing.lose(ticket)
-        self._say_task(end.state)
+        self._say_task(self.task.state)
         return True
 
     def _patience(self) -> float:
@@ -396,5 +396,5 @@ class TaskRun:
         self._grounds.watcher.see(task_moved(self.task, state, self.task.reason))
         self._grounds.changed.notify()
 
-    def _say_step(self, index: int, worker: str = "") -> None:
-        self._grounds.watcher.see(step_moved(self.task, self._runs[index], worker))
+    def _say_step(self, index: int, attempt: Attempt | None = None) -> None:
+        self._grounds.watcher.see(step_moved(self.task, self._runs[index], attempt))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.model.live import Slot, StepRun, StepState, Task, TaskId, TaskState
+from reconciler.model.live import Attempt, Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.protocol.journal import Record
 
 
@@ -21,7 +21,7 @@ class TaskMoved:
 
 @dataclass(frozen=True, slots=True)
 class StepMoved:
-    """A step came into a state; `seconds` is how long it took, once it has ended."""
+    """A step came into a state, by its attempt `ticket` where one is behind it; `seconds` is how long it took in the end."""
 
     task: TaskId
     deployment: str
@@ -31,6 +31,7 @@ class StepMoved:
     worker: str = ""
     reason: str = ""
     seconds: float | None = None
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ def task_moved(task: Task, state: TaskState, reason: str) -> TaskMoved:
     return TaskMoved(task.id, task.deployment, task.slot, task.release, state, reason)
 
 
-def step_moved(task: Task, run: StepRun, worker: str) -> StepMoved:
-    """Return the sighting of a step that came into its present state."""
+def step_moved(task: Task, run: StepRun, attempt: Attempt | None) -> StepMoved:
+    """Return the sighting of a step that came into its present state, by an attempt or by itself."""
+    worker, ticket = (attempt.worker, attempt.ticket) if attempt is not None else ("", "")
     took = run.finished_at - run.started_at if run.finished_at and run.started_at else None
-    return StepMoved(task.id, task.title, run.index, run.name, run.state, worker, run.reason, took)
+    return StepMoved(task.id, task.title, run.index, run.name, run.state, worker, run.reason, took, ticket)
 
 
 class Watcher(Protocol):

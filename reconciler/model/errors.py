@@ -5,6 +5,7 @@ ReconcilerError            1  where, what, how to mend
 ├── UsageMistake           1  the command line asks for something that is not there
 ├── StateUnreadable        1  the store is missing, corrupt, of another version, or cannot be written
 ├── Conflict               3  a stale plan, a held lock, another engine
+├── Deposed                3  another node has taken the lead from this one
 ├── Refused                5  protection, budget, policy or a new state
 └── Interrupted          130  a person stopped the command
 """
@@ -35,6 +36,12 @@ class StateUnreadable(ReconcilerError):
 
 class Conflict(ReconcilerError):
     """The plan is stale, a lock is held, or another engine owns the store."""
+
+    exit_code = 3
+
+
+class Deposed(ReconcilerError):
+    """Another node has taken the lead, so nothing more may be written from here."""
 
     exit_code = 3
 

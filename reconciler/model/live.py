@@ -159,6 +159,11 @@ class Attempt:
     log_length: int = 0
     log_digest: str = ""
 
+    @property
+    def log_is_removed(self) -> bool:
+        """Is what it printed kept no longer? While it is kept, an attempt that has ended has the digest of it."""
+        return self.finished_at is not None and not self.log_digest
+
 
 @dataclass(frozen=True, slots=True)
 class OutputValue:
@@ -197,9 +202,26 @@ class Intervention:
     notes: str = ""
 
 
+class ActorKind(StrEnum):
+    """Who can act."""
+
+    PERSON = "person"
+    TOKEN = "token"  # noqa: S105 - the word for its bearer
+    """Whoever bears a token of the API."""
+    AGENT = "agent"
+    CONTROLLER = "controller"
+    """The server that carries out commits."""
+    ENGINE = "engine"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the audit: who did what to which thing, under which revision, and how it ended."""
+    """One line of the audit: who did what to which thing, under which revision, and how it ended.
+
+    `origin` is from where, as the program itself has seen it; `plan` is the digest of the plan that it belongs to;
+    `before` and `after` are what was changed, each a JSON object in canonical form or nothing; `space` is filled in
+    when it is recorded.
+    """
 
     at: float
     actor: str
@@ -209,6 +231,12 @@ class Event:
     revision: str = ""
     detail: str = ""
     id: int = 0
+    kind: str = ActorKind.ENGINE
+    origin: str = ""
+    space: str = ""
+    plan: str = ""
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,4 +333,6 @@ class LiveState:
     drains: dict[str, Drain] = field(default_factory=dict)
     occupants: dict[str, tuple[Occupant, ...]] = field(default_factory=dict)
     leaving: dict[str, str] = field(default_factory=dict)
+    done: dict[TaskId, frozenset[str]] = field(default_factory=dict)
+    """The keys of the steps that have ended, of each task that has not."""
     """Specs, in canonical JSON, of workers that left Git while something lives on them."""

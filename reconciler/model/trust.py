@@ -8,10 +8,11 @@ from enum import StrEnum
 
 
 class Purpose(StrEnum):
-    """What one of the installation's own keys is for: to certify, or to be known by."""
+    """What one of the installation's own keys is for: to certify, to be known by, to sign snapshots of the state."""
 
     CA = "ca"
     SERVER = "server"
+    SNAPSHOT = "snapshot"
 
 
 class KeyState(StrEnum):

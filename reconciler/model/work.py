@@ -222,7 +222,7 @@ class DeploymentSpec(Spec):
     skip_steps: tuple[Text, ...] = Field((), description="Ids of steps to leave out.")
     after: tuple[After, ...] = Field((), description="Deployments that must have succeeded first.")
     priority: int = Field(0, description="Higher goes first in the queue.")
-    supersede: Literal["queued", "none"] = Field("queued", description="Does an edit replace a queued task?")
+    supersede: Literal["queued", "none"] = Field("queued", description="Does an edit replace a task that waits?")
     rerun: Text | None = Field(None, description="Any text; changing it runs it again.")
 
     def waits_for(self) -> tuple[AfterDeployment, ...]:

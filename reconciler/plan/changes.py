@@ -1,6 +1,6 @@
 """The nouns of a plan: changes with their reasons, runs, refusals, warnings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pydantic import JsonValue
@@ -40,7 +40,8 @@ class FieldChange:
 class Change:
     """What happens to one object, why, where that is declared, and what follows from it.
 
-    `refusal` says why it may not happen; then nothing of it does.
+    `refusal` says why it may not happen; then nothing of it does. It is `refused_now` where only what runs just now
+    stands against it.
     """
 
     address: Address
@@ -51,6 +52,7 @@ class Change:
     consequences: tuple[str, ...] = ()
     former: Address | None = None
     refusal: str = ""
+    refused_now: bool = False
 
 
 def title(deployment: str, slot: Slot) -> str:
@@ -83,6 +85,7 @@ class Run:
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     refusal: str = ""
+    refused_now: bool = False
 
     @property
     def title(self) -> str:
@@ -147,6 +150,29 @@ class Plan:
     def count(self, *actions: Action) -> int:
         """Return how many changes are of `actions`."""
         return sum(change.action in actions for change in self.changes)
+
+    @property
+    def lasting(self) -> "Plan":
+        """The changes section: the plan without what moves by itself, equal with a snapshot and without."""
+        return replace(
+            self,
+            changes=tuple(
+                replace(change, refusal="", refused_now=False) if change.refused_now else change
+                for change in self.changes
+            ),
+            runs=tuple(replace(run, refusal="", refused_now=False) if run.refused_now else run for run in self.runs),
+            failed=(),
+            facts=(),
+            pending=(),
+        )
+
+    @property
+    def passing(self) -> tuple[Refusal, ...]:
+        """What stands against single changes and runs just now, and may not a moment later."""
+        return (
+            *(Refusal("now", f"{item.address}: {item.refusal}") for item in self.changes if item.refused_now),
+            *(Refusal("now", f"{item.title}: {item.refusal}") for item in self.runs if item.refused_now),
+        )
 
     @property
     def digest(self) -> str:

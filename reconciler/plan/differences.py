@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from reconciler.model.spec import canonical_json
 from reconciler.plan.changes import ABSENT, Absent, FieldChange
+from reconciler.plan.redaction import Veil, blotted, veil_of
 
 
 class Version(Protocol):
@@ -22,10 +23,14 @@ class Version(Protocol):
         """Canonical JSON of the metadata."""
 
 
-def differences(before: Version | None, after: Version | None) -> tuple[FieldChange, ...]:
-    """Return every field that differs, the deepest mapping keys apart; lists differ as a whole unless named."""
-    found = [*_compare("metadata", _load(before, "metadata"), _load(after, "metadata"))]
-    found += _compare("", _load(before, "spec"), _load(after, "spec"))
+def differences(before: Version | None, after: Version | None, kind: str = "") -> tuple[FieldChange, ...]:
+    """Return every field that differs, the deepest mapping keys apart; lists differ as a whole unless named.
+
+    Former values of what is redacted for a `kind` are not shown: a snapshot does not have them.
+    """
+    veil = veil_of(kind)
+    found = [*_compare("metadata", _load(before, "metadata"), _load(after, "metadata"), veil.inner("metadata"))]
+    found += _compare("", _load(before, "spec"), _load(after, "spec"), veil)
     return tuple(field for field in found if field.path != "metadata.name")
 
 
@@ -36,25 +41,29 @@ def _load(version: Version | None, part: str) -> JsonValue | Absent:
     return value
 
 
-def _compare(path: str, before: JsonValue | Absent, after: JsonValue | Absent) -> Iterator[FieldChange]:
+def _compare(
+    path: str, before: JsonValue | Absent, after: JsonValue | Absent, veil: Veil | None
+) -> Iterator[FieldChange]:
     if _same(before, after):
         return
-    if isinstance(before, dict) and isinstance(after, dict):
+    if veil is not None and veil.covers and not isinstance(before, Absent):
+        yield FieldChange(path, blotted(before, veil), after)
+    elif isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             inner = f"{path}.{key}" if path else key
-            yield from _compare(inner, before.get(key, ABSENT), after.get(key, ABSENT))
+            yield from _compare(inner, before.get(key, ABSENT), after.get(key, ABSENT), veil and veil.inner(key))
     elif isinstance(before, list) and isinstance(after, list) and _named(before) and _named(after):
-        yield from _compare(path, _by_name(before), _by_name(after))
+        yield from _compare(path, _by_name(before), _by_name(after), veil)
         if [_name(item) for item in before] != [_name(item) for item in after]:
             yield FieldChange(f"{path}.order", [_name(item) for item in before], [_name(item) for item in after])
     elif isinstance(before, Absent) and isinstance(after, list) and after and _named(after):
-        yield from _compare(path, {}, _by_name(after))
+        yield from _compare(path, {}, _by_name(after), None)
         if len(after) > 1:
             yield FieldChange(f"{path}.order", ABSENT, [_name(item) for item in after])
     elif isinstance(after, Absent) and isinstance(before, list) and before and _named(before):
-        yield from _compare(path, _by_name(before), {})
+        yield from _compare(path, _by_name(before), {}, veil)
     else:
-        yield FieldChange(path, before, after)
+        yield FieldChange(path, before if isinstance(before, Absent) else blotted(before, veil), after)
 
 
 def _same(before: JsonValue | Absent, after: JsonValue | Absent) -> bool:

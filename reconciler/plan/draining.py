@@ -50,7 +50,7 @@ def forecast(changes: Iterable[Change], desired: DesiredState, live: LiveState) 
 def stranded(changes: Iterable[Change], desired: DesiredState, live: LiveState) -> Mapping[Address, str]:
     """Say of each change after which nobody can take a step of an unfinished task, though somebody can now, which one.
 
-    The steps are those that are declared; which of them are done already does not count.
+    The steps are those that are declared and that the task has not done yet.
     """
     workers = [change for change in changes if change.address.kind == "Worker"]
     gone = ending_workers(workers, desired)
@@ -71,7 +71,7 @@ def stranded(changes: Iterable[Change], desired: DesiredState, live: LiveState) 
 
 
 def _unfinished_steps(live: LiveState) -> Iterator[tuple[Task, Step, PoolChoice]]:
-    """Yield the steps that unfinished tasks run on workers, each with its pool as it is declared now."""
+    """Yield the steps that unfinished tasks have still to run on workers, each with its pool as it is declared now."""
     whereabouts = Whereabouts.of(live.objects, _space(live), live.workers, live.overrides)
     for task in live.last_tasks.values():
         declared = live.objects.get(Address("Project", task.slot.project))
@@ -79,7 +79,7 @@ def _unfinished_steps(live: LiveState) -> Iterator[tuple[Task, Step, PoolChoice]
             continue
         project = ProjectSpec.parse(declared.spec)
         for step in project.process:
-            if step.disabled or step.action[0] == "manual":
+            if step.disabled or step.action[0] == "manual" or step.key in live.done.get(task.id, ()):
                 continue
             context = VariableContext(task.slot.environment, task.slot.tenant, (), step.key, task.slot.project)
             choice = whereabouts.choice(step, project, context)

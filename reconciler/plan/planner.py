@@ -40,9 +40,9 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
     everything = changes
     changes, wanted = _selected(changes, declared, desired, live, options)
     unwanted = [wish for wish in declared if wish not in wanted] if len(wanted) < len(declared) else []
-    applied = _settings(desired, live)
+    applied = settings_of(desired, live)
     changes = safety.guard(changes, desired, live, applied, options.removals_max)
-    runs = _runs(desired, live, wanted, options)
+    runs, waits = _runs(desired, live, wanted, options)
     if applied.apply == "isolated":
         changes, runs = safety.isolate(changes, runs, desired, live)
     explained = consequences.explain(changes, desired, live)
@@ -63,7 +63,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
         ),
         notes=tuple(stored.notes(desired, changes)),
         failed=tuple(deployments.failed_slots(declared, live, retried={run.slot for run in runs if not run.refusal})),
-        facts=(*_facts(declared, live), *_forecast(changes, desired, live)),
+        facts=(*_facts(declared, live), *waits, *_forecast(changes, desired, live)),
         pending=tuple(task.id for task in deployments.unfinished(declared, live)),
         new_state=new_state,
         isolated=applied.apply == "isolated",
@@ -72,7 +72,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
     )
 
 
-def _settings(desired: DesiredState, live: LiveState) -> SpaceSpec:
+def settings_of(desired: DesiredState, live: LiveState) -> SpaceSpec:
     """Return the space's settings last applied: a commit is judged by those, but for the first one by its own."""
     if not live.objects:
         return desired.space
@@ -98,13 +98,13 @@ def _create(declared: Declared) -> Change:
         Action.CREATE,
         f"{declared.position} declares it",
         declared.position,
-        differences(None, declared),
+        differences(None, declared, declared.address.kind),
     )
 
 
 def _rename(declared: Declared, before: LiveObject, former: Address) -> Change:
     because = f"{declared.position} says renamedFrom: {former.name}"
-    fields = differences(before, declared)
+    fields = differences(before, declared, declared.address.kind)
     identity = safety.new_identity(declared, before)
     if identity:
         return Change(declared.address, Action.REPLACE, identity, declared.position, fields, former=former)
@@ -112,7 +112,7 @@ def _rename(declared: Declared, before: LiveObject, former: Address) -> Change:
 
 
 def _update(declared: Declared, before: LiveObject) -> Change:
-    fields = differences(before, declared)
+    fields = differences(before, declared, declared.address.kind)
     identity = safety.new_identity(declared, before)
     if identity:
         return Change(declared.address, Action.REPLACE, identity, declared.position, fields)
@@ -130,7 +130,7 @@ def _removals(desired: DesiredState, live: LiveState, renamed: Mapping[Address, 
             Action.REMOVE,
             f"{gone.position.file} no longer declares it{_at(desired.revision)}",
             gone.position,
-            differences(gone, None),
+            differences(gone, None, address.kind),
         )
 
 
@@ -164,14 +164,18 @@ def _selected(
     )
 
 
-def _runs(desired: DesiredState, live: LiveState, wishes: list[Wish], options: Options) -> list[Run]:
+def _runs(
+    desired: DesiredState, live: LiveState, wishes: list[Wish], options: Options
+) -> tuple[list[Run], list[LiveFact]]:
+    """Return the runs with what will come of each, and what keeps them just now."""
     found = list(deployments.runs(wishes, live, retry_failed=options.retry_failed))
     if not found:
-        return []
+        return [], []
     from reconciler.plan.outlook import Judge  # here, for a plan without runs needs no process
 
     judge = Judge(desired, live)
-    return [replace(run, **judge.of(run)) for run in found]
+    judged = [(run, *judge.of(run)) for run in found]
+    return [replace(run, **outlook) for run, outlook, _ in judged], [fact for *_, facts in judged for fact in facts]
 
 
 def _refusals(live: LiveState, desired: DesiredState) -> Iterable[Refusal]:

@@ -4,27 +4,39 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from reconciler.plan.changes import Absent, Action, Change, FieldChange, Plan, Run
+from reconciler.plan.changes import Absent, Action, Change, FieldChange, Plan, Refusal, Run
 
 FORMAT_VERSION = "1.0"
 """Rises in its second part when fields are added, in its first when any changes its meaning."""
 
 
 def records(plan: Plan) -> Iterator[dict[str, JsonValue]]:
-    """Yield the version record, then a record for each change, run, refusal, warning and note, then the summary."""
+    """Yield the version record, then a record for each change, run, refusal, warning and note, then the summary.
+
+    What moves by itself follows the summary.
+    """
     yield {"type": "version", "format_version": FORMAT_VERSION}
-    for change in plan.changes:
+    lasting = plan.lasting
+    for change in lasting.changes:
         yield change_record(change)
-    for run in plan.runs:
+    for run in lasting.runs:
         yield run_record(run)
-    for refusal in plan.refusals:
-        yield {"type": "refusal", "code": refusal.code, "message": refusal.message, "help": refusal.help}
-    for kind, texts in (("warning", plan.warnings), ("note", plan.notes), ("failed", plan.failed)):
+    for refusal in lasting.refusals:
+        yield _refusal(refusal)
+    for kind, texts in (("warning", lasting.warnings), ("note", lasting.notes)):
         for text in texts:
             yield {"type": kind, "message": text}
-    yield _summary(plan)
+    yield _summary(lasting)
+    for text in plan.failed:
+        yield {"type": "failed", "message": text}
+    for refusal in plan.passing:
+        yield _refusal(refusal)
     for fact in plan.facts:
         yield {"type": "live", "message": fact.text}
+
+
+def _refusal(refusal: Refusal) -> dict[str, JsonValue]:
+    return {"type": "refusal", "code": refusal.code, "message": refusal.message, "help": refusal.help}
 
 
 def _summary(plan: Plan) -> dict[str, JsonValue]:

@@ -30,7 +30,7 @@ def declared(desired: DesiredState, live: LiveState) -> Mapping[Address, Address
 def guesses(changes: list[Change], desired: DesiredState, live: LiveState) -> Iterable[str]:
     """Yield a warning for each removal and creation that are one object under two names."""
     gone = {
-        (change.address.kind, _essence(live.objects[change.address].spec)): change.address
+        (change.address.kind, essence(live.objects[change.address].spec)): change.address
         for change in changes
         if change.action is Action.REMOVE
     }
@@ -38,7 +38,7 @@ def guesses(changes: list[Change], desired: DesiredState, live: LiveState) -> It
         return
     for change in changes:
         if change.action is Action.CREATE:
-            former = gone.get((change.address.kind, _essence(desired.objects[change.address].spec)))
+            former = gone.get((change.address.kind, essence(desired.objects[change.address].spec)))
             if former is not None:
                 yield (
                     f"{former} leaves and {change.address} comes with the same content: if it is a rename, write "
@@ -46,7 +46,7 @@ def guesses(changes: list[Change], desired: DesiredState, live: LiveState) -> It
                 )
 
 
-def _essence(spec: str) -> str:
+def essence(spec: str) -> str:
     """Return what makes two documents one thing: a machine's endpoint, else the whole spec."""
     loaded = json.loads(spec)
     return json.dumps(loaded["endpoint"], sort_keys=True) if "endpoint" in loaded else spec

@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from pydantic import JsonValue
 
@@ -18,6 +19,13 @@ from reconciler.plan.dependencies import Dependencies
 
 BUDGETED = ("Worker", "WorkerPool", "DeploymentTarget", "Account")
 """Kinds whose removals are counted: a mistake in them stops other people's work."""
+
+
+class Marks(TypedDict):
+    """How a change or run is marked that depends on a refused change."""
+
+    refusal: str
+    refused_now: bool
 
 
 def new_identity(declared: Declared, before: LiveObject) -> str:
@@ -69,12 +77,13 @@ def guard(
                     f"it would leave the pool {last_of[change.address]} without a worker; "
                     f"if that is meant, apply with --max-removals {removed[kind]}"
                 )
-        if not refusal and change.address in stranded:
+        now = not refusal and change.address in stranded
+        if now:
             refusal = (
                 f"it would leave {stranded[change.address]} without a worker that can take it; "
                 f"if that is meant, apply with --max-removals {max(1, removed['Worker'])}"
             )
-        guarded.append(replace(change, refusal=refusal) if refusal else change)
+        guarded.append(replace(change, refusal=refusal, refused_now=now) if refusal else change)
     return guarded
 
 
@@ -127,16 +136,28 @@ def isolate(
     changes: Sequence[Change], runs: Sequence[Run], desired: DesiredState, live: LiveState
 ) -> tuple[list[Change], list[Run]]:
     """Mark everything that depends on a refused change as refused too, so that the rest can be carried out."""
-    refused = [change.address for change in changes if change.refusal]
+    refused = [change for change in changes if change.refusal]
     if not refused:
         return list(changes), list(runs)
-    held = Dependencies(changes, desired, live).with_users(refused)
+    dependencies = Dependencies(changes, desired, live)
+    held = dependencies.with_users(change.address for change in refused)
+    lastingly = dependencies.with_users(change.address for change in refused if not change.refused_now)
     why = "it depends on a change that is refused"
+
+    def marks(address: Address) -> Marks:
+        return {"refusal": why, "refused_now": address not in lastingly}
+
     marked = [
-        replace(change, refusal=why) if change.address in held and not change.refusal else change for change in changes
+        replace(change, **marks(change.address)) if change.address in held and _open(change, lastingly) else change
+        for change in changes
     ]
+    of_runs = [(run, Address("Deployment", run.deployment)) for run in runs]
     held_runs = [
-        replace(run, refusal=why) if Address("Deployment", run.deployment) in held and not run.refusal else run
-        for run in runs
+        replace(run, **marks(address)) if address in held and not run.refusal else run for run, address in of_runs
     ]
     return marked, held_runs
+
+
+def _open(change: Change, lastingly: Collection[Address]) -> bool:
+    """Say whether a change that is held is not refused yet, or for now alone though it depends on one that lasts."""
+    return not change.refusal or (change.refused_now and change.address in lastingly)

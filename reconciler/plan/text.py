@@ -36,7 +36,23 @@ def render(plan: Plan) -> str:
 
 
 def lines(plan: Plan) -> Iterator[str]:
-    """Yield the plan line by line."""
+    """Yield the plan line by line: the changes section, then what moves by itself."""
+    yield from lasting_lines(plan.lasting)
+    yield from passing_lines(plan)
+
+
+def passing_lines(plan: Plan) -> Iterator[str]:
+    """Yield what moves by itself, and is absent from a plan that is made from a snapshot."""
+    for sentence in plan.failed:
+        yield f"Failed: {sentence}"
+    for refusal in plan.passing:
+        yield f"Error: refused: {refusal.message}"
+    for fact in plan.facts:
+        yield f"Live: {fact.text}"
+
+
+def lasting_lines(plan: Plan) -> Iterator[str]:
+    """Yield the lines of a changes section."""
     if not plan.empty:
         yield from _legend(plan)
         for change in plan.changes:
@@ -47,8 +63,6 @@ def lines(plan: Plan) -> Iterator[str]:
             yield ""
     yield summary(plan)
     yield from _remarks(plan)
-    for fact in plan.facts:
-        yield f"Live: {fact.text}"
 
 
 def summary(plan: Plan) -> str:
@@ -206,8 +220,6 @@ def _remarks(plan: Plan) -> Iterator[str]:
         yield f"Warning: {warning}"
     for note in plan.notes:
         yield f"Note: {note}"
-    for sentence in plan.failed:
-        yield f"Failed: {sentence}"
     for refusal in plan.refusals:
         yield f"Error: refused: {refusal.message}"
         if refusal.help:

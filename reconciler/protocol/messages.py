@@ -244,7 +244,7 @@ REJECT_CODES = {
     "expired": "the certificate has run out; only RENEW is taken",
     "duplicate": "another machine is connected with the same identity",
     "token": "the token is unknown, used, expired or revoked",
-    "taken": "the name belongs to a worker with another identity",
+    "taken": "the name belongs to a worker with another identity or in other pools",
     "request": "the certificate request is not acceptable",
     "busy": "the server takes no more connections now",
 }

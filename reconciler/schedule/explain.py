@@ -79,7 +79,7 @@ def rivals(grant: Grant, held: Holdings, fleet: Fleet, limit: int = RIVALS_MAX) 
 def _why_not(machine: Machine, grant: Grant) -> str:
     """Say what is in the way on a machine, or that another one came before it."""
     request = grant.request
-    has_room = machine.roomy and not (request.exclusive and machine.running)
+    has_room = machine.roomy and not (request.exclusive and not machine.is_idle)
     if machine.member.unfit(request.needs or Needs()) or not has_room or set(machine.locks) & {*request.machine_claims}:
         return _obstacle(machine, request)
     return f"has {machine.leases} lease{'' if machine.leases == 1 else 's'}"
@@ -104,6 +104,8 @@ def _obstacle(machine: Machine, request: Request) -> str:
         return busy
     if request.exclusive and machine.running:
         return f"runs {_counted(machine.running)}, and it would run alone"
+    if request.exclusive and machine.lost:
+        return "may still run what was given up, and it would run alone"
     for lock in request.machine_claims:
         if lock in machine.locks:
             return f"has {called(lock)} held by {who(machine.locks[lock])}"

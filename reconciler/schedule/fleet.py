@@ -83,6 +83,10 @@ class Member:
     limits: Limits = field(default_factory=Limits)
     """What each attempt may use at most."""
     status: WorkerStatus | None = None
+    expected: bool = False
+    """Is it taken to be connected though it was never met? So a plan sees what is declared, and nothing that moves."""
+    awaited: bool = False
+    """Will it tell soon what it has? Until then it gets no step that requires something."""
 
     def unfit(self, needs: Needs) -> str | None:
         """Say why this worker cannot take such a step at all, whatever it does just now, or None if it can."""
@@ -97,6 +101,9 @@ class Member:
         yield from self._absences()
         if self.endpoint != BUILTIN and self._is_met:
             yield from self._gaps(needs.promises)
+        if needs.requires and self.awaited:
+            yield Obstacle("has not told yet what it has", "it had told what it has")
+            return
         found = self.found if needs.requires else {}
         for name, wanted in needs.requires:
             if name not in found and not self._is_met:
@@ -131,10 +138,10 @@ class Member:
             yield Obstacle(f"is {self.state}", "its state were enabled")
         if self.endpoint == "ssh":
             yield Obstacle("is reached by SSH, and such workers are not carried out yet", "it had an agent")
-        elif self.status is None:
+        elif self.status is None and not self.expected:
             never = "has never connected" if self.endpoint == "polling" else "was never reached"
             yield Obstacle(never, "its agent were connected")
-        elif self.status.health is not WorkerHealth.HEALTHY:
+        elif self.status is not None and self.status.health is not WorkerHealth.HEALTHY:
             yield Obstacle(f"is {self.status.health}: {self.status.reason}", "its agent were connected")
 
     def _gaps(self, promises: Iterable[str]) -> Iterator[Obstacle]:
@@ -169,13 +176,21 @@ class Fleet:
     """Under which account steps run on the server's own machine; None runs them as the server."""
     builtin_status: WorkerStatus | None = None
     """As what the server's own machine was last found; None where it never was."""
+    builtin_awaited: bool = False
+    """Will the server's own machine tell soon what it has?"""
 
     @property
     def builtin(self) -> Member:
         """The server's own machine, as one more row."""
         account = self.builtin_account or ""
         isolation = "user" if account else "none"
-        return Member(BUILTIN, (), BUILTIN, isolation=isolation, run_as=account, status=self.builtin_status)
+        return Member(
+            *(BUILTIN, (), BUILTIN),
+            isolation=isolation,
+            run_as=account,
+            status=self.builtin_status,
+            awaited=self.builtin_awaited,
+        )
 
     def machine(self, name: str) -> Member | None:
         """Return a worker, or the server's own machine, by name."""

@@ -65,7 +65,7 @@ class Holdings:
         self.holds: dict[RequestId, Hold] = {}
         self._resources: dict[str, Resource] = {}
         self._leases: dict[int, dict[str, dict[Machine, int]]] = {}
-        self._spread: dict[tuple[str, str], Counter[str]] = {}
+        self._spread: dict[tuple[str, str], Counter[Machine]] = {}  # by machine: labels change while grants live
         self._lease_count = 0
 
     def see(self, fleet: Fleet) -> None:
@@ -110,8 +110,11 @@ class Holdings:
         return self._leases.get(request.task, {}).get(request.lease_key, {})
 
     def spread(self, request: Request) -> Counter[str]:
-        """Return how many grants of the request's step live on each value of its label."""
-        return self._spread.get((request.step, request.spread), Counter())
+        """Return how many grants of the request's step live on each value of its label, as the machines have it now."""
+        found: Counter[str] = Counter()
+        for machine, count in self._spread.get((request.step, request.spread), {}).items():
+            found[value_of(machine.member, request.spread)] += count
+        return found
 
     # In.
 
@@ -131,7 +134,7 @@ class Holdings:
                 machine.locks[lock] = request.id
             if request.spread:
                 counts = self._spread.setdefault((request.step, request.spread), Counter())
-                counts[value_of(machine.member, request.spread)] += 1
+                counts[machine] += 1
             if request.lease_key:
                 self.lease(request.task, request.lease_key, machine, 1)
             machine.touch()
@@ -161,12 +164,17 @@ class Holdings:
                 machine.alone = None
             for lock in hold.locks:
                 del machine.locks[lock]
-            if not hold.lost:
+            if hold.lost:
+                machine.lost -= 1
+            else:
                 self._vacate(hold, machine)
             self._changed(machine)
 
     def lose(self, name: RequestId) -> None:
-        """Give back what a lost grant shared; what it holds alone stays held until it is released."""
+        """Give back what a lost grant shared; what it holds alone stays held until it is released.
+
+        Until then nobody gets its machine alone.
+        """
         hold = self.holds.get(name)
         if hold is None or hold.lost:
             return
@@ -176,6 +184,7 @@ class Holdings:
                 self._unclaim(claim)
         hold.claims = [claim for claim in hold.claims if claim.alone]
         if hold.machine is not None:
+            hold.machine.lost += 1
             self._vacate(hold, hold.machine)
             self._changed(hold.machine)
 
@@ -204,7 +213,7 @@ class Holdings:
         if hold.request.spread:
             key = hold.request.step, hold.request.spread
             counts = self._spread[key]
-            counts[value_of(machine.member, hold.request.spread)] -= 1
+            counts[machine] -= 1
             if not counts.total():
                 del self._spread[key]
 

@@ -139,7 +139,7 @@ class Queue:
             if entry != self._entries[group] or not lines:
                 continue
             line = lines[0][-1]
-            if line.turn(self._now) != turn:
+            if not _is_fresh(lines[0]) or line.turn(self._now) != turn:
                 self._stand(group)
                 continue
             heappop(lines)
@@ -150,6 +150,16 @@ class Queue:
 
     def _stand(self, group: Class) -> None:
         """Put a class where its first line stands."""
-        self._count += 1
-        self._entries[group] = self._count
-        heappush(self._classes, (self._lines[group][0][-1].turn(self._now), self._count, group))
+        lines = self._lines[group]
+        while lines and not _is_fresh(lines[0]):
+            heappop(lines)
+        if lines:
+            self._count += 1
+            self._entries[group] = self._count
+            heappush(self._classes, (lines[0][-1].turn(self._now), self._count, group))
+
+
+def _is_fresh(entry: tuple[Arrival, int, Line]) -> bool:
+    """Say whether the line still stands as it was pushed: one that waits for two things may be here twice, and served once."""
+    arrival, _, line = entry
+    return bool(line) and arrival == line.arrival

@@ -14,13 +14,27 @@ STALE_MAX = 64  # entries of a heap beyond twice its machines; then it is built 
 class Machine:
     """One machine and what it carries. Whatever changes here is told by `touch`, so that the views follow."""
 
-    __slots__ = ("alone", "leased_at", "leases", "locks", "member", "name", "roomy", "running", "stamp", "views")
+    __slots__ = (
+        "alone",
+        "leased_at",
+        "leases",
+        "locks",
+        "lost",
+        "member",
+        "name",
+        "roomy",
+        "running",
+        "stamp",
+        "views",
+    )
 
     def __init__(self, member: Member) -> None:
         self.name = member.name
         self.member = member
         self.running = 0
         """Attempts that live here."""
+        self.lost = 0
+        """Attempts that were given up here, and may live."""
         self.alone: RequestId | None = None
         """Who runs alone here, or did and was lost."""
         self.locks: dict[str, RequestId] = {}
@@ -35,8 +49,8 @@ class Machine:
 
     @property
     def is_idle(self) -> bool:
-        """Does nothing run here?"""
-        return self.running == 0 and self.alone is None
+        """Is it known that nothing runs here?"""
+        return self.running == 0 and self.lost == 0 and self.alone is None
 
     def touch(self) -> None:
         """Let the views know that something changed here."""

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from reconciler.execute.secrets import SecretRules
 from reconciler.model.errors import UsageMistake
+from reconciler.server.access_settings import HttpTable, OidcTable
+from reconciler.server.retention_settings import KEEPING, RetentionTable
+from reconciler.server.source_settings import SourceTable
 
 Network = IPv4Network | IPv6Network
 
@@ -95,9 +98,26 @@ class Configuration(_Table):
     secrets: Secrets = Secrets()
     builtin_worker: BuiltinWorker = BuiltinWorker()
     network: NetworkRules = NetworkRules()
+    http: HttpTable = HttpTable.model_construct()
+    retention: RetentionTable = RetentionTable.model_construct()
+    oidc: list[OidcTable] = Field([], description="Issuers whose tokens are trusted by the API.")
+    source: list[SourceTable] = Field([], description="The repositories that are followed, each a space.")
+
+    @field_validator("source")
+    @classmethod
+    def _apart(cls, sources: list[SourceTable]) -> list[SourceTable]:
+        names = [source.space for source in sources]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f'the space "{name}" has more than one source')
+        return sources
 
 
-EMBEDDED = Configuration(builtin_worker=BuiltinWorker(as_server=True), network=NetworkRules(dial=["0.0.0.0/0", "::/0"]))
+EMBEDDED: Configuration = Configuration(
+    builtin_worker=BuiltinWorker(as_server=True),
+    network=NetworkRules(dial=["0.0.0.0/0", "::/0"]),
+    retention=KEEPING,
+)
 """What `apply` without a server may do: whoever runs it acts for himself."""
 
 

@@ -12,12 +12,16 @@ from pathlib import Path
 
 from reconciler.model.errors import Conflict, ReconcilerError, Refused, UsageMistake
 from reconciler.protocol.objects import MalformedError, plain, restored
+from reconciler.server import origins
 from reconciler.server.decisions import Decision, carry_out_decision, decision_from, decision_to
 from reconciler.server.draining import carry_out_drain
+from reconciler.server.granting import carry_out_access
+from reconciler.server.leading import Lead, Led, node_of, other_leader
 from reconciler.server.looking import looking
-from reconciler.server.orders import Answer, DrainOrder, Order, order_from, order_to
+from reconciler.server.orders import AccessOrder, Answer, DrainOrder, Order, SourceOrder, order_from, order_to
 from reconciler.server.place import Place
 from reconciler.server.sealing import sealer_of
+from reconciler.server.steering import carry_out_steering
 from reconciler.store.database import Transaction
 from reconciler.store.directory import EngineLock
 from reconciler.store.keys import Sealer
@@ -64,18 +68,19 @@ class ControlSocket:
             self._path.unlink(missing_ok=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer: socket.socket = writer.get_extra_info("socket")
         try:
             with suppress(ValueError, ConnectionError):
-                answer = await self._handle(await reader.readline())
+                answer = await self._handle(await reader.readline(), origins.of_peer(peer))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         finally:
             writer.close()
 
-    async def _handle(self, line: bytes) -> Mapping[str, object]:
+    async def _handle(self, line: bytes, origin: str) -> Mapping[str, object]:
         try:
             request = _request_from(json.loads(line))
-            answer = await self._store.write(lambda tx: _carry_out(tx, request, lambda _: self._sealer))
+            answer = await self._store.write(lambda tx: carry_out(tx, request, lambda _: self._sealer, origin))
         except ReconcilerError as error:
             return {"error": error.message, "hint": error.hint, "code": error.exit_code}
         except (ValueError, KeyError, TypeError, MalformedError) as error:
@@ -109,8 +114,15 @@ def decide(place: Place, request: Request, *, answer_within: float = ANSWER_WITH
     place.files.create()
     answer = _ask_engine(place.files.socket, request, answer_within)
     if answer is None:
-        with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
-            done = store.write_now(lambda tx: _carry_out(tx, request, lambda tx: sealer_of(tx, place.files)))
+        if found := other_leader(place):  # before the lock, which a standby has
+            raise Led(found)
+        with (
+            EngineLock.take(place.files),
+            Store.open(place.data, place.files.root) as store,
+            Lead.take(store, node_of(place.files)),
+        ):
+            origin = origins.of_command()
+            done = store.write_now(lambda tx: carry_out(tx, request, lambda tx: sealer_of(tx, place.files), origin))
             return Decided(done, by_engine=False)
     if "error" in answer:
         raise KINDS[int(str(answer.get("code", 1)))](str(answer["error"]), str(answer.get("hint", "")))
@@ -125,14 +137,19 @@ def _request_to(request: Request) -> Mapping[str, object]:
     return decision_to(request) if isinstance(request, Decision) else order_to(request)
 
 
-def _carry_out(tx: Transaction, request: Request, sealing: Callable[[Transaction], Sealer]) -> Answer:
+def carry_out(tx: Transaction, request: Request, sealing: Callable[[Transaction], Sealer], origin: str) -> Answer:
+    """Carry a request out that comes from `origin`; raises UsageMistake, Conflict or Refused."""
     if isinstance(request, Decision):
-        return Answer(carry_out_decision(tx, request))
+        return Answer(carry_out_decision(tx, request, origin))
     if isinstance(request, DrainOrder):
-        return carry_out_drain(tx, request, time.time())
+        return carry_out_drain(tx, request, time.time(), origin)
+    if isinstance(request, SourceOrder):
+        return carry_out_steering(tx, request, time.time(), origin)
+    if isinstance(request, AccessOrder):
+        return carry_out_access(tx, request, time.time(), origin)
     from reconciler.server.trusting import carry_out_order  # commands about tasks start without certificates
 
-    return carry_out_order(tx, request, sealing, time.time())
+    return carry_out_order(tx, request, sealing, time.time(), origin)
 
 
 def _ask_engine(path: Path, request: Request, within: float) -> Mapping[str, object] | None:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Event, Slot, Task, TaskId, TaskState
+from reconciler.model.spec import canonical_json
 from reconciler.plan.deployments import UNSUCCESSFUL
+from reconciler.server.origins import kind_of
 from reconciler.store import audit, results, tasks
 from reconciler.store.database import Transaction
 
@@ -31,8 +33,11 @@ def decision_from(value: Mapping[str, object]) -> Decision:
     return Decision(*(str(value[field]) for field in ("verb", "task", "actor", "notes")))
 
 
-def carry_out_decision(tx: Transaction, decision: Decision) -> str:
-    """Write a decision and return the sentence for the person; raises UsageMistake or Conflict."""
+def carry_out_decision(tx: Transaction, decision: Decision, origin: str = "") -> str:
+    """Write a decision that comes from `origin`, and return the sentence for the person.
+
+    Raises UsageMistake or Conflict.
+    """
     task = find_task(tx, decision.task)
     match decision.verb:
         case "approve" | "reject":
@@ -44,8 +49,14 @@ def carry_out_decision(tx: Transaction, decision: Decision) -> str:
         case verb:
             raise UsageMistake(f'there is no decision "{verb}"')
     event = Event(time.time(), decision.actor, decision.verb, f"task/{task.id}", "done", task.revision, decision.notes)
-    audit.record(tx, event)
+    before, after = _state(task), _state(tasks.task(tx, task.id))
+    audit.record(tx, replace(event, kind=kind_of(origin), origin=origin, before=before, after=after))
     return message
+
+
+def _state(task: Task) -> str:
+    """Return what a decision can change of a task itself, for the audit."""
+    return canonical_json({"cancelBy": task.cancel_by, "state": task.state.value})
 
 
 def find_task(tx: Transaction, name: str) -> Task:

@@ -31,7 +31,7 @@ class Gate:
 
     async def judge(self, peer: Peer | None, greeting: Greeting, address: str) -> Verdict:
         """Decide on a peer; what is refused is told once in the events."""
-        verdict = await self._verdict(peer, greeting)
+        verdict = await self._verdict(peer, greeting, address)
         if isinstance(verdict, Refusal):
             await self._tell(peer.thumbprint if peer is not None else address, verdict, address)
         return verdict
@@ -43,13 +43,15 @@ class Gate:
             await self._tell(connection.thumbprint, refusal, connection.address)
         return refusal
 
-    async def _verdict(self, peer: Peer | None, greeting: Greeting) -> Verdict:
+    async def _verdict(self, peer: Peer | None, greeting: Greeting, address: str) -> Verdict:
         now = time.time()
         match greeting:
             case messages.Enrol() as wish:
-                return await self._store.write(lambda tx: enrol(tx, self._authority.ring, wish, now))
+                return await self._store.write(lambda tx: enrol(tx, self._authority.ring, wish, now, address))
             case messages.Renew() as plea if peer is not None:
-                return await self._store.write(lambda tx: renew(tx, self._authority.ring, peer, plea, now))
+                return await self._store.write(
+                    lambda tx: renew(tx, self._authority.ring, peer, plea, now, origin=address)
+                )
             case messages.Hello() as hello if peer is not None:
                 return admit(peer, hello, self._roster.declared, self._roster.revoked, now)
         return NO_CERTIFICATE
@@ -63,5 +65,5 @@ class Gate:
             self._told.popitem(last=False)
         if is_new:
             detail = f"{address}: {refusal.text}"
-            event = Event(time.time(), "engine", "refuse", f"agent/{who}", refusal.code, detail=detail)
+            event = Event(time.time(), "engine", "refuse", f"agent/{who}", refusal.code, detail=detail, origin=address)
             await self._store.write(lambda tx: audit.record(tx, event))

@@ -1,12 +1,14 @@
 """Drain a worker whatever Git declares, and give it work again: each one transaction with its line in the audit."""
 
 import json
+from dataclasses import asdict, replace
 
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Event, LiveObject, Override
-from reconciler.model.spec import Address
+from reconciler.model.spec import Address, canonical_json
 from reconciler.server.orders import Answer, Drain, DrainOrder, Undrain
+from reconciler.server.origins import kind_of
 from reconciler.server.times import stamp
 from reconciler.store import audit, objects, overrides
 from reconciler.store.database import Transaction
@@ -18,16 +20,19 @@ UNTIL_MAX = 30 * 86_400.0
 """Seconds that an override may stand; what holds for longer belongs into Git."""
 
 
-def carry_out_drain(tx: Transaction, order: DrainOrder, now: float) -> Answer:
-    """Carry an order about a drain out and say what it came to; raises UsageMistake or Conflict."""
+def carry_out_drain(tx: Transaction, order: DrainOrder, now: float, origin: str = "") -> Answer:
+    """Carry out an order about a drain that comes from `origin`, and say what it came to.
+
+    Raises UsageMistake or Conflict.
+    """
     match order:
         case Drain():
-            return _drain(tx, order, now)
+            return _drain(tx, order, now, origin)
         case Undrain(actor, worker):
-            return _undrain(tx, actor, worker, now)
+            return _undrain(tx, actor, worker, now, origin)
 
 
-def _drain(tx: Transaction, order: Drain, now: float) -> Answer:
+def _drain(tx: Transaction, order: Drain, now: float, origin: str) -> Answer:
     reason = " ".join(order.reason.split())
     if not reason or len(reason) > REASON_MAX:
         raise UsageMistake("a drain needs a reason", f"give one of at most {REASON_MAX} characters with --reason")
@@ -45,23 +50,30 @@ def _drain(tx: Transaction, order: Drain, now: float) -> Answer:
     override = Override(order.worker, order.actor, reason, now, now + order.seconds)
     overrides.put(tx, override)
     until = f"until {stamp(override.until)}"
-    audit.record(tx, Event(now, order.actor, "drain", str(found.address), detail=f"{until}: {reason}"))
+    event = Event(now, order.actor, "drain", str(found.address), detail=f"{until}: {reason}", kind=kind_of(origin))
+    audit.record(tx, replace(event, origin=origin, before=_told(before), after=_told(override)))
     if before is not None:
         return Answer(f"{order.worker} stays drained {until}, no longer until {stamp(before.until)}")
     return Answer(f"{order.worker} takes nothing new {until}; what runs there goes on")
 
 
-def _undrain(tx: Transaction, actor: str, worker: str, now: float) -> Answer:
+def _undrain(tx: Transaction, actor: str, worker: str, now: float, origin: str) -> Answer:
     found = _worker(tx, worker)
-    standing = overrides.of(tx, worker, now) is not None
+    standing = overrides.of(tx, worker, now)
     overrides.end(tx, worker)
-    if not standing:
+    if standing is None:
         says = f"{found.position} declares it, and what Git declares ends in Git" if _declares_drain(found) else ""
         raise Conflict(f"no live override drains {worker}", says or "`reconcile get workers` shows how each one is")
-    audit.record(tx, Event(now, actor, "undrain", str(found.address)))
+    event = Event(now, actor, "undrain", str(found.address), kind=kind_of(origin), origin=origin)
+    audit.record(tx, replace(event, before=_told(standing)))
     if _declares_drain(found):
         return Answer(f"ended the live override of {worker}; {found.position} declares that it is draining")
     return Answer(f"ended the live override of {worker}; it takes work again")
+
+
+def _told(override: Override | None) -> str:
+    """Return an override for the audit."""
+    return canonical_json(asdict(override)) if override is not None else ""
 
 
 def _worker(tx: Transaction, name: str) -> LiveObject:

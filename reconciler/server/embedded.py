@@ -22,6 +22,7 @@ from reconciler.server.engine import Engine, Running, open_engine
 from reconciler.server.place import Place
 from reconciler.server.planning import Planned, files_of, first_runs, plan_space, scripts_of
 from reconciler.server.reconciling import apply_lease, carry_out_planned
+from reconciler.server.unreached import leavers, unreached
 from reconciler.store import objects, plans, tasks
 from reconciler.store.database import Transaction
 
@@ -75,6 +76,8 @@ class Ending:
     failed: bool = False
     timed_out: bool = False
     waits: bool = False
+    unreached: bool = False
+    """A worker that was needed could not be reached, and all else is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +108,25 @@ class Embedded:
             if not planned.plan.empty and not self.approval.approves(planned):
                 self.progress.say("Nothing was changed.")
                 return Ending()
-            waits = await self._act(engine, loaded, planned, adopt=finding is Finding.ADOPT)
-            return await self._ending(engine, planned, waits=waits)
+            waits, ran = await self._act(engine, loaded, planned, adopt=finding is Finding.ADOPT)
+            return await self._ending(engine, planned, ran, waits=waits)
 
-    async def _act(self, engine: Engine, loaded: Loaded, planned: Planned, *, adopt: bool) -> bool:
-        """Carry the plan out and run it to the end under the apply lease; True where a task waits for a person."""
+    async def _act(self, engine: Engine, loaded: Loaded, planned: Planned, *, adopt: bool) -> tuple[bool, set[TaskId]]:
+        """Carry the plan out and run it to the end under the apply lease.
+
+        Returns whether a task waits for a person, and the tasks that ran.
+        """
         interrupted = asyncio.Event()
         with _on_signals(interrupted):
             wanted = {*planned.plan.pending, *await engine.store.read(_begun)}
             if planned.plan.empty and not wanted:
-                return False
+                return False, wanted
             async with apply_lease(engine) as token:
                 if not planned.plan.empty:
                     applied = await self._carry_out(engine, loaded, planned, token, adopt=adopt)
                     wanted |= set() if adopt else {*applied.tasks}
-                return await self._run(engine, wanted, interrupted) if wanted else False
+                waits = await self._run(engine, wanted, interrupted) if wanted else False
+                return waits, wanted
 
     async def _check_saved(self, engine: Engine, loaded: Loaded, planned: Planned) -> None:
         name = self.approval.saved_digest()
@@ -194,7 +201,11 @@ class Embedded:
         running.dispatcher.stop_starting()
         raise _interrupted()
 
-    async def _ending(self, engine: Engine, planned: Planned, *, waits: bool) -> Ending:
+    async def _ending(self, engine: Engine, planned: Planned, ran: set[TaskId], *, waits: bool) -> Ending:
+        left = leavers(planned.plan.changes)
+        unheard = await engine.store.read(lambda tx: list(unreached(tx, ran, left)))
+        for sentence in unheard:
+            self.progress.say(f"Unreachable: {sentence}")
         live = await engine.store.read(objects.live_state)
         wishes = list(deployments.wishes(planned.desired))
         for sentence in deployments.failed_slots(wishes, live):
@@ -209,6 +220,7 @@ class Embedded:
             failed=bool(states & (deployments.UNSUCCESSFUL - {TaskState.TIMED_OUT})) or stuck,
             timed_out=TaskState.TIMED_OUT in states,
             waits=waits,
+            unreached=bool(unheard),
         )
 
 

@@ -27,13 +27,17 @@ from reconciler.server.authority import Authority
 from reconciler.server.configuration import EMBEDDED, Configuration
 from reconciler.server.control import ControlSocket
 from reconciler.server.doorkeeper import Gate
+from reconciler.server.leading import Lead, node_of
 from reconciler.server.place import Place, ignore_in_git
+from reconciler.server.retention import look_after_retention
 from reconciler.server.roster import Roster, ping_interval
 from reconciler.server.sealing import sealer_of
-from reconciler.store import attempts, worker_status
+from reconciler.server.settling import settle_in
+from reconciler.store import attempts, objects, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.directory import EngineLock
 from reconciler.store.keys import Sealer
+from reconciler.store.leadership import Node
 from reconciler.store.writer import Store
 
 
@@ -44,6 +48,7 @@ class Engine:
     place: Place
     store: Store
     sealer: Sealer
+    lead: Lead
 
     @asynccontextmanager
     async def running(
@@ -65,19 +70,22 @@ class Engine:
         authority = await Authority.open(self.store, self.sealer, time.time())
         roster = Roster(grounds, dispatcher, authority, configuration, counts)
         await self.store.write(_nobody_is_connected)
+        await settle_in(self)
         await roster.look(start=False)
         await asyncio.to_thread(drop_old_partials, grounds.blobs, time.time())
-        builtin = await self._builtin(grounds, dispatcher, configuration.builtin_worker.run_as)
+        builtin = await self._builtin(grounds, dispatcher, configuration)
         await dispatcher.resume()
         await look_at_drains(self.store, dispatcher)  # before any worker reports what a drain cancels
-        running = Running(dispatcher, roster, authority, counts, [])
+        running = Running(dispatcher, roster, authority, counts, grounds.logs, [])
         async with AsyncExitStack() as stack:
             control = ControlSocket(self.place.files.socket, self.store, self.sealer, changed=running.change)
             await stack.enter_async_context(control.listening())
             stack.push_async_callback(running.stop)
             drains = look_after_drains(self.store, dispatcher)
-            for loop in (builtin.run(), dispatcher.run(), roster.run(), audit_claims(self.store), drains):
+            loops = (builtin.run(), dispatcher.run(), roster.run(), audit_claims(self.store), drains, self.lead.lost())
+            for loop in loops:
                 running.carry(loop)
+            running.carry(look_after_retention(self.store, self.place.files, configuration.retention, counts.removed))
             if agents is not None:
                 gate = Gate(self.store, authority, roster)
                 listener = AgentListener(
@@ -93,16 +101,24 @@ class Engine:
             *(self.store, LogStore(files.logs), files.blobs, files.root, self.sealer, watcher),
             root=self.place.root,
             secret_rules=secret_rules,
+            node_files=self.lead.node.files,
             fleet=LiveFleet(
                 builtin_allowed=configuration.builtin_worker.enabled,
                 builtin_account=configuration.builtin_worker.run_as,
             ),
         )
 
-    async def _builtin(self, grounds: Grounds, dispatcher: Dispatcher, account: str | None) -> WorkerLink:
-        """Link the built-in worker, even where it gets no new work: what ran there before is still to be followed."""
+    async def _builtin(self, grounds: Grounds, dispatcher: Dispatcher, configuration: Configuration) -> WorkerLink:
+        """Link the built-in worker, even where it gets no new work: what ran there before is still to be followed.
+
+        It looks what its machine has where that may matter: a server may be asked for it later, `apply` is not.
+        """
         floor = await self.store.read(lambda tx: attempts.worker_epoch(tx, BUILTIN))
-        carrier = BuiltinCarrier(self.place.files.agent, accounts=[account] if account else [])
+        settings, account = configuration.builtin_worker, configuration.builtin_worker.run_as
+        look = settings.enabled and (configuration is not EMBEDDED or await self.store.read(_something_is_required))
+        if look:
+            grounds.fleet.await_builtin()
+        carrier = BuiltinCarrier(self.place.files.agent, accounts=[account] if account else [], look=look)
         link = WorkerLink(BUILTIN, carrier, grounds.logs, grounds.blobs, dispatcher, epoch_floor=floor)
         grounds.links[BUILTIN] = link
         return link
@@ -111,27 +127,47 @@ class Engine:
 def _nobody_is_connected(tx: Transaction) -> None:
     """Record that sessions of an engine before us have ended; each worker is healthy again when it greets us."""
     for name, status in worker_status.statuses(tx).items():
-        if status.health is WorkerHealth.HEALTHY:
+        if name != BUILTIN and status.health is WorkerHealth.HEALTHY:
             worker_status.lose(tx, name, "it has not connected since the server was started", time.time())
+
+
+def _something_is_required(tx: Transaction) -> bool:
+    """Say whether a step or a location of the live state requires something of its worker."""
+    found = (
+        each for kind in ("Project", "StepTemplate", "ExecutionLocation") for each in objects.of_kind(tx, kind).values()
+    )
+    return any('"requires":{"' in each.spec for each in found)
 
 
 @asynccontextmanager
 async def open_engine(place: Place) -> AsyncIterator[Engine]:
-    """Become the one engine of a data directory; raises Conflict while another is, StateUnreadable where it is broken."""
+    """Become the one engine of a data directory and of its state.
+
+    Raises Conflict while another is, StateUnreadable where it is broken.
+    """
     place.files.create()
-    with EngineLock.take(place.files), Store.open(place.data, place.files.root) as store:
+    with EngineLock.take(place.files):
+        async with leading_engine(place, node_of(place.files)) as engine:
+            yield engine
+
+
+@asynccontextmanager
+async def leading_engine(place: Place, node: Node) -> AsyncIterator[Engine]:
+    """Lead with an engine, whose files are locked already; raises Led while another node leads, StateUnreadable."""
+    with Store.open(place.data, place.files.root) as store, Lead.take(store, node) as lead:
         ignore_in_git(place.files)
-        yield Engine(place, store, await store.write(lambda tx: sealer_of(tx, place.files)))
+        yield Engine(place, store, await store.write(lambda tx: sealer_of(tx, place.files)), lead)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An engine at work: its dispatcher, its roster of workers, and the loops that carry it."""
+    """An engine at work: its dispatcher, its roster of workers, its logs, and the loops that carry it."""
 
     dispatcher: Dispatcher
     roster: Roster
     authority: Authority
     counts: Counts
+    logs: LogStore
     loops: list["asyncio.Task[None]"]
 
     def carry(self, loop: Coroutine[Any, Any, None]) -> None:

@@ -5,16 +5,17 @@ A certificate gives no work: pools and all else come from Git, which has to decl
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.execute.listener import Admitted, Issued, Refusal
 from reconciler.execute.peers import Peer
-from reconciler.model.live import Event
+from reconciler.model.live import ActorKind, Event
+from reconciler.model.spec import canonical_json
 from reconciler.model.text import Subscription
 from reconciler.model.trust import EnrolmentToken, Identity
 from reconciler.protocol.messages import Certified, Enrol, Hello, Renew
 from reconciler.server.keyring import Keyring
-from reconciler.server.registered import Registered, bearer, registered_as
+from reconciler.server.registered import Registered, bearer, other_pools, registered_as
 from reconciler.server.tokens import known_token
 from reconciler.store import audit, enrolment
 from reconciler.store.certificates import BadRequest, certify, read_request
@@ -69,15 +70,15 @@ def admit(
     return Admitted(worker.worker)
 
 
-def enrol(tx: Transaction, ring: Keyring, wish: Enrol, now: float) -> Issued | Refusal:
-    """Certify the key of an agent that brings a token, and record the identity."""
+def enrol(tx: Transaction, ring: Keyring, wish: Enrol, now: float, origin: str = "") -> Issued | Refusal:
+    """Certify the key of an agent that brings a token from the address `origin`, and record the identity."""
     if known_token(tx, wish.token) is None:  # before any arithmetic with what a stranger sent
         return UNKNOWN_TOKEN
     try:
         request = read_request(wish.request)
     except BadRequest as error:
         return Refusal("request", error.message, RETRY_LATER)
-    redeemed = redeem(tx, wish, request.thumbprint, now)
+    redeemed = redeem(tx, wish, request.thumbprint, now, origin)
     if isinstance(redeemed, Refusal):
         return redeemed
     made = certify(ring.ca, request, redeemed.worker, now)
@@ -88,25 +89,26 @@ def enrol(tx: Transaction, ring: Keyring, wish: Enrol, now: float) -> Issued | R
     return Issued(Certified(made.pem, ring.trust, redeemed.worker, redeemed.pools))
 
 
-def redeem(tx: Transaction, wish: Enrol, thumbprint: str, now: float) -> Redeemed | Refusal:
+def redeem(tx: Transaction, wish: Enrol, thumbprint: str, now: float, origin: str = "") -> Redeemed | Refusal:
     """Use a token for one key; the same key may repeat it until it expires, since an answer may be lost."""
     if fault := _fault(wish):
         return Refusal("request", fault, RETRY_LATER)
     token = known_token(tx, wish.token)
     if token is None:
         return UNKNOWN_TOKEN
-    actor, subject = f"agent {thumbprint}", f"Worker/{token.worker}"
+    event = Event(now, f"agent {thumbprint}", "enrol", f"Worker/{token.worker}", kind=ActorKind.AGENT, origin=origin)
     refused = next(_obstacles(tx, token, thumbprint, now), None)
     if refused is not None:
         if enrolment.count_refusal(tx, token.id) <= REFUSALS_TOLD_MAX:
-            audit.record(tx, Event(now, actor, "enrol", subject, refused.code, detail=refused.text))
+            audit.record(tx, replace(event, outcome=refused.code, detail=refused.text))
         return refused
     if enrolment.use_token(tx, token.id, thumbprint, now):
-        audit.record(tx, Event(now, actor, "enrol", subject, detail=f"token {token.id}"))
+        after = canonical_json({"pools": token.pools, "thumbprint": thumbprint, "worker": token.worker})
+        audit.record(tx, replace(event, detail=f"token {token.id}", after=after))
     return Redeemed(token.worker, token.pools, token.id)
 
 
-def renew(tx: Transaction, ring: Keyring, peer: Peer, wish: Renew, now: float) -> Issued | Refusal:
+def renew(tx: Transaction, ring: Keyring, peer: Peer, wish: Renew, now: float, *, origin: str = "") -> Issued | Refusal:
     """Certify the key of a peer that Git declares again, or the one that it wants to change to, and record it."""
     revoked = enrolment.revocations(tx)
     if peer.thumbprint in revoked:
@@ -135,7 +137,8 @@ def renew(tx: Transaction, ring: Keyring, peer: Peer, wish: Renew, now: float) -
     enrolment.put_identity(tx, identity)
     if made.thumbprint not in recent:
         event = Event(now, f"agent {peer.thumbprint}", "renew", f"Worker/{worker.worker}", detail=made.thumbprint)
-        audit.record(tx, event)
+        after = canonical_json({"expiresAt": made.expires_at, "thumbprint": made.thumbprint})
+        audit.record(tx, replace(event, kind=ActorKind.AGENT, origin=origin, after=after))
     return Issued(Certified(made.pem, ring.trust, worker.worker, worker.pools))
 
 
@@ -154,6 +157,8 @@ def _obstacles(tx: Transaction, token: EnrolmentToken, thumbprint: str, now: flo
         yield Refusal("taken", f"the key is that of {owner.worker}, and the token is for {token.worker}", RETRY_LATER)
     if present is not None and thumbprint not in present.thumbprints and not token.replace:
         yield Refusal("taken", f"{token.worker} has another identity in Git", RETRY_LATER)
+    if present is not None and not token.replace and (other := other_pools(present, token.pools)):
+        yield Refusal("taken", other, RETRY_LATER)
 
 
 def _fault(wish: Enrol) -> str | None:

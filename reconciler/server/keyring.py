@@ -8,17 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.model.errors import Conflict, Refused
+from reconciler.model.live import Event
 from reconciler.model.trust import AuthorityKey, KeyState, Purpose
 from reconciler.protocol.messages import Trust
 from reconciler.server.registered import uncertified_since, unseen_since
+from reconciler.store import audit
 from reconciler.store.authority import keys, move_key, put_key, remove_key, set_certificate
-from reconciler.store.certificates import authority_certificate, new_private_key, server_certificate, thumbprint_of
+from reconciler.store.certificates import (
+    authority_certificate,
+    new_private_key,
+    server_certificate,
+    snapshot_certificate,
+    thumbprint_of,
+)
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
+from reconciler.store.signing import new_signing_key, public_key
 
 NAMED_MAX = 20  # workers in one sentence
 
-WORDS = {Purpose.CA: "certificate authority", Purpose.SERVER: "server key"}
+WORDS = {Purpose.CA: "certificate authority", Purpose.SERVER: "server key", Purpose.SNAPSHOT: "snapshot key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +39,12 @@ class Keyring:
     @property
     def ca(self) -> AuthorityKey:
         """The authority that certifies now."""
-        return self._current(Purpose.CA)
+        return self.current(Purpose.CA)
 
     @property
     def server(self) -> AuthorityKey:
         """The key that the server is known by now."""
-        return self._current(Purpose.SERVER)
+        return self.current(Purpose.SERVER)
 
     @property
     def pin(self) -> str:
@@ -54,7 +63,8 @@ class Keyring:
         """Return the key of a purpose that is in `state`."""
         return next((key for key in self.keys if key.purpose is purpose and key.state is state), None)
 
-    def _current(self, purpose: Purpose) -> AuthorityKey:
+    def current(self, purpose: Purpose) -> AuthorityKey:
+        """Return the key of a purpose that is in use."""
         key = self.found(purpose, KeyState.CURRENT)
         assert key is not None, f"one {purpose} key is in use"
         return key
@@ -69,13 +79,29 @@ def keyring(tx: Transaction, sealer: Sealer, now: float) -> Keyring:
     ca = AuthorityKey(Purpose.CA, 1, authority_certificate(private_key, now), private_key, KeyState.CURRENT, now, now)
     server = _server_key(ca, 1, KeyState.CURRENT, now)
     for key in (ca, server):
-        put_key(tx, key, sealer)
+        _put_first(tx, key, sealer, now)
     return Keyring((ca, server))
+
+
+def with_snapshot_key(tx: Transaction, sealer: Sealer, now: float) -> Keyring:
+    """Return the installation's keys with the one that signs snapshots, which is made at its first use."""
+    ring = keyring(tx, sealer, now)
+    if ring.found(Purpose.SNAPSHOT, KeyState.CURRENT):
+        return ring
+    made = _snapshot_key(ring.ca, 1, KeyState.CURRENT, now)
+    _put_first(tx, made, sealer, now)
+    return Keyring((*ring.keys, made))
+
+
+def _put_first(tx: Transaction, key: AuthorityKey, sealer: Sealer, now: float) -> None:
+    put_key(tx, key, sealer)
+    made = f"made the {WORDS[key.purpose]}, {thumbprint_of(key.certificate)}"
+    audit.record(tx, Event(now, "engine", "trust make", f"trust/{key.purpose}", detail=made))
 
 
 def stage(tx: Transaction, sealer: Sealer, purpose: Purpose, now: float) -> str:
     """Make the next key of a purpose and return the sentence for the person; raises Conflict in mid-change."""
-    ring = keyring(tx, sealer, now)
+    ring = with_snapshot_key(tx, sealer, now) if purpose is Purpose.SNAPSHOT else keyring(tx, sealer, now)
     if ring.found(purpose, KeyState.NEXT):
         raise Conflict(
             f"the next {WORDS[purpose]} is made already", f"put it to use with: reconcile trust switch {purpose}"
@@ -93,8 +119,13 @@ def stage(tx: Transaction, sealer: Sealer, purpose: Purpose, now: float) -> str:
             made = AuthorityKey(purpose, number, certificate, private_key, KeyState.NEXT, now, now)
         case Purpose.SERVER:
             made = _server_key(ring.ca, number, KeyState.NEXT, now)
+        case Purpose.SNAPSHOT:
+            made = _snapshot_key(ring.ca, number, KeyState.NEXT, now)
     put_key(tx, made, sealer)
-    return f"made the next {WORDS[purpose]}, {thumbprint_of(made.certificate)}; agents hear of it when they greet"
+    told = f"made the next {WORDS[purpose]}, {thumbprint_of(made.certificate)}"
+    if purpose is Purpose.SNAPSHOT:
+        return f"{told}; `reconcile snapshot --key` prints it beside the present one"
+    return f"{told}; agents hear of it when they greet"
 
 
 def switch(tx: Transaction, sealer: Sealer, purpose: Purpose, now: float, *, forced: bool = False) -> str:
@@ -111,8 +142,7 @@ def switch(tx: Transaction, sealer: Sealer, purpose: Purpose, now: float, *, for
             f"the next server key is unknown to {_named(unseen)}, not seen since it was made",
             "wait until they greet, or switch with --force and enrol them again",
         )
-    present = ring.ca if purpose is Purpose.CA else ring.server
-    move_key(tx, present, KeyState.FORMER, now)
+    move_key(tx, ring.current(purpose), KeyState.FORMER, now)
     move_key(tx, following, KeyState.CURRENT, now)
     return f"the {WORDS[purpose]} in use is {thumbprint_of(following.certificate)}"
 
@@ -143,6 +173,12 @@ def _server_key(ca: AuthorityKey, number: int, state: KeyState, now: float) -> A
     private_key = new_private_key()
     certificate = server_certificate(ca, private_key, now)
     return AuthorityKey(Purpose.SERVER, number, certificate, private_key, state, now, now)
+
+
+def _snapshot_key(ca: AuthorityKey, number: int, state: KeyState, now: float) -> AuthorityKey:
+    private_key = new_signing_key()
+    certificate = snapshot_certificate(ca, public_key(private_key), now)
+    return AuthorityKey(Purpose.SNAPSHOT, number, certificate, private_key, state, now, now)
 
 
 def _named(workers: Sequence[str]) -> str:

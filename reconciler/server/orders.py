@@ -1,4 +1,4 @@
-"""What people order about trust and workers: tokens, keys, drains; and how that is told through the control socket."""
+"""What people order: tokens, keys, drains, suspension, plans; and how that is told through the control socket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,6 +69,13 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeSnapshotKey:
+    """Make the key that signs snapshots, unless it is there."""
+
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Give a worker nothing new for `seconds`, whatever Git declares."""
 
@@ -86,13 +93,65 @@ class Undrain:
     worker: str
 
 
-TrustOrder = CreateToken | RevokeToken | Revoke | Lift | Stage | Switch | Retire
-DrainOrder = Drain | Undrain
-Order = TrustOrder | DrainOrder
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Carry no commit out for `seconds`; what runs goes on."""
 
-ORDERS: Mapping[str, type[Order]] = {
-    kind.__name__: kind for kind in (CreateToken, RevokeToken, Revoke, Lift, Stage, Switch, Retire, Drain, Undrain)
-}
+    actor: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """End the suspension."""
+
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecidePlan:
+    """Approve or reject a plan that waits, named as `plan-…`."""
+
+    actor: str
+    plan: str
+    verb: str
+    notes: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAccess:
+    """Make a token of the API with these roles in `space` ("" is that of this state, "*" every one); it holds for `ttl` seconds."""
+
+    actor: str
+    name: str
+    roles: tuple[str, ...]
+    space: str
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAccess:
+    """Make a token of the API useless."""
+
+    actor: str
+    name: str
+
+
+TrustOrder = CreateToken | RevokeToken | Revoke | Lift | Stage | Switch | Retire | MakeSnapshotKey
+DrainOrder = Drain | Undrain
+SourceOrder = Suspend | Resume | DecidePlan
+AccessOrder = CreateAccess | RevokeAccess
+Order = TrustOrder | DrainOrder | SourceOrder | AccessOrder
+
+_KINDS: tuple[type[Order], ...] = (
+    *(CreateToken, RevokeToken, Revoke, Lift, Stage, Switch, Retire, MakeSnapshotKey),
+    *(Drain, Undrain),
+    *(Suspend, Resume, DecidePlan),
+    *(CreateAccess, RevokeAccess),
+)
+
+ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in _KINDS}
 
 
 @dataclass(frozen=True, slots=True)

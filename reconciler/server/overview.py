@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pydantic import JsonValue
+
+from reconciler.model.following import Condition, Proposal, SourceState
 from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.plan.deployments import Wish, wishes_of
 from reconciler.plan.processes import process_digest
 from reconciler.schedule.fleet import BUILTIN, Member, fleet_of
+from reconciler.server.standing import standing
 from reconciler.server.times import stamp
-from reconciler.store import objects, results, tasks
+from reconciler.store import following, objects, results, tasks
 from reconciler.store.database import Transaction
 
 
@@ -26,24 +30,44 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """One live object as listings show it; `metadata` and `spec` are as in YAML, `protected` holds against removal."""
+
+    kind: str
+    name: str
+    metadata: dict[str, JsonValue]
+    spec: dict[str, JsonValue]
+    file: str
+    line: int
+    revision: str
+    generation: int
+    protected: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class SlotRow:
-    """One slot, declared (`wish`) or only remembered, and the last task queued for it."""
+    """One slot, declared or only remembered (then no release is), and the last task queued for it.
+
+    `current` says whether that task ran what is declared now.
+    """
 
     slot: Slot
     deployment: str
-    wish: Wish | None
+    declared_release: str | None
     task: Task | None
     steps: tuple[StepRun, ...] = ()
     process_moved: bool = False
+    current: bool = False
 
     @property
     def condition(self) -> str:
         """Say where the slot stands."""
         if self.task is None:
             return "never ran"
-        if self.wish is None:
+        if self.declared_release is None:
             return f"{self.task.state}, not declared any more"
-        if self.wish.digest != self.task.digest:
+        if not self.current:
             return f"{self.task.state}, edited since"
         state = "adopted" if self.task.adopted else str(self.task.state)
         return f"{state}, process changed since" if self.process_moved else state
@@ -60,6 +84,9 @@ class Overview:
     workers: tuple[WorkerRow, ...]
     slots: tuple[SlotRow, ...]
     questions: tuple[Intervention, ...]
+    source: SourceState | None = None
+    conditions: tuple[Condition, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
 
 
 def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
@@ -76,6 +103,9 @@ def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
         tuple(worker_rows(live, engine_runs=engine_runs)),
         tuple(_slot_rows(tx, live)),
         tuple(results.open_interventions(tx)),
+        following.source(tx),
+        tuple(following.conditions(tx).values()),
+        tuple(following.proposals(tx)),
     )
 
 
@@ -97,6 +127,25 @@ def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
             WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status, engine_runs=engine_runs)}{state}")
         )
     return [*rows, *_leaving_rows(live, engine_runs=engine_runs)]
+
+
+def object_rows(live: LiveState, kind: str | None = None) -> list[ObjectRow]:
+    """List the live objects of a kind, or all, in the order of their addresses."""
+    return [
+        ObjectRow(
+            *found.address,
+            json.loads(found.metadata),
+            json.loads(found.spec),
+            found.position.file,
+            found.position.line,
+            found.revision,
+            found.generation,
+            found.protected,
+            found.digest,
+        )
+        for address, found in live.objects.items()
+        if kind in {None, address.kind}
+    ]
 
 
 def _leaving_rows(live: LiveState, *, engine_runs: bool) -> Iterator[WorkerRow]:
@@ -135,13 +184,19 @@ def _health(status: WorkerStatus | None, *, engine_runs: bool) -> str:
 def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
     rows = []
     declared: dict[Slot, Wish] = {}
+    places = standing(tx)
     for address, found in live.objects.items():
         if address.kind == "Deployment":
             declared |= {wish.slot: wish for wish in wishes_of(address.name, found)}
     for slot in sorted({*declared, *live.last_tasks}, key=str):
         wish, task = declared.get(slot), live.last_tasks.get(slot)
         name = wish.deployment if wish else task.deployment if task else ""
-        steps = tuple(tasks.steps(tx, task.id)) if task is not None and not task.state.ended else ()
+        steps: tuple[StepRun, ...] = ()
+        if task is not None and not task.state.ended:
+            task = replace(task, reason=places.task(task))
+            steps = tuple(replace(run, reason=places.step(run)) for run in tasks.steps(tx, task.id))
         moved = task is not None and task.process not in {"", process_digest(live.objects, slot.project)}
-        rows.append(SlotRow(slot, name, wish, task, steps, process_moved=moved))
+        current = bool(task is not None and wish is not None and task.digest == wish.digest)
+        release = wish.spec.release if wish else None
+        rows.append(SlotRow(slot, name, release, task, steps, process_moved=moved, current=current))
     return rows

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.declare.collector import without_collector
 from reconciler.declare.load import Loaded
@@ -17,6 +18,12 @@ from reconciler.plan.planner import Options, plan
 from reconciler.server.place import folder_in_repository, is_shallow
 from reconciler.store import objects
 from reconciler.store.reader import open_for_reading
+
+if TYPE_CHECKING:
+    from reconciler.plan.snapshots import Snapshot
+
+Check = Callable[[Loaded, LiveState], None]
+"""Raises Conflict where a state belongs to another space or repository."""
 
 EMPTY = LiveState({}, {})
 """The live state where there is none yet."""
@@ -47,17 +54,25 @@ def files_of(live: LiveState) -> frozenset[str]:
 
 
 @without_collector()
-def plan_space(loaded: Loaded, live: LiveState, options: Options) -> Planned:
-    """Plan a loaded space.
+def plan_space(loaded: Loaded, live: LiveState, options: Options, *, check: Check | None = None) -> Planned:
+    """Plan a loaded space; `check` tells whether the state belongs to it, by the repository where it is not given.
 
     Raises Conflict where the state belongs to another repository or space, UsageMistake for a chosen address that is
     neither declared nor live.
     """
     assert loaded.desired is not None
-    check_binding(loaded, live)
+    (check or check_binding)(loaded, live)
     for address in (*options.targets, *options.excludes):
         _check_known(address, loaded.desired, live)
     return Planned(plan(loaded.desired, live, options), loaded.desired, live)
+
+
+def plan_snapshot(loaded: Loaded, snapshot: "Snapshot", options: Options) -> Planned:
+    """Plan a loaded space by a snapshot; raises as `plan_space` does."""
+    from reconciler.plan.snapshots import revealed  # here, for few plans are made so
+
+    assert loaded.desired is not None
+    return plan_space(loaded, revealed(snapshot, loaded.desired), options)
 
 
 def first_runs(plan: Plan) -> str:
@@ -112,9 +127,12 @@ def check_binding(loaded: Loaded, live: LiveState) -> None:
             f'this state belongs to the space "{bound.space}", and {ours.path} declares "{ours.space}"',
             "name another state with --data, or give the space its name back",
         )
-    same = bound.root == ours.root if bound.root and ours.root else Path(bound.path) == Path(ours.path)
+    if bound.root and ours.root:
+        same = bound.root == ours.root
+    else:  # a snapshot has no path, and a shallow clone that plans by one cannot tell
+        same = not bound.path or Path(bound.path) == Path(ours.path)
     if not same:
         raise Conflict(
-            f"this state belongs to another repository: it was applied from {bound.path}",
-            "name another state with --data",
+            f"this state belongs to another repository{f': it was applied from {bound.path}' if bound.path else ''}",
+            "name another state with --data" if bound.path else "name a snapshot of this space",
         )

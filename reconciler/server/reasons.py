@@ -1,9 +1,11 @@
 """Why something is as it is: where it is declared, what was done to it, where its steps run, what it waits for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
+from reconciler.model.following import ConditionType
 from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
@@ -19,9 +21,10 @@ from reconciler.schedule.placement import Nowhere, place
 from reconciler.schedule.variables import VariableContext
 from reconciler.server.decisions import find_task
 from reconciler.server.overview import drain_in_words
+from reconciler.server.standing import Standing, standing
 from reconciler.server.steps import steps_called
 from reconciler.server.times import stamp
-from reconciler.store import attempts, audit, objects, tasks, worker_status
+from reconciler.store import attempts, audit, following, objects, tasks, worker_status
 from reconciler.store.database import Transaction
 
 EVENTS_SHOWN = 5
@@ -52,6 +55,7 @@ def reasons(tx: Transaction, address: str) -> Iterator[str]:
 
 def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[str]:
     yield f"{found.address} is declared at {found.position}, applied from {found.revision}, generation {found.generation}"
+    yield from _of_commits(tx, found, live)
     if found.protected:
         yield "it is protected: no plan removes it"
     if found.address.kind in STORED:
@@ -71,6 +75,17 @@ def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[
                 yield from _of_task(tx, task)
     for event in audit.events(tx, subject=str(found.address))[-EVENTS_SHOWN:]:
         yield _event(event)
+
+
+def _of_commits(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[str]:
+    """Say who made the commit that an object was applied from, and what holds up a later one."""
+    made = following.commit(tx, found.revision) if found.revision else None
+    if made is not None and made.author:
+        yield f'that commit is by {made.author}: "{made.subject}"'
+    source = following.source(tx)
+    stalled = following.conditions(tx).get(ConditionType.STALLED)
+    if source is not None and source.head != live.revision and stalled is not None and stalled.status:
+        yield f"the head {source.head[:12]} of the source is not carried out: {stalled.message}"
 
 
 def _of_worker(tx: Transaction, name: str, live: LiveState) -> Iterator[str]:
@@ -110,11 +125,12 @@ def _event(event: Event) -> str:
 
 def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
     adopted = ", recorded as done without running" if task.adopted else ""
-    reason = f": {task.reason}" if task.reason else ""
+    places = standing(tx) if not task.state.ended else Standing()
+    reason = f": {text}" if (text := places.task(task)) else ""
     yield f"task {task.id} runs release {task.release} of {task.slot} and is {task.state}{adopted}{reason}"
     tries = attempts.attempts(tx, task.id)
     for run in tasks.steps(tx, task.id):
-        yield f"  {_step_sentence(run)}"
+        yield f"  {_step_sentence(replace(run, reason=places.step(run)))}"
         for attempt in tries:
             if attempt.step == run.index:
                 yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"

@@ -4,18 +4,19 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from getpass import getuser
 
 from reconciler.apply.carry_out import APPLY_LEASE, Applied, Authority, Progress, carry_out
 from reconciler.declare.load import Loaded
 from reconciler.model.errors import Conflict
-from reconciler.schedule.fleet import BUILTIN
+from reconciler.model.live import ActorKind, Binding
+from reconciler.server import origins
 from reconciler.server.engine import Engine
 from reconciler.server.planning import Planned, binding_of
-from reconciler.store import attempts, leases
+from reconciler.server.settling import living_elsewhere
+from reconciler.store import leases
 from reconciler.store.database import Transaction
-from reconciler.store.dialects import is_address
 
 LEASE_TTL = 15.0
 """Seconds that the apply lease outlives its last heartbeat."""
@@ -25,14 +26,30 @@ HEARTBEAT = 5.0
 
 
 async def carry_out_planned(
-    engine: Engine, loaded: Loaded, planned: Planned, token: int, *, adopt: bool, progress: Progress
+    engine: Engine,
+    loaded: Loaded,
+    planned: Planned,
+    token: int,
+    *,
+    adopt: bool,
+    progress: Progress,
+    actor: str = "",
+    binding: Binding | None = None,
 ) -> Applied:
-    """Write the changes of a plan and queue its runs; raises as `carry_out` does."""
+    """Write the changes of a plan and queue its runs; raises as `carry_out` does.
+
+    Without an `actor` it is whoever runs this program; without a `binding` the state is bound to the repository.
+    """
     return await carry_out(
         planned.plan,
         planned.desired,
         engine.store,
-        Authority(f"{getuser()}@{socket.gethostname()}", token, binding_of(loaded), adopt=adopt),
+        Authority(
+            *(actor or f"{getuser()}@{socket.gethostname()}", token, binding or binding_of(loaded)),
+            adopt=adopt,
+            kind=ActorKind.CONTROLLER if actor else ActorKind.PERSON,
+            origin=origins.of_server() if actor else origins.of_command(),
+        ),
         root=engine.place.root,
         read=loaded.tree.read,
         blobs=engine.place.files.blobs,
@@ -42,34 +59,30 @@ async def carry_out_planned(
 
 @asynccontextmanager
 async def apply_lease(engine: Engine) -> AsyncIterator[int]:
-    """Hold the apply lease with a heartbeat; who has the lock of the files knows that a former holder there is dead.
+    """Hold the apply lease with a heartbeat; who leads knows that a former holder writes no more.
 
-    While attempts live on the built-in worker of one holder it is not given back, and no other one may take it: their
-    supervisors answer to an engine on the same files alone.
+    Raises Conflict where attempts live on the built-in worker of another node: their supervisors answer to an engine
+    on the same files alone.
     """
-    holder = f"{getuser()}@{socket.gethostname()}, files in {engine.place.files.root},"
+    holder = f"{getuser()}@{socket.gethostname()}"
 
     def acquire(tx: Transaction) -> int | leases.HeldBy:
-        former = leases.last_holder(tx, APPLY_LEASE)
-        ours = former in {"", holder} or not is_address(engine.place.data)
-        taken = leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=ours)
-        if not ours and not isinstance(taken, leases.HeldBy) and attempts.unfinished_on(tx, BUILTIN):
-            raise Conflict(f"{former} left steps running there", "go on from there with: reconcile apply")
-        return taken
+        former, left = living_elsewhere(tx, engine.lead.node)
+        if left:
+            raise Conflict(
+                f"the node {former.name} left steps running on its built-in worker", "go on there with: reconcile apply"
+            )
+        return leases.acquire(tx, APPLY_LEASE, holder, LEASE_TTL, time.time(), takeover=True)
 
     token = await engine.store.write(acquire)
-    if isinstance(token, leases.HeldBy):
-        raise Conflict(f"{token.holder} is applying", "wait until it has finished, then run it again")
+    assert not isinstance(token, leases.HeldBy), "it is taken over"
     beating = asyncio.create_task(_beat(engine, token))
     try:
         yield token
     finally:
         beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
-        await engine.store.write(
-            lambda tx: not attempts.unfinished_on(tx, BUILTIN) and leases.release(tx, APPLY_LEASE, token)
-        )
+        await asyncio.wait({beating})  # not its result: who cancels us meanwhile is heard
+        await engine.store.write(lambda tx: leases.release(tx, APPLY_LEASE, token))
 
 
 async def _beat(engine: Engine, token: int) -> None:

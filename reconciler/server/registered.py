@@ -1,5 +1,6 @@
 """Workers with an agent, as Git last declared them: their identities, and where each is met."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.model.infrastructure import WorkerSpec
@@ -28,6 +29,17 @@ def registered_as(tx: Transaction, name: str) -> Registered | None:
     """Return the live worker of a name, if it has an agent."""
     found = objects.one(tx, Address("Worker", name))
     return _registered(name, found.spec) if found else None
+
+
+def other_pools(worker: Registered, pools: Sequence[str]) -> str | None:
+    """Say that Git declares a worker in other pools than a token is for, or None: who enrols again moves to the token's."""
+    if {*worker.pools} == {*pools}:
+        return None
+    return f"{worker.worker} is in {_listed(worker.pools)} in Git, and the token is for {_listed(pools)}"
+
+
+def _listed(pools: Sequence[str]) -> str:
+    return f"the pool{'s' if len(pools) > 1 else ''} {', '.join(pools)}"
 
 
 def bearer(tx: Transaction, thumbprint: str) -> Registered | None:

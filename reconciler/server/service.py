@@ -1,59 +1,122 @@
-"""`serve`: the engine kept running, with the branch that it follows, the agents' port, and health over HTTP."""
+"""`serve`: the spaces of a server, each with its engine and controller, and one address where all answer over HTTP."""
 
 import asyncio
 import signal
-from dataclasses import dataclass
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from reconciler.model.errors import UsageMistake
 from reconciler.server.binding import bound
 from reconciler.server.configuration import Configuration
-from reconciler.server.engine import open_engine
-from reconciler.server.following import Follower, checked_out
-from reconciler.server.http import serve_http
+from reconciler.server.machines import claims_of
 from reconciler.server.place import Place
+from reconciler.server.policy import Policy
+from reconciler.server.sources import CheckedOut, WorkingTree
+from reconciler.server.space_service import Followed, SpaceService
+from reconciler.server.standby import first_of
 from reconciler.server.voice import Voice
+from reconciler.store.dialects import is_address
+from reconciler.store.directory import DataDirectory
+
+NEVER = 1e9
+"""Seconds between two looks at what says itself that it has changed."""
+
+Pages = Callable[[Sequence[SpaceService], Configuration, socket.socket], Awaitable[None]]
+"""Answers over HTTP on a bound socket, until cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line of `serve` says beside the configuration."""
+
+    agents: str | None
+    http: str | None
+    node: str
+    new_state: bool = False
+    adopt: bool = False
+    dev: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One server: where it works, what it may do, and where it listens."""
+    """A server: the spaces that it serves, and where it answers."""
 
-    place: Place
-    configuration: Configuration
-    voice: Voice
-    agents: str | None
+    spaces: Sequence[SpaceService]
     http: str | None
-    new_state: bool = False
-    adopt: bool = False
+    voice: Voice
+    configuration: Configuration
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; running scripts go on under their supervisors.
+    async def run(self, pages: Pages) -> None:
+        """Serve until SIGTERM or SIGINT, `pages` over HTTP; running scripts go on under their supervisors.
 
-        Raises GitFailed where there is no commit to follow, UsageMistake where an address cannot be had, and what the
-        engine fails with.
+        Raises ReconcilerError where there is nothing to follow, UsageMistake where an address cannot be had, Conflict
+        where another engine works on these files, and what an engine fails with.
         """
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
-        checked_out(self.place.root)
-        agents = bound(self.agents) if self.agents is not None else None
+        for space in self.spaces:
+            space.check()
         http = bound(self.http) if self.http is not None else None
-        async with (
-            open_engine(self.place) as engine,
-            engine.running(
-                self.voice, self.configuration, agents=agents, secret_rules=self.configuration.secrets.rules()
-            ) as running,
-        ):
-            follower = Follower(engine, running, self.voice, new_state=self.new_state, adopt=self.adopt)
-            running.carry(follower.run())
-            if http is not None:
-                running.carry(serve_http(follower, http))
-            self.voice.say("serving", space=str(self.place.root), agents=self.agents or "", http=self.http or "")
-            waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(running.failure())]
-            done, others = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for other in others:
-                other.cancel()
-            for task in done:
-                task.result()
-            running.dispatcher.stop_starting()
-            self.voice.say("stopping")
+        async with AsyncExitStack() as stack:
+            for space in self.spaces:
+                await stack.enter_async_context(space.locked())
+            web = [pages(self.spaces, self.configuration, http)] if http is not None else []
+            await first_of(stopping.wait(), *(space.hold() for space in self.spaces), *web)
+
+
+def service_of(place: Place, configuration: Configuration, voice: Voice, wishes: Wishes) -> Service:
+    """Return the server that a configuration describes: its sources, or the repository of `place` where it names none.
+
+    Raises UsageMistake where they make no sense together, GitFailed where there is no commit to follow.
+    """
+    if configuration.source and wishes.dev:
+        raise UsageMistake("--dev watches the working tree of -C, and the configuration names sources")
+    if configuration.source:
+        spaces = _fetched(place, configuration, voice, wishes)
+    else:
+        spaces = [_here(place, configuration, voice, wishes)]
+    for space in spaces:
+        space.claims = claims_of(space, spaces)
+    if wishes.http is not None:
+        configuration.http.check(wishes.http)
+    return Service(spaces, wishes.http, voice, configuration)
+
+
+def _here(place: Place, configuration: Configuration, voice: Voice, wishes: Wishes) -> SpaceService:
+    policy = Policy(new_state=wishes.new_state, adopt=wishes.adopt)
+    if wishes.dev:
+        followed = Followed(WorkingTree(place.root), replace(policy, poll=NEVER), watched=place.root)
+    else:
+        followed = Followed(CheckedOut(place.root), policy)
+        followed.source.head()  # there is a commit to follow
+    return SpaceService(place, followed, configuration, voice, wishes.agents, wishes.node)
+
+
+def _fetched(place: Place, configuration: Configuration, voice: Voice, wishes: Wishes) -> list[SpaceService]:
+    sources = configuration.source
+    if len(sources) > 1 and is_address(place.data):
+        raise UsageMistake(
+            "several spaces do not share one database", "run a server for each, or keep their states in a directory"
+        )
+    if len(sources) > 1 and wishes.agents is not None:
+        raise UsageMistake(
+            "--agents is the address of one space, and the configuration names several",
+            "give each [[source]] its own: agents = HOST:PORT",
+        )
+    spaces = []
+    for settings in sources:
+        files = DataDirectory(place.files.root / settings.space)
+        data = place.data if is_address(place.data) else str(files.root)
+        policy = settings.policy(new_state=wishes.new_state, adopt=wishes.adopt)
+        followed = Followed(settings.source(Path(files.root)), policy, settings)
+        here = Place(files.root, data, files)
+        voice_of = voice.about(space=settings.space)
+        spaces.append(
+            SpaceService(here, followed, configuration, voice_of, settings.agents or wishes.agents, wishes.node)
+        )
+    return spaces

@@ -64,10 +64,11 @@ def read_loads(data: str, live: LiveState) -> Mapping[str, Load]:
     if reader is None:
         return {}
     with reader:
-        return reader.read_now(lambda tx: _loads(tx, live.workers))
+        return reader.read_now(lambda tx: loads_in(tx, live))
 
 
-def _loads(tx: Transaction, workers: Iterable[str]) -> Mapping[str, Load]:
+def loads_in(tx: Transaction, live: LiveState) -> Mapping[str, Load]:
+    """Return what lives on each worker."""
     leases: dict[str, list[int]] = {}
     for lease in worker_leases.leases(tx):
         leases.setdefault(lease.worker, []).append(lease.number)
@@ -77,5 +78,5 @@ def _loads(tx: Transaction, workers: Iterable[str]) -> Mapping[str, Load]:
             len(leases.get(name, ())),
             max(leases.get(name, ()), default=0),
         )
-        for name in (*workers, BUILTIN)
+        for name in (*live.workers, BUILTIN)
     }

@@ -4,6 +4,7 @@ The pin is the thumbprint of the server's key, so that an agent knows the server
 """
 
 import base64
+import dataclasses
 import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -11,7 +12,9 @@ from hmac import compare_digest
 
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Event
+from reconciler.model.spec import canonical_json
 from reconciler.model.trust import EnrolmentToken
+from reconciler.server.origins import kind_of
 from reconciler.store import audit, enrolment
 from reconciler.store.database import Transaction
 
@@ -40,6 +43,23 @@ class TokenText:
         return sha256(self.secret.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A token as listings show it; times are seconds since the epoch."""
+
+    id: str
+    worker: str
+    pools: tuple[str, ...]
+    replace: bool
+    state: str
+    created_by: str
+    created_at: float
+    expires_at: float
+    used_by: str
+    used_at: float | None
+    refusals: int
+
+
 _URL_SAFE = str.maketrans("+/", "-_")
 _STANDARD = str.maketrans("-_", "+/")
 
@@ -53,11 +73,20 @@ def parse_token(text: str) -> TokenText | None:
 
 
 def create_token(
-    tx: Transaction, worker: str, pools: tuple[str, ...], ttl: float, *, replace: bool, by: str, now: float, pin: str
+    tx: Transaction,
+    worker: str,
+    pools: tuple[str, ...],
+    ttl: float,
+    *,
+    replace: bool,
+    by: str,
+    now: float,
+    pin: str,
+    origin: str = "",
 ) -> tuple[EnrolmentToken, str]:
     """Write a new token and return it with its text, which is kept nowhere.
 
-    `ttl` is in seconds; raises UsageMistake where it is out of bounds.
+    `ttl` is in seconds, `origin` is from where it is asked for; raises UsageMistake where it is out of bounds.
     """
     if not TTL_MIN <= ttl <= TTL_MAX:
         span = f"{TTL_MIN:g} s at least and {TTL_MAX / 3600:g} hours at most"
@@ -70,18 +99,43 @@ def create_token(
             break
     more = ", in place of another identity" if replace else ""
     detail = f"token {token.id} for the pools {', '.join(pools)}, {ttl:g} s{more}"
-    audit.record(tx, Event(now, by, "token create", f"Worker/{worker}", detail=detail))
+    after = canonical_json(
+        {"expiresAt": token.expires_at, "pools": pools, "replace": replace, "token": token.id, "worker": worker}
+    )
+    event = Event(now, by, "token create", f"Worker/{worker}", detail=detail, kind=kind_of(origin), origin=origin)
+    audit.record(tx, dataclasses.replace(event, after=after))
     return token, str(text)
 
 
-def revoke_token(tx: Transaction, token_id: str, by: str, now: float) -> EnrolmentToken:
+def revoke_token(tx: Transaction, token_id: str, by: str, now: float, origin: str = "") -> EnrolmentToken:
     """Make a token useless and return it; raises UsageMistake where there is none."""
     token = enrolment.token(tx, token_id)
     if token is None:
         raise UsageMistake(f'there is no token "{token_id}"', "`reconcile token list` shows them")
     if enrolment.revoke_token(tx, token_id, now):
-        audit.record(tx, Event(now, by, "token revoke", f"Worker/{token.worker}", detail=f"token {token_id}"))
+        after = canonical_json({"revokedAt": now, "token": token_id})
+        event = Event(now, by, "token revoke", f"Worker/{token.worker}", kind=kind_of(origin), origin=origin)
+        audit.record(tx, dataclasses.replace(event, detail=f"token {token_id}", after=after))
     return token
+
+
+def token_rows(tx: Transaction, now: float) -> list[TokenRow]:
+    """List the tokens, the newest first."""
+    return [
+        TokenRow(
+            *(found.id, found.worker, found.pools, found.replace, _state(found, now), found.created_by),
+            *(found.created_at, found.expires_at, found.used_by, found.used_at, found.refusals),
+        )
+        for found in enrolment.tokens(tx)
+    ]
+
+
+def _state(token: EnrolmentToken, now: float) -> str:
+    if token.revoked_at is not None:
+        return "revoked"
+    if token.used_by:
+        return "used"
+    return "open" if token.expires_at > now else "expired"
 
 
 def known_token(tx: Transaction, text: str) -> EnrolmentToken | None:

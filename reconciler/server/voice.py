@@ -15,7 +15,8 @@ class Voice:
 
     reads_output = False  # it is in the log of the attempt
 
-    def __init__(self, form: str = "text", stream: TextIO = sys.stderr) -> None:
+    def __init__(self, form: str = "text", stream: TextIO = sys.stderr, **fields: object) -> None:
+        self._form, self._stream, self._fields = form, stream, fields
         last = (
             structlog.processors.JSONRenderer()
             if form == "json"
@@ -25,7 +26,11 @@ class Voice:
             structlog.WriteLogger(stream),
             processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", key="at"), last],
             wrapper_class=structlog.BoundLogger,
-        )
+        ).bind(**fields)
+
+    def about(self, **fields: object) -> "Voice":
+        """Return a voice that says these fields with every event."""
+        return Voice(self._form, self._stream, **{**self._fields, **fields})
 
     def say(self, event: str, **fields: object) -> None:
         """Tell that something happened."""
@@ -40,8 +45,8 @@ class Voice:
         match sighting:
             case TaskMoved(task, deployment, _, release, state, reason):
                 self.say("task", task=task, deployment=deployment, release=release, state=state.value, reason=reason)
-            case StepMoved(task, deployment, _, name, state, worker, reason):
+            case StepMoved(task, deployment, _, name, state, worker, reason, ticket=ticket):
                 facts = {"task": task, "deployment": deployment, "step": name, "state": state.value}
-                self.say("step", **facts, worker=worker, reason=reason)
+                self.say("step", **facts, worker=worker, attempt=ticket, reason=reason)
             case Breached(worker, kind, times, reason):
                 self.warn("breach", worker=worker, kind=kind, times=times, reason=reason)

@@ -78,6 +78,13 @@ def lose(tx: Transaction, ticket: str, at: float) -> bool:
     return changed == 1
 
 
+def given_up(tx: Transaction, task: TaskId) -> int:
+    """Count the attempts of a task that were given up and have not told since how they ended."""
+    row = tx.one("SELECT COUNT(*) FROM attempts WHERE task = ? AND lost_at IS NOT NULL AND finished_at IS NULL", task)
+    assert row is not None
+    return int(row[0])
+
+
 def attempt(tx: Transaction, ticket: str) -> Attempt | None:
     """Return the attempt under `ticket`."""
     row = tx.one(_SELECT + "WHERE ticket = ?", ticket)
@@ -87,6 +94,11 @@ def attempt(tx: Transaction, ticket: str) -> Attempt | None:
 def attempts(tx: Transaction, task: TaskId) -> list[Attempt]:
     """Return all attempts of a task, by step and number."""
     return [_attempt(row) for row in tx.all(_SELECT + "WHERE task = ? ORDER BY step, number", task)]
+
+
+def live(tx: Transaction, task: TaskId) -> bool:
+    """Has an attempt of a task not ended yet?"""
+    return tx.one("SELECT 1 FROM attempts WHERE task = ? AND finished_at IS NULL LIMIT 1", task) is not None
 
 
 def unfinished_on(tx: Transaction, worker: str) -> list[Attempt]:

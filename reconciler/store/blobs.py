@@ -1,10 +1,15 @@
 """Blobs: files named by their SHA-256, durable and right, or not there at all."""
 
 import os
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from reconciler.model.errors import StateUnreadable
+
+_DECIDING = threading.Lock()
+"""Held while it is decided whether a blob stays: only the engine of these files removes any."""
 
 
 def blob_path(blobs: Path, digest: str) -> Path:
@@ -15,7 +20,7 @@ def blob_path(blobs: Path, digest: str) -> Path:
 def put_blob(blobs: Path, digest: str, data: bytes) -> None:
     """Keep `data` under its digest, durably; raises StateUnreadable where the disk does not take it."""
     path = blob_path(blobs, digest)
-    if path.exists():
+    if is_kept(path):
         return
     beside = path.with_name(f"{digest}.{os.getpid()}.new")
     try:
@@ -47,3 +52,25 @@ def read_blob(blobs: Path, digest: str) -> bytes:
         raise StateUnreadable(
             f"the file {path} cannot be read: {error.strerror}", "restore the data directory from a backup"
         ) from error
+
+
+def is_kept(path: Path) -> bool:
+    """Say whether a blob is there; it then stays for a day, until something names it."""
+    with _DECIDING:
+        try:
+            os.utime(path)
+        except (FileNotFoundError, NotADirectoryError):  # whoever writes it says what stands in its way
+            return False
+    return True
+
+
+def drop_blob(path: Path, before: float, unlink: Callable[[Path], None]) -> bool:
+    """Remove a blob that nobody names and nobody has asked for since `before`, in seconds since the epoch; False if not."""
+    with _DECIDING:
+        try:
+            if path.stat().st_mtime >= before:
+                return False
+            unlink(path)
+        except OSError:  # the next look tries it again
+            return False
+    return True

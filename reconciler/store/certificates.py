@@ -80,6 +80,13 @@ def server_certificate(ca: AuthorityKey, private_key: str, now: float) -> str:
     return _leaf(ca, _private(private_key).public_key(), "reconciler server", now, OWN_LIFE).pem
 
 
+def snapshot_certificate(ca: AuthorityKey, public_key: str, now: float) -> str:
+    """Return the certificate (PEM) of a key (PEM) that signs snapshots."""
+    key = serialization.load_pem_public_key(public_key.encode())
+    assert isinstance(key, ed25519.Ed25519PublicKey), "the keys of the installation are ours"
+    return _leaf(ca, key, "reconciler snapshots", now, OWN_LIFE).pem
+
+
 def read_request(pem: str) -> CertificateRequest:
     """Read a signing request (PEM); raises BadRequest."""
     if len(pem) > REQUEST_BYTES_MAX:
@@ -103,6 +110,12 @@ def certify(ca: AuthorityKey, request: CertificateRequest, worker: str, now: flo
 def thumbprint_of(certificate: str) -> str:
     """Return the thumbprint of a certificate (PEM)."""
     return thumbprint(PEM_cert_to_DER_cert(certificate))
+
+
+def public_key_of(certificate: str) -> str:
+    """Return the public key (PEM) of a certificate (PEM)."""
+    key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _leaf(ca: AuthorityKey, public_key: PublicKey, subject: str, now: float, life: float) -> Certificate:

@@ -23,7 +23,8 @@ def _claim(tx: Transaction, holder: str, wanted: Claim, capacity: int | None) ->
     row = None
     if capacity is None or capacity > 0:
         row = tx.one(
-            "INSERT INTO resources (name, capacity, used, alone, fence) VALUES (?, ?, 1, ?, 1) ON CONFLICT (name) DO UPDATE"
+            "INSERT INTO resources (name, capacity, used, alone, fence) VALUES (?, ?, 1, ?, 1 +"
+            " COALESCE((SELECT value FROM counters WHERE counters.name = 'fences'), 0)) ON CONFLICT (name) DO UPDATE"
             " SET capacity = excluded.capacity, used = resources.used + 1, alone = excluded.alone,"
             " fence = resources.fence + 1 WHERE resources.alone = '' AND (excluded.alone = '' OR resources.used = 0)"
             " AND (excluded.capacity IS NULL OR resources.used < excluded.capacity) RETURNING fence",

@@ -75,6 +75,10 @@ class Database(Protocol):
     """How this engine writes the placeholders of the schema: text, integer, real, bytes, strict."""
     tables_query: str
     """A query for the names of all tables."""
+    is_shared: bool
+    """May nodes with different files work on it, one after the other?"""
+    group_max: int
+    """Functions in one transaction: as many as take some 20 ms, and a second or two where the machine is busy."""
     cheap_savepoints: bool
     """Does each function of a group get its savepoint at once, or only after one of them failed?"""
 

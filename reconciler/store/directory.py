@@ -30,6 +30,11 @@ class DataDirectory:
         return self.root / "key"
 
     @property
+    def node(self) -> Path:
+        """What tells these files from those of other nodes."""
+        return self.root / "node"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock the engine holds."""
         return self.root / "lock"

@@ -17,7 +17,8 @@ def step_durations(tx: Transaction) -> dict[tuple[str, str], tuple[float, ...]]:
         "SELECT tasks.project, step_runs.key, attempts.finished_at - attempts.granted_at FROM attempts"
         " JOIN step_runs ON step_runs.task = attempts.task AND step_runs.position = attempts.step"
         " JOIN tasks ON tasks.id = attempts.task"
-        " WHERE attempts.task > (SELECT COALESCE(MAX(id), 0) FROM tasks) - ? AND step_runs.state = 'succeeded'"
+        " WHERE attempts.task >= (SELECT MIN(id) FROM (SELECT id FROM tasks ORDER BY id DESC LIMIT ?) AS newest)"
+        " AND step_runs.state = 'succeeded'"
         " AND attempts.finished_at IS NOT NULL AND attempts.number = (SELECT MAX(number) FROM attempts AS others"
         " WHERE others.task = attempts.task AND others.step = attempts.step)"
         " ORDER BY attempts.task DESC, attempts.step",

@@ -22,6 +22,8 @@ KEY_BYTES = 32
 KEY_PREFIX = "reconciler-key-1:"
 KEY_FILE_BYTES_MAX = 1_000  # a key's file is one short line
 NONCE_BYTES = 12
+SEALS = "seals"
+"""The table of the key in use."""
 VERSION = b"\x01"
 HEADER_BYTES = 1 + 8 + NONCE_BYTES
 
@@ -70,20 +72,26 @@ def sealer(tx: Transaction, path: Path, *, given: bool = False) -> Sealer:
     The key is made at its first use, except where a person has `given` its file. Raises StateUnreadable where the key
     is missing though it is in use, is not the one in use, or may be read by others.
     """
-    row = tx.one("SELECT fingerprint FROM seals")
-    if row is None:
+    fingerprint = in_use(tx)
+    if fingerprint is None:
         if not given:
             _make(path)
         found = Sealer(_read(path))
         tx.execute("INSERT INTO seals (one, fingerprint) VALUES (1, ?)", found.fingerprint)
         return found
     found = Sealer(_read(path))
-    if found.fingerprint != row[0]:
+    if found.fingerprint != fingerprint:
         raise StateUnreadable(
             f"the key {path} is not the one that sealed this state's sensitive values",
-            "bring back the former key; without it those values are lost",
+            "bring back the former key, the same on every node; without it those values are lost",
         )
     return found
+
+
+def in_use(tx: Transaction) -> str | None:
+    """Return the fingerprint of the key in use; None before the first."""
+    row = tx.one("SELECT fingerprint FROM seals")
+    return str(row[0]) if row else None
 
 
 def _bound(row: tuple[str | int, ...]) -> bytes:
@@ -133,7 +141,8 @@ def _read(path: Path) -> bytes:
             os.close(descriptor)
     except FileNotFoundError:
         raise StateUnreadable(
-            f"the key {path} is missing", "bring it back; without it this state's sensitive values are lost"
+            f"the key {path} is missing",
+            "bring it back, from another node if there is one; without it this state's sensitive values are lost",
         ) from None
     except OSError as error:
         raise StateUnreadable(

@@ -4,6 +4,7 @@ from functools import cache
 from importlib.resources import files
 
 from reconciler.model.errors import StateUnreadable
+from reconciler.store import audit
 from reconciler.store.database import Connection, Database, Transaction
 
 VERSION_TABLE = "reconciler_schema"
@@ -28,6 +29,8 @@ def migrate(database: Database, connection: Connection) -> None:
             for statement in text.format_map(database.words).split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
+        if version < len(migrations()):
+            audit.chain_all(connection)
         connection.execute("UPDATE reconciler_schema SET version = ?", len(migrations()))
         connection.commit()
     finally:

@@ -11,7 +11,7 @@ from reconciler.store.database import Row, Transaction, Value
 from reconciler.store.drains import drains, occupants
 from reconciler.store.leaving import leaving
 from reconciler.store.overrides import standing
-from reconciler.store.tasks import last_tasks
+from reconciler.store.tasks import done_steps, last_tasks
 from reconciler.store.worker_status import statuses
 
 _SELECT = "SELECT kind, name, spec, metadata, digest, file, line, col, revision, generation, protected FROM objects "  # as _row
@@ -69,14 +69,14 @@ def of_kind(tx: Transaction, kind: str) -> dict[str, LiveObject]:
     return {obj.address.name: obj for obj in found}
 
 
-def live_state(tx: Transaction) -> LiveState:
-    """Return all that a plan is judged by, at one serial."""
-    now = time.time()
+def live_state(tx: Transaction, before: LiveState | None = None) -> LiveState:
+    """Return all that a plan is judged by, at one serial; where that is still the one `before`, so are its objects."""
+    now, serial = time.time(), last_number(tx, "serial")
     return LiveState(
         at=now,
-        objects=all_objects(tx),
+        objects=before.objects if before is not None and before.serial == serial else all_objects(tx),
         last_tasks=last_tasks(tx),
-        serial=last_number(tx, "serial"),
+        serial=serial,
         binding=binding(tx),
         revision=last_revision(tx),
         workers=statuses(tx),
@@ -84,6 +84,7 @@ def live_state(tx: Transaction) -> LiveState:
         drains=drains(tx),
         occupants=occupants(tx),
         leaving=leaving(tx),
+        done=done_steps(tx),
     )
 
 

@@ -71,6 +71,12 @@ class PostgresConnection:
         status = self._connection.info.transaction_status
         return not self._connection.closed and status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
+    @property
+    def is_pooled(self) -> bool:
+        """Say whether a pooler stands between: it names another process than the one that answers."""
+        row = self.one("SELECT pg_backend_pid()")
+        return row is not None and row[0] != self._connection.info.backend_pid
+
     def begin(self) -> None:
         """Begin a transaction, on a new connection where the old one broke; a writing one waits for its turn."""
         if self._connection.closed:
@@ -144,6 +150,8 @@ class PostgresDatabase:
         "bytes": "BYTEA",
         "strict": "",
     }
+    is_shared = True
+    group_max = 100  # each statement is a round trip
     cheap_savepoints = False  # two round trips, and each update of a hot row walks past those of former savepoints
     tables_query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 

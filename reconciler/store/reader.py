@@ -76,6 +76,16 @@ def open_for_reading(data: str) -> Reader | None:
         return Reader(database) if _found(database) else None
 
 
+def look(data: str, table: str, work: Work[T]) -> T | None:
+    """Read from the PostgreSQL database at `data`, which may be of another version; None where it has no such table.
+
+    Raises StateUnreadable where nothing can be read there.
+    """
+    database = database_of(data)
+    with Reader(database) as reader:
+        return reader.read_now(lambda tx: work(tx) if (table,) in tx.all(database.tables_query) else None)
+
+
 def _found(database: Database) -> bool:
     connection = database.connect_reading()
     if connection is None:

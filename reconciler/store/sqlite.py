@@ -11,6 +11,7 @@ from reconciler.store.database import Row, Value
 BUSY_SECONDS = 5  # the engine's lock keeps other writers out; this covers a backup or a curious person's sqlite3
 STATEMENTS_MAX = 256  # all statements of the operations stay compiled
 WRITING = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON")
+NO_TEXT = "Could not decode to UTF-8"  # Python's own words, without a code of SQLite's
 LOOK = "SELECT count(*) FROM sqlite_schema"  # opening alone does not look at the file
 
 
@@ -90,6 +91,8 @@ class SqliteDatabase:
         "bytes": "BLOB",
         "strict": " STRICT",
     }
+    is_shared = False
+    group_max = 1_000
     cheap_savepoints = True
     tables_query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
@@ -124,6 +127,8 @@ class SqliteDatabase:
             return _unopened(self._path, error.strerror or str(error))
         if not isinstance(error, sqlite3.Error):
             return error
+        if str(error).startswith(NO_TEXT):
+            return _damaged(self._path, "it holds a text that is not UTF-8")
         return _explained(self._path, getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error)) or error
 
     def _open(self, mode: str, *first: str) -> sqlite3.Connection:
@@ -151,6 +156,12 @@ def _unopened(path: Path, reason: str) -> StateUnreadable:
     )
 
 
+def _damaged(path: Path, words: str) -> StateUnreadable:
+    return StateUnreadable(
+        f"{path} is damaged: {words}", "keep the file and those beside it, and restore the state from a backup"
+    )
+
+
 def _explained(path: Path, code: int, words: str) -> Exception | None:
     match code:
         case sqlite3.SQLITE_NOTADB:
@@ -159,9 +170,7 @@ def _explained(path: Path, code: int, words: str) -> Exception | None:
                 "move the file away to begin with an empty state, or name another directory with --data",
             )
         case sqlite3.SQLITE_CORRUPT:
-            return StateUnreadable(
-                f"{path} is damaged: {words}", "keep the file and those beside it, and restore the state from a backup"
-            )
+            return _damaged(path, words)
         case sqlite3.SQLITE_FULL:
             return StateUnreadable(
                 f"the disk that holds {path} is full, nothing was written", "free space on it and run the command again"

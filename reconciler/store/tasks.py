@@ -8,6 +8,9 @@ from reconciler.model.spec import digest_of
 from reconciler.store.counters import next_number
 from reconciler.store.database import Row, Transaction
 
+NUMBER_MAX = 2**53
+"""Above the number of any task."""
+
 _SELECT = (
     "SELECT tasks.id, deployment, tasks.project, tasks.environment, tasks.tenant, release, digest, pin, process, revision, state,"
     " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at FROM tasks "
@@ -78,15 +81,20 @@ def task(tx: Transaction, number: TaskId) -> Task:
     return _task(row)
 
 
-def tasks(tx: Transaction, limit: int = 100, states: Collection[TaskState] | None = None) -> list[Task]:
-    """Return the newest `limit` tasks, those in `states` where given, the newest first."""
-    if states is None:
-        return [_task(row) for row in tx.all(_SELECT + "ORDER BY id DESC LIMIT ?", limit)]
-    if not states:
+def tasks(
+    tx: Transaction, limit: int = 100, states: Collection[TaskState] | None = None, *, before: int | None = None
+) -> list[Task]:
+    """Return the newest `limit` tasks, of those in `states` and queued before one number where given, the newest first."""
+    if states is not None and not states:
         return []
+    chosen, values = "WHERE tasks.id < ?", [before if before is not None else NUMBER_MAX]
+    if states is None:
+        return [_task(row) for row in tx.all(f"{_SELECT}{chosen} ORDER BY id DESC LIMIT ?", *values, limit)]
     marks = ", ".join("?" * len(states))
-    chosen = _SELECT + "WHERE state IN (" + marks + ") ORDER BY id DESC LIMIT ?"
-    return [_task(row) for row in tx.all(chosen, *sorted(states), limit)]
+    chosen = f"{chosen} AND state IN ({marks})"
+    return [
+        _task(row) for row in tx.all(f"{_SELECT}{chosen} ORDER BY id DESC LIMIT ?", *values, *sorted(states), limit)
+    ]
 
 
 def unfinished(tx: Transaction) -> list[Task]:
@@ -156,6 +164,19 @@ def put_steps(tx: Transaction, runs: Iterable[StepRun]) -> None:
 def steps(tx: Transaction, number: TaskId) -> list[StepRun]:
     """Return the step runs of a task in the order of its process."""
     return [_step(row) for row in tx.all(_SELECT_STEPS + "WHERE task = ? ORDER BY position", number)]
+
+
+def done_steps(tx: Transaction) -> dict[TaskId, frozenset[str]]:
+    """Return the keys of the steps that have ended, of each task that has not."""
+    rows = tx.all(
+        "SELECT tasks.id, step_runs.key, step_runs.state FROM tasks JOIN step_runs ON step_runs.task = tasks.id"
+        " WHERE tasks.finished_at IS NULL ORDER BY tasks.id"
+    )
+    found: dict[TaskId, set[str]] = {}
+    for number, key, state in rows:
+        if StepState(state).ended:
+            found.setdefault(TaskId(number), set()).add(str(key))
+    return {number: frozenset(keys) for number, keys in found.items()}
 
 
 def step(tx: Transaction, number: TaskId, index: int) -> StepRun:

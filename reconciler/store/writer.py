@@ -12,13 +12,11 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from reconciler.store.database import Connection, Database, T, Work, explaining, pauses
+from reconciler.store.database import Connection, Database, T, Transaction, Work, explaining, pauses
 from reconciler.store.dialects import database_of, is_address
 from reconciler.store.directory import DataDirectory
 from reconciler.store.migrations import migrate
 from reconciler.store.readers import Readers, Room
-
-GROUP_MAX = 1_000  # functions in one transaction, so that the first of them waits some 20 ms at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,7 @@ class Store:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # bounded by `_room` and by the number of threads
         self._room = Room()
         self._readers = Readers(database)
+        self._guard: Work[None] = _unguarded
         self._closing = threading.Event()
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -74,6 +73,15 @@ class Store:
     def where(self) -> str:
         """Name the place in messages."""
         return self._database.where
+
+    def guarded_by(self, guard: Work[None]) -> None:
+        """Begin every transaction from now on with `guard`: where it raises, nothing of the whole group is written."""
+        self._guard = guard
+
+    @property
+    def is_shared(self) -> bool:
+        """May other nodes go on with this state, without the files of this one?"""
+        return self._database.is_shared
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in the writer's next transaction and return its result once that is durable.
@@ -127,7 +135,7 @@ class Store:
             self._jobs.put(job)
 
     def _write_all(self) -> None:
-        while jobs := _waiting(self._jobs):
+        while jobs := _waiting(self._jobs, self._database.group_max):
             _wake(jobs, self._write_group(jobs))
 
     def _write_group(self, jobs: Sequence[_Job]) -> Sequence[_Outcome]:
@@ -149,6 +157,7 @@ class Store:
 
     def _attempt(self, jobs: Sequence[_Job], *, apart: bool) -> Sequence[_Outcome]:
         self._connection.begin()
+        self._guard(self._connection)
         outcomes = [self._isolated(job) if apart else _Done(job.work(self._connection)) for job in jobs]
         self._connection.commit()
         return outcomes
@@ -166,6 +175,10 @@ class Store:
         return _Done(result)
 
 
+def _unguarded(_: Transaction) -> None:
+    """Let every transaction go on."""
+
+
 def _migrated(database: Database) -> Connection:
     connection = database.connect()
     try:
@@ -176,11 +189,11 @@ def _migrated(database: Database) -> Connection:
     return connection
 
 
-def _waiting(jobs: "SimpleQueue[_Job | None]") -> list[_Job]:
-    """Wait for a job and take all that wait with it; none once the store closes."""
+def _waiting(jobs: "SimpleQueue[_Job | None]", group_max: int) -> list[_Job]:
+    """Wait for a job and take those that wait with it; none once the store closes."""
     first = jobs.get()
     found = [first] if first else []
-    while found and len(found) < GROUP_MAX:
+    while found and len(found) < group_max:
         try:
             job = jobs.get_nowait()
         except Empty:

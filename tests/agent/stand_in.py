@@ -35,7 +35,7 @@ class Disk:
         self._left = None
 
     def _guarded(self, real, *, is_sync: bool):  # type: ignore[no-untyped-def]  # any function of the system
-        def call(*arguments, **more):  # type: ignore[no-untyped-def]
+        def call(*arguments, **more):  # type: ignore[no-untyped-def]  # it takes what that function takes
             if self._left is not None:
                 if self._left == 0:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

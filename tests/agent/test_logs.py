@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.execute.blobs import NoDigestError, blob_path
-from reconciler.execute.logs import LogGapError, LogNameError, LogStore, LogTooLongError
+from reconciler.execute.logs import PIECE_BYTES, LogGapError, LogNameError, LogStore, LogTooLongError
 from reconciler.protocol.journal import Kind, Level, Record, encoded
 from reconciler.protocol.tickets import Digest, TicketId
 
@@ -189,21 +189,41 @@ async def test_records_are_read_from_any_of_their_offsets(tmp_path: Path) -> Non
     assert [record for _, record in logs.records(TICKET, read[2][0])] == RECORDS[3:]
 
 
-async def test_a_follower_sees_what_comes_and_ends_with_the_log(tmp_path: Path) -> None:
-    logs, ended, seen = LogStore(tmp_path), [False], []
+async def test_a_follower_is_woken_by_what_comes_and_reads_it_in_pieces(tmp_path: Path) -> None:
+    logs, seen, offset = LogStore(tmp_path), [], 0
     logs.append(TICKET, 0, BYTES[:40])
 
     async def follow() -> None:
-        async for _, record in logs.follow(TICKET, 0, lambda: ended[0]):
-            seen.append(record)
+        nonlocal offset
+        while len(seen) < len(RECORDS):
+            offset, records = logs.piece(TICKET, offset)
+            seen.extend(records)
+            await logs.growth(60.0)
 
     following = asyncio.create_task(follow())
     await asyncio.sleep(0)
     logs.append(TICKET, 40, BYTES[40:])
-    ended[0] = True
     await logs.durable(TICKET)
+    logs.close(TICKET)
     await following
     assert seen == RECORDS
+    assert logs.piece(TICKET, offset) == (offset, [])
+    assert logs.piece(TicketId("nothing"), 0) == (0, [])
+
+
+def test_a_piece_is_bounded_but_for_a_record_that_is_longer(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path)
+    short, long = Record(Kind.STDOUT, Level.INFO, 1, b"x" * 1_000), Record(Kind.STDOUT, Level.INFO, 1, b"y" * 1_000_000)
+    whole = encoded(short) * 200 + encoded(long)
+    logs.append(TICKET, 0, whole)
+    offset, sizes, found = 0, [], []
+    while offset < len(whole):
+        before = offset
+        offset, records = logs.piece(TICKET, offset)
+        sizes.append(offset - before)
+        found += records
+    assert found == [short] * 200 + [long]
+    assert max(sizes[:-1]) <= PIECE_BYTES
 
 
 @pytest.mark.parametrize("name", ["../t1", "a/b", "", ".hidden", "x" * 101])

@@ -10,10 +10,6 @@ from tests.server.parties import live
 LIVE = ("--live", "--reason", "disk swap")
 
 
-def a_drain_that_is_no_override(folder: Path) -> Said:
-    return told(said(installed(folder), "drain", "worker-0"))
-
-
 def a_drain_of_nobody(folder: Path) -> Said:
     return told(said(installed(folder), "drain", "worker-9", *LIVE))
 

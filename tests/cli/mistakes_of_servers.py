@@ -3,22 +3,10 @@
 import time
 from pathlib import Path
 
-from reconciler.declare.load import load
-from reconciler.plan.planner import Options
 from reconciler.server.binding import bound
-from reconciler.server.following import Follower
-from reconciler.server.planning import EMPTY, plan_space
-from reconciler.server.voice import Voice
 from reconciler.store.certificates import authority_certificate, new_private_key
 from tests.cli.said import Said, cases, raised, shop, told
 from tests.cli.workplace import Outcome, reconcile
-
-CLOUD = """
-apiVersion: reconciler/v1
-kind: WorkerPool
-metadata: {name: cloud}
-spec: {default: true, dynamic: {provider: {podman: {image: debian}}}}
-"""
 
 
 def configured(folder: Path, text: str) -> Said:
@@ -59,28 +47,8 @@ def an_address_that_is_taken(folder: Path) -> Said:
     return Said(said.message.replace(where, "127.0.0.1:PORT"), said.hint)
 
 
-def judged(folder: Path, follower: Follower) -> Said:
-    loaded = load(shop(folder).root)
-    return raised(lambda: follower.check(plan_space(loaded, EMPTY, Options())))
-
-
-def a_server_whose_state_is_new(folder: Path) -> Said:
-    return judged(folder, Follower(None, None, Voice()))  # type: ignore[arg-type]  # it judges without them
-
-
-def a_commit_that_is_refused(folder: Path) -> Said:
-    place = shop(folder)
-    place.write("cloud.yaml", CLOUD)
-    follower = Follower(None, None, Voice(), new_state=True)  # type: ignore[arg-type]  # it judges without them
-    return raised(lambda: follower.check(plan_space(load(place.root), EMPTY, Options())))
-
-
-def a_commit_with_errors(folder: Path) -> Said:
-    place = shop(folder)
-    place.write("bad.yaml", "apiVersion: reconciler/v1\nkind: Environment\nmetadata: {name: x}\nspec: {oops: 1}\n")
-    loaded = load(place.root)
-    error = Follower(None, None, Voice()).invalid(loaded)  # type: ignore[arg-type]  # it judges without them
-    return Said(error.message, error.hint)
+def a_node_without_a_proper_name(folder: Path) -> Said:
+    return told(reconcile("serve", "-C", shop(folder).root, "--node", "two words"))
 
 
 def an_agent_without_a_directory(folder: Path) -> Said:

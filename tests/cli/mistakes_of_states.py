@@ -10,16 +10,20 @@ from reconciler.declare.git import TIMEOUT, GitFailed, GitSlow, blobs
 from reconciler.declare.source import ENTRIES_MAX, _records, open_tree
 from reconciler.model.live import Attempt, AttemptState, TaskId
 from reconciler.model.spec import Address
-from reconciler.store import attempts, leases, objects
+from reconciler.server.leading import Lead
+from reconciler.store import attempts, leadership, leases, objects
 from reconciler.store.blobs import put_blob, read_blob
 from reconciler.store.directory import DataDirectory, EngineLock
 from reconciler.store.keys import Sealer
+from reconciler.store.leadership import Node
 from reconciler.store.postgres import PostgresDatabase
 from reconciler.store.sqlite import SqliteDatabase
 from reconciler.store.writer import Store
 from tests.cli.said import Said, applied, cases, explained, raised, shop, told
 from tests.cli.workplace import ENVIRONMENT, command
 from tests.store.conftest import without_rights
+
+OMAHA = Node("omaha", "files of omaha")
 
 
 def no_address_of_a_database(folder: Path) -> Said:
@@ -58,30 +62,36 @@ def no_driver(folder: Path) -> Said:
     return told(command(*arguments, folder=shop(folder).root, more=more))
 
 
-def another_apply_on_the_same_database(folder: Path) -> Said:
+def another_node_leads(folder: Path) -> Said:
     from tests.postgres import postgres_server
 
     place = shop(folder)
     with postgres_server() as server:
         address = server.new_database()
-        with Store.open(address, folder / "elsewhere") as store:
-            store.write_now(lambda tx: leases.acquire(tx, "apply", "ada@elsewhere", 60.0, 0.0))
+        with Store.open(address, folder / "elsewhere") as store, Lead.take(store, OMAHA):
             return told(place.run("apply", "--auto-approve", "--new-state", "--data", address, "--files", folder / "f"))
 
 
-def steps_left_on_another_machine(folder: Path) -> Said:
-    from tests.postgres import postgres_server
+def another_node_has_taken_the_lead(folder: Path) -> Said:
+    with applied(folder).store() as store:
+        store.write_now(lambda tx: leadership.take(tx, OMAHA, 0.0))
+        return raised(lambda: store.write_now(lambda tx: leadership.check(tx, 0)))
 
+
+def steps_left_on_another_node(folder: Path) -> Said:
+    place = applied(folder)
+    with place.store() as store:
+        attempt = Attempt("t-2", TaskId(1), 0, 2, "built-in", 1, AttemptState.GRANTED, "{}")
+        store.write_now(lambda tx: attempts.grant(tx, attempt))
+        store.write_now(lambda tx: leadership.set_built_in(tx, OMAHA))
+    place.release("2")
+    return told(place.run("apply", "--auto-approve"))
+
+
+def what_tells_a_node_cannot_be_read(folder: Path) -> Said:
     place = shop(folder)
-    with postgres_server() as server:
-        at = ("--data", server.new_database(), "--files", folder / "files")
-        place.apply(*at)
-        with Store.open(str(at[1]), folder / "files") as store:
-            attempt = Attempt("t-2", TaskId(1), 0, 2, "built-in", 1, AttemptState.GRANTED, "{}")
-            store.write_now(lambda tx: attempts.grant(tx, attempt))
-            store.write_now(lambda tx: leases.acquire(tx, "apply", "ada@elsewhere", 0.0, 0.0))
-        place.release("2")
-        return told(place.run("apply", "--auto-approve", *at))
+    (place.data / "node").mkdir(parents=True)
+    return told(place.run("apply", "--auto-approve"))
 
 
 def a_second_attempt(folder: Path) -> Said:

@@ -123,7 +123,8 @@ def test_artifacts_are_listed_and_fetched(done: Workplace, tmp_path: Path) -> No
 
 def test_events_tell_who_did_what_in_order(done: Workplace) -> None:
     found = records(done.run("events", "--json"))
-    assert [(event["action"], event["subject"]) for event in found][:6] == [
+    assert [(event["action"], event["subject"]) for event in found][:7] == [
+        ("bind", "space/default"),
         ("create", "Environment/test"),
         ("create", "WorkerPool/linux"),
         ("create", "Worker/lin-01"),

@@ -10,10 +10,11 @@ import pytest
 
 from reconciler.cli.exit_codes import PRECEDENCE, ExitCode, combined
 from reconciler.model.errors import ReconcilerError
-from reconciler.model.live import TaskId, TaskState
-from reconciler.store import tasks
+from reconciler.model.live import Attempt, AttemptState, TaskId, TaskState
+from reconciler.store import attempts, tasks, worker_status
+from reconciler.store.database import Transaction
 from reconciler.store.directory import DataDirectory, EngineLock
-from tests.cli.workplace import MANUAL, PROJECT, RECONCILE, Outcome, Workplace, command, environment
+from tests.cli.workplace import MANUAL, POOL, PROJECT, RECONCILE, Outcome, Workplace, command, environment, worker
 
 ORDER = (255, 130, 1, 3, 5, 6, 9, 8, 4, 7, 2, 0)
 ROOT = Path(__file__).parent.parent.parent
@@ -123,6 +124,29 @@ def a_task_behind_one_that_failed(place: Workplace) -> Outcome:
     return place.run("apply", "--auto-approve", "--new-state")
 
 
+def a_worker_that_leaves_and_is_out_of_reach(place: Workplace) -> Outcome:
+    """Leave out a worker where an attempt was lost: nobody knows whether that still runs."""
+    place.declare_shop()
+    place.apply()
+    place.write("workers.yaml", "---\n".join([POOL % "far", worker("far-1", "far")]))
+    place.apply()
+
+    def lose(tx: Transaction) -> None:
+        attempts.grant(tx, Attempt("t1", TaskId(1), 0, 2, "far-1", 2, AttemptState.GRANTED, "{}", "", "", 1.0))
+        attempts.lose(tx, "t1", 2.0)
+        worker_status.lose(tx, "far-1", "nothing was heard from the agent for 15 s", 2.0)
+
+    with place.store() as store:
+        store.write_now(lose)
+    (place.root / "workers.yaml").unlink()
+    left = place.run("apply", "--auto-approve", "--max-removals", "1")
+    assert (
+        "Unreachable: far-1 is unavailable: nothing was heard from the agent for 15 s; "
+        'how "Work" of task 1 ended there is not known\n'
+    ) in left.err
+    return left
+
+
 def a_task_that_timed_out(place: Workplace) -> Outcome:
     place.declare_shop("exit 3")
     place.apply(expect=6)
@@ -172,6 +196,7 @@ CASES: list[tuple[int, Callable[[Workplace], Outcome]]] = [
     (2, changes),
     (3, another_engine),
     (3, a_stale_plan),
+    (4, a_worker_that_leaves_and_is_out_of_reach),
     (5, a_new_state),
     (5, a_plan_with_a_refusal),
     (5, an_apply_with_a_refusal),

@@ -1,6 +1,7 @@
 """`reconcile explain`: where a step would run, before anything runs."""
 
 import json
+import re
 
 from reconciler.model.live import SeenWorker, TaskId
 from reconciler.store import worker_leases, worker_status
@@ -13,6 +14,11 @@ SHIP = """\
       location: {runOn: workerPool, pool: omaha}
       requires: {terraform: ">=1.5"}
       script: {syntax: sh, body: ship}
+"""
+NEEDY = """\
+    - name: Needy
+      requires: {bash: ">=2"}
+      script: {syntax: bash, body: "true"}
 """
 
 
@@ -41,6 +47,22 @@ def test_a_space_that_was_never_applied_is_explained_and_nothing_is_written(plac
         "it would run on omaha-2 if its agent were connected",
     ]
     assert not place.data.exists()
+
+
+def test_the_built_in_worker_has_what_it_found_when_something_was_first_required(place: Workplace) -> None:
+    place.declare_shop()
+    place.apply()
+    with place.store() as store:
+        assert store.read_now(worker_status.statuses) == {}
+    place.write("project.yaml", (place.root / "project.yaml").read_text() + NEEDY)
+    place.release("2")
+    shown = place.run("explain", "Needy", "--environment", "test").expect(0)
+    assert "1 worker can take it\n" in shown.out
+    place.apply()
+    place.write("project.yaml", (place.root / "project.yaml").read_text().replace(">=2", ">=900"))
+    shown = place.run("explain", "Needy", "--environment", "test").expect(0)
+    assert re.search(r"^  built-in has bash [5-9][.\d]*, and >=900 is required$", shown.out, re.MULTILINE)
+    assert place.run("status").expect(0).out.count("built-in  healthy") == 1
 
 
 def test_workers_stand_as_they_were_last_seen_and_leased(place: Workplace) -> None:

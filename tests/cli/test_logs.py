@@ -8,9 +8,10 @@ import pytest
 from reconciler.cli.logs import _Printer
 from reconciler.cli.progress import marked
 from reconciler.execute.logs import LogStore
-from reconciler.model.live import Attempt, AttemptState, StepRun, StepState, TaskId
+from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.protocol.journal import Kind, Level, Record, encoded
 from reconciler.protocol.tickets import TicketId
+from reconciler.server.log_walk import Facts, Walk, reading
 from reconciler.server.looking import engine_runs
 from reconciler.store.directory import DataDirectory, EngineLock
 from tests.cli.workplace import MANUAL, PROJECT, Workplace
@@ -70,13 +71,19 @@ def test_steps_side_by_side_take_turns_under_their_headings(tmp_path: Path, caps
         Attempt(name, TaskId(1), index, 1, "built-in", 1, AttemptState.RUNNING, "{}")
         for index, name in enumerate(names)
     ]
-    printer = _Printer(logs, None, as_json=False)
+    task = Task(TaskId(1), "d", Slot("p", "e"), "1", "", "", "", TaskState.RUNNING)
+    walk, printer = Walk(reading(logs)), _Printer(as_json=False)
+
+    def show() -> None:
+        for entry in walk.look(Facts(task, tuple(runs), tuple(tries))):
+            printer.show(entry)
+
     for text in (b"one\n", b"two\n"):
         for name in names:
             ticket = TicketId(name)
             logs.append(ticket, logs.received(ticket), encoded(Record(Kind.STDOUT, Level.INFO, 0, text)))
-        printer.show(runs, tries)
-    printer.show(runs, tries)
+        show()
+    show()
     turns = "==> North on built-in\n{0}\n==> South on built-in\n{0}\n"
     assert capsys.readouterr().out == turns.format("one") + turns.format("two")
 

@@ -14,27 +14,43 @@ import pytest
 
 from reconciler.model import errors
 from tests.cli import (
+    mistakes_of_access,
+    mistakes_of_audits,
     mistakes_of_commands,
     mistakes_of_drains,
+    mistakes_of_followers,
+    mistakes_of_forges,
+    mistakes_of_operation,
     mistakes_of_servers,
+    mistakes_of_snapshots,
     mistakes_of_states,
     mistakes_of_trust,
+    mistakes_of_writing,
 )
 from tests.cli.said import Said
 
 CASES = (
     mistakes_of_commands.CASES
+    | mistakes_of_access.CASES
+    | mistakes_of_audits.CASES
     | mistakes_of_states.CASES
     | mistakes_of_trust.CASES
     | mistakes_of_servers.CASES
+    | mistakes_of_snapshots.CASES
+    | mistakes_of_forges.CASES
+    | mistakes_of_followers.CASES
     | mistakes_of_drains.CASES
+    | mistakes_of_writing.CASES
+    | mistakes_of_operation.CASES
 )
 CATALOGUE = Path(__file__).parent / "messages.txt"
 PACKAGE = Path(errors.__file__).parent.parent
 SPEAKING = [
+    *sorted((PACKAGE / "api").glob("*.py")),
     *sorted((PACKAGE / "cli").glob("*.py")),
     *sorted((PACKAGE / "server").glob("*.py")),
     *sorted((PACKAGE / "store").glob("*.py")),
+    PACKAGE / "declare" / "editing.py",
     PACKAGE / "declare" / "git.py",
     PACKAGE / "declare" / "source.py",
     PACKAGE / "plan" / "saved.py",

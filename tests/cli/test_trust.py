@@ -88,6 +88,16 @@ def test_a_name_that_is_taken_is_doubted_unless_it_is_to_be_replaced(installed: 
     assert "Warning" not in said(installed, "token", *again, "--replace").err
 
 
+def test_a_token_that_would_take_a_worker_out_of_its_pools_is_doubted(installed: Workplace) -> None:
+    moved = ("create", "--worker", "worker-0", "--pool", "blue", "--pool", "default")
+    doubt = (
+        "Warning: worker-0 is in the pool pool in Git, and the token is for the pools blue, default; made with --replace "
+        "it takes worker-0 out of all others, and else it is of no use\n"
+    )
+    assert doubt in said(installed, "token", *moved).err
+    assert "Warning" not in said(installed, "token", *moved, "--replace").err
+
+
 def test_tokens_are_listed_without_their_secrets(installed: Workplace) -> None:
     used, open_one, revoked = (said(installed, "token", *CREATE).out.strip() for _ in range(3))
     one = agent()
@@ -159,7 +169,7 @@ def test_a_key_is_changed_in_three_steps_and_each_is_in_the_audit(installed: Wor
     assert after != before
     with installed.store() as store:
         found = store.read_now(lambda tx: audit.events(tx, subject=f"trust/{purpose}"))
-    assert [event.action for event in found] == ["trust stage", "trust switch", "trust retire"]
+    assert [event.action for event in found] == ["trust make", "trust stage", "trust switch", "trust retire"]
 
 
 def test_a_worker_that_has_not_heard_keeps_the_servers_key_until_it_is_forced(installed: Workplace) -> None:

@@ -1,4 +1,4 @@
-"""What every conformance test of the store runs on: SQLite in a directory, and PostgreSQL."""
+"""What every conformance test of the store runs on: SQLite in a directory, PostgreSQL, and PgBouncer before it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.store.writer import Store
+from tests.pgbouncer import Pooler, pooler
 from tests.postgres import PostgresServer, postgres_server
 
 
@@ -27,12 +28,18 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PostgresServer) -> Iterator[Pooler]:
+    with pooler(postgres) as found:
+        yield found
+
+
+@pytest.fixture(params=["sqlite", "postgres", pytest.param("pgbouncer", marks=pytest.mark.end_to_end)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Choose a place where no store has been yet."""
     if request.param == "sqlite":
         return Place(str(tmp_path / "data"), tmp_path / "data")
-    server: PostgresServer = request.getfixturevalue("postgres")
+    server: PostgresServer | Pooler = request.getfixturevalue(request.param)
     return Place(server.new_database(), tmp_path / "files")
 
 

@@ -144,3 +144,21 @@ def test_an_ended_step_never_changes_and_its_neighbours_do(store: Store, end: St
     assert store.read_now(lambda tx: tasks.steps(tx, task.id)) == before
     assert [run.key for run in before] == ["step-0", "step-1", "step-2"]
     assert store.write_now(lambda tx: tasks.set_step(tx, task.id, 2, StepState.RUNNING, reason="", at=7.0))
+
+
+def test_the_steps_that_unfinished_tasks_have_done_are_told(store: Store) -> None:
+    first, second, ended = (store.write_now(queued_with_steps).id for _ in range(3))
+
+    def move(tx: Transaction) -> None:
+        tasks.set_step(tx, first, 0, StepState.SUCCEEDED, reason="", at=5.0)
+        tasks.set_step(tx, first, 1, StepState.RUNNING, reason="", at=5.0)
+        tasks.set_step(tx, second, 1, StepState.SKIPPED, reason="", at=5.0)
+        tasks.set_step(tx, second, 2, StepState.FAILED, reason="", at=5.0)
+        tasks.set_step(tx, ended, 0, StepState.SUCCEEDED, reason="", at=5.0)
+        tasks.set_state(tx, ended, TaskState.SUCCEEDED, "", 6.0)
+
+    store.write_now(move)
+    assert store.read_now(tasks.done_steps) == {
+        first: frozenset({"step-0"}),
+        second: frozenset({"step-1", "step-2"}),
+    }

@@ -13,6 +13,7 @@ import pytest
 from reconciler.model.errors import StateUnreadable
 from reconciler.model.live import Event
 from reconciler.store import audit, counters
+from reconciler.store.chain import Whole
 from reconciler.store.database import Transaction
 from reconciler.store.migrations import migrations
 from reconciler.store.reader import open_for_reading
@@ -172,6 +173,7 @@ def test_kill_9_in_the_middle_of_writes_leaves_whole_functions_and_loses_no_ackn
     child.wait()
     with place.open() as store:
         found = store.read_now(lambda tx: audit.events(tx, limit=1_000_000))
+        assert isinstance(store.read_now(audit.verify), Whole)
     subjects = [seen.subject for seen in found]
     assert subjects[::2] == subjects[1::2], "a function is there whole or not at all"
     assert acknowledged <= set(subjects)

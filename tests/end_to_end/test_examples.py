@@ -19,7 +19,9 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 BIN = Path(sys.executable).parent
-SPACES = sorted(path.name for path in EXAMPLES.iterdir() if list(path.glob("*.yaml")))
+SPACES = sorted(
+    {path.parent.name for path in EXAMPLES.glob("*/*.yaml") if "apiVersion: reconciler/" in path.read_text()}
+)
 BACKUP_KEY = "a-key-that-nobody-may-read"
 
 pytestmark = pytest.mark.end_to_end

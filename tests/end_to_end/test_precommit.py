@@ -1,9 +1,11 @@
 """The real pre-commit with our hook: as `reconcile init` writes it, and from our manifest."""
 
+import errno
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ repos:
 """
 
 
-def pre_commit(place: Workplace, *arguments: str | Path) -> Outcome:
+def pre_commit(place: Workplace, *arguments: str | Path, through: tuple[str, ...] = ()) -> Outcome:
     own = {
         "PATH": f"{RECONCILE.parent}:{os.environ['PATH']}",
         "HOME": str(place.root.parent),
@@ -38,7 +40,7 @@ def pre_commit(place: Workplace, *arguments: str | Path) -> Outcome:
         "PRE_COMMIT_COLOR": "never",
     }
     done = subprocess.run(
-        [PRE_COMMIT, *arguments], cwd=place.root, env=environment(**IDENTITY, **own), capture_output=True, text=True,
+        [*through, PRE_COMMIT, *arguments], cwd=place.root, env=environment(**IDENTITY, **own), capture_output=True, text=True,
         check=False, timeout=60,
     )  # fmt: skip
     return Outcome(done.returncode, done.stdout, done.stderr)
@@ -70,6 +72,8 @@ def test_the_manifest_the_documentation_and_a_new_repository_say_the_same(skelet
     (manifest,) = YAML(typ="safe").load(MANIFEST.read_text())
     written = hook((skeleton.root / ".pre-commit-config.yaml").read_text())
     assert written == {key: value for key, value in manifest.items() if key not in HOW_INSTALLED}
+    example = ROOT / "examples" / "ci" / "pre-commit" / ".pre-commit-config.yaml"
+    assert written == hook(example.read_text())
     (documented,) = re.findall(r"```text\n(repos:\n.*?)```", (ROOT / "docs" / "validation.md").read_text(), re.DOTALL)
     assert written == hook(documented)
 
@@ -86,6 +90,20 @@ def test_the_hook_of_a_new_repository_passes_and_then_finds_a_mistake(skeleton: 
     assert "Failed" in said
     assert "error[unknown-kind]" in said
     assert 'did you mean "Project"?' in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the network away")
+def test_the_hook_needs_no_network(skeleton: Workplace) -> None:
+    """The namespace has no interface that is up, not even the loopback."""
+    alone = ("unshare", "--net")
+    refused = "import socket; print(socket.socket().connect_ex(('127.0.0.1', 9)))"
+    probe = subprocess.run([*alone, sys.executable, "-c", refused], capture_output=True, text=True, check=True)
+    assert probe.stdout.strip() == str(errno.ENETUNREACH)
+    shutil.copy(ROOT / "examples" / "ci" / "pre-commit" / ".pre-commit-config.yaml", skeleton.root)
+    skeleton.commit()
+    assert "Passed" in pre_commit(skeleton, "run", "--all-files", through=alone).expect(0).out
+    break_a_file(skeleton)
+    assert "error[unknown-kind]" in pre_commit(skeleton, "run", "--all-files", through=alone).expect(1).out
 
 
 def test_a_commit_with_a_mistake_is_stopped(skeleton: Workplace) -> None:

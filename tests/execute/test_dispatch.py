@@ -20,10 +20,12 @@ from reconciler.execute.watching import Sighting
 from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.model.pinned import Pinned
 from reconciler.model.work import DeploymentSpec, ProjectSpec
+from reconciler.protocol.messages import Hello
+from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Declined, Exited, Final, NotStarted, Running, TicketId, TicketReport
 from reconciler.schedule.fleet import BUILTIN
 from reconciler.server.decisions import Decision, carry_out_decision
-from reconciler.store import attempts, tasks
+from reconciler.store import attempts, audit, tasks, worker_status
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store
 
@@ -67,6 +69,19 @@ class Scene:
 
     async def report(self, attempt: Attempt, state: Running | Declined) -> None:
         await self.dispatcher.reported(BUILTIN, TicketReport(TicketId(attempt.ticket), state))
+
+    async def greet(self, epoch: int, **capabilities: str) -> None:
+        """Greet as a machine with these programs."""
+        hello = Hello((1,), "store", "boot", 1, 0, capabilities)
+        await self.dispatcher.connected(BUILTIN, Connected(hello, epoch, {}), "here")
+
+    async def step_waits(self, reason: str) -> None:
+        """Wait until the first step waits for this reason."""
+        await self._until(lambda: self._states() == [(StepState.WAITING, reason)])
+
+    def _states(self) -> list[tuple[StepState, str]]:
+        steps = self.store.read_now(lambda tx: tasks.steps(tx, TaskId(1)))
+        return [(step.state, step.reason) for step in steps]
 
     async def finish(self, attempt: Attempt, ending: Exited | NotStarted) -> None:
         await self.dispatcher.finished(BUILTIN, Final(TicketId(attempt.ticket), ending, 0, NO_LOG))
@@ -118,14 +133,19 @@ def queue(store: Store, *process: dict[str, object]) -> None:
 
 
 @asynccontextmanager
-async def dispatching(folder: Path, *process: dict[str, object]) -> AsyncIterator[Scene]:
-    """Dispatch a task of these steps, or what is in the state already, to a worker whose agent is never started."""
+async def dispatching(folder: Path, *process: dict[str, object], awaits_greeting: bool = False) -> AsyncIterator[Scene]:
+    """Dispatch a task of these steps, or what is in the state already, to a worker whose agent is never started.
+
+    Its greeting is awaited where that says what it has.
+    """
     with Store.open(str(folder), folder) as store:
         if process:
             queue(store, *process)
         key = store.write_now(lambda tx: sealer(tx, folder / "key", given=False))
         moves = Moves()
         grounds = Grounds(store, LogStore(folder / "logs"), folder / "blobs", folder, key, moves)
+        if awaits_greeting:
+            grounds.fleet.await_builtin()
         dispatcher = Dispatcher(grounds)
         carrier = BuiltinCarrier(folder / "agent")
         grounds.links[BUILTIN] = WorkerLink(BUILTIN, carrier, grounds.logs, folder / "blobs", dispatcher)
@@ -136,6 +156,27 @@ async def dispatching(folder: Path, *process: dict[str, object]) -> AsyncIterato
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_built_in_worker_takes_what_it_has_the_programs_for_once_it_has_told_them(tmp_path: Path) -> None:
+    needy = STEP | {"requires": {"terraform": ">=1.5"}}
+    async with dispatching(tmp_path, needy, awaits_greeting=True) as scene:
+        nobody = "no worker of the pool default can take it: built-in "
+        await scene.step_waits(nobody + "has not told yet what it has")
+        await scene.greet(1, terraform="1.2")
+        await scene.step_waits(nobody + "has terraform 1.2, and >=1.5 is required")
+        await scene.greet(2, terraform="1.11.4")
+        await scene.finish(await scene.attempt(), Exited(0))
+        await scene.task_in(TaskState.SUCCEEDED)
+        assert not scene.store.read_now(lambda tx: audit.events(tx, subject="Worker/built-in"))
+
+
+async def test_a_built_in_worker_that_did_not_look_what_it_has_is_tried(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, STEP | {"requires": {"terraform": ">=1.5"}}) as scene:
+        await scene.greet(1)
+        await scene.finish(await scene.attempt(), Exited(0))
+        await scene.task_in(TaskState.SUCCEEDED)
+        assert scene.store.read_now(worker_status.statuses) == {}
 
 
 async def test_a_worker_that_refuses_an_attempt_fails_its_step_at_once(tmp_path: Path) -> None:

@@ -420,3 +420,33 @@ async def test_what_is_not_free_in_the_state_is_asked_for_again_and_loses_no_end
             assert stage.step(2, "one").state is StepState.SUCCEEDED
             store.write_now(lambda tx: claims.loosen(tx, stranger, "mutex/db"))
             await stage.until_run("1:work", "2:two")
+
+
+async def test_a_task_that_was_cancelled_in_the_queue_is_granted_no_turn(tmp_path: Path) -> None:
+    async with state(tmp_path) as store:
+        worker(store, "w1")
+        queue(store, "a", step("work"))
+        async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:work")
+            stage.add("a", step("work"))
+            await stage.until(lambda: stage.reason(2) == "task 1 of a in production has not ended")
+            stage.add("a", step("work"))
+            store.write_now(lambda tx: carry_out_decision(tx, Decision("cancel", "2", "ada")))
+            stage.dispatcher.wake()
+            await stage.end("1:work")
+            await stage.until_run("3:work")
+            assert stage.state(2) is TaskState.CANCELLED
+
+
+async def test_a_step_that_is_asked_for_again_and_waits_for_the_same_rests(tmp_path: Path) -> None:
+    async with state(tmp_path) as store:
+        worker(store, "w1", slots=1)
+        queue(store, "a", step("work"))
+        async with engine(store, tmp_path) as stage:
+            await stage.until_run("1:work")
+            stage.add("b", step("work"))
+            await stage.until_waits(2, "work", "no worker of the pool default has room for it: w1 runs 1 of 1 attempts")
+            run = stage.dispatcher._runs[TaskId(2)]
+            run._due[0] = 0.0  # as after a grant that the state did not take
+            assert not await run._move()
+            assert run._patience() > 0.0

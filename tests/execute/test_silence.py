@@ -20,7 +20,8 @@ from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import CutOff, Exited, Final, Running, TicketId, TicketReport
 from reconciler.schedule.progress import ABANDONED_AFTER
-from reconciler.store import claims, objects
+from reconciler.server.unreached import unreached
+from reconciler.store import claims, objects, tasks
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store
 from tests.execute.test_dispatch import STEP, Moves, Scene, queue
@@ -158,6 +159,26 @@ async def test_a_lost_attempt_is_repeated_elsewhere_only_where_the_step_says_so(
         assert [attempt.state for attempt in place._attempts()] == [AttemptState.ENDED, AttemptState.ENDED]
 
 
+async def test_a_worker_that_is_still_away_when_the_rest_is_done_is_named(tmp_path: Path) -> None:
+    def named(*ran: int) -> list[str]:
+        return place.store.read_now(lambda tx: list(unreached(tx, [TaskId(number) for number in ran], ())))
+
+    async with two_workers(tmp_path, TWICE) as place:
+        await place.connect("w1")
+        first = await place.start()
+        await place.fall_silent("w1")
+        await place.connect("w2")
+        await place.dispatcher.finished("w2", Final(await place.start(2), Exited(0), 0, NO_LOG))
+        await place.task_in(TaskState.SUCCEEDED)
+        assert "\n".join(named(1)) == (
+            "w1 is unavailable: nothing was heard from the agent for 15 s; "
+            'how "Work" of task 1 ended there is not known'
+        )
+        assert named(2) == []
+        await place.connect("w1", TicketReport(first, Running()))
+        assert named(1) == []
+
+
 async def test_a_step_waits_for_a_worker_and_runs_when_one_connects(tmp_path: Path) -> None:
     async with two_workers(tmp_path, STEP) as place:
         await place._until(lambda: place.task().state is TaskState.RUNNING and place.step().state is StepState.WAITING)
@@ -244,3 +265,54 @@ async def test_an_attempt_that_is_granted_at_this_very_moment_is_left_alone(tmp_
         assert place.latest().state is AttemptState.GRANTED
         assert not any(desire.cancel_grace for desire in place.dispatcher._grounds.links["w1"]._desires.values())
         place.dispatcher._runs[TaskId(1)] = run
+
+
+async def test_a_cancelled_task_whose_attempt_was_given_up_is_abandoned(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        await place.fall_silent("w1")
+        place.decide("cancel")
+        await place.task_in(TaskState.ABANDONED)
+        assert place.task().reason == "cancelled, and 1 attempt(s) were lost: whether they have stopped is unknown"
+        assert place.step().state is StepState.LOST
+        await place.connect("w1", TicketReport(ticket, Running()))
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        assert place.task().state is TaskState.ABANDONED
+
+
+async def test_an_end_whose_session_ends_while_it_is_recorded_frees_what_was_held(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP | {"mutex": {"name": "db"}}) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        await place.fall_silent("w1")
+        await place.task_in(TaskState.FAILED)
+        await place._until(lambda: not place.dispatcher._runs)
+        assert list(place.dispatcher._grounds.leasing.holders) == [ticket]
+        telling = asyncio.create_task(place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG)))
+        await asyncio.sleep(0)  # until it waits for the write
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        assert telling.cancelled()
+        place.store.write_now(lambda tx: None)  # after all that was to be written before
+        assert place.latest().state is AttemptState.ENDED
+        assert list(place.dispatcher._grounds.leasing.holders) == []
+
+
+async def test_nothing_runs_alone_beside_what_was_given_up_and_may_still_run(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.connect("w1")
+        ticket = await place.start()
+        await place.fall_silent("w1")
+        await place.task_in(TaskState.FAILED)
+        queue(place.store, STEP | {"isolation": "exclusive"})
+        place.dispatcher.wake()
+        await place.connect("w1", TicketReport(ticket, Running()))
+
+        def step_of_the_second() -> str:
+            return place.store.read_now(lambda tx: [run.reason for run in tasks.steps(tx, TaskId(2))] or [""])[0]
+
+        obstacle = "w1 may still run what was given up, and it would run alone"
+        await place._until(lambda: step_of_the_second() == f"no worker of the pool default has room for it: {obstacle}")
+        await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
+        await place._until(lambda: place.dispatcher._runs[TaskId(2)].live)

@@ -211,15 +211,19 @@ class Premises:
     def metric(self, name: str) -> float:
         """Return a counter, such as `shed` or `rejects:malformed`; 0 where it was never counted."""
         name, _, code = name.partition(":")
-        label = f'{{code="{code}"}}' if code else ""
+        label = re.escape(f'code="{code}",') if code else ""
         found = re.search(
-            rf"^reconciler_agent_{name}_total{re.escape(label)} (\S+)$", self.fetch("metrics").decode(), re.MULTILINE
+            rf'^reconciler_agent_{name}_total{{{label}space="[^"]*"}} (\S+)$',
+            self.fetch("metrics").decode(),
+            re.MULTILINE,
         )
         return float(found[1]) if found else 0.0
 
     def dismissed(self) -> float:
         """Return how many callers were refused or shed."""
-        refused = re.findall(r"^reconciler_agent_rejects_total\S* (\S+)$", self.fetch("metrics").decode(), re.MULTILINE)
+        refused = re.findall(
+            r"^reconciler_agent_rejects_total{.*} (\S+)$", self.fetch("metrics").decode(), re.MULTILINE
+        )
         return sum(map(float, refused)) + self.metric("shed")
 
     def memory(self) -> int:

@@ -31,9 +31,61 @@ def document(kind: str, name: str, spec: Document, **metadata: Any) -> Document:
 @st.composite
 def desired_states(draw: Draw) -> DesiredState:
     """Draw a space with pools, workers, projects, tenants and deployments that name each other rightly."""
+    return declare(_texts(_files(draw)))
+
+
+@st.composite
+def guarded_states(draw: Draw) -> DesiredState:
+    """Draw such a space with values that a plan does not show: variables, hosts, accounts, notes."""
+    files = _files(draw)
+    pools = [item["metadata"]["name"] for item in files["pools.yaml"]]
+    scope: Document = {"environments": [files["environments.yaml"][0]["metadata"]["name"]]}
+    for item, host in zip(files["workers.yaml"], draw(st.permutations(_TEXTS[:-1])), strict=False):
+        endpoint = item["spec"]["endpoint"]["listening"]
+        item["spec"]["endpoint"]["listening"] = endpoint | {"host": host}
+        item["spec"]["capabilities"] = draw(st.dictionaries(st.sampled_from(["helm", "gpu"]), _VALUES, max_size=2))
+        item["metadata"]["annotations"] = draw(st.dictionaries(st.sampled_from(["rack", "note"]), _VALUES, max_size=2))
+    for item in files["projects.yaml"]:
+        item["spec"]["variables"] = _variables(draw, pools, scope)
+        item["spec"]["process"][0]["env"] = draw(st.dictionaries(st.sampled_from(["A", "B"]), _VALUES, max_size=2))
+    for item in files["deployments.yaml"]:
+        item["spec"]["variables"] = draw(st.dictionaries(st.sampled_from(["Url", "Size"]), _VALUES, max_size=2))
+    names = draw(some(("one", "two")))
+    files["sets.yaml"] = [
+        document("VariableSet", name, {"variables": _variables(draw, pools, scope)}) for name in names
+    ]
+    files["proxies.yaml"] = [document("Proxy", "way-out", {"url": f"http://{draw(st.sampled_from(WORKERS))}:3128"})]
+    return declare(_texts(files))
+
+
+_TEXTS = ["db-1", "amber", "blue/x", "w1", "10.0.0.7", "true", "x\ny\n"]
+_VALUES = st.sampled_from(_TEXTS)
+"""Among them names of objects, also before a slash: those a plan looks for in whatever uses what leaves."""
+
+
+def _variables(draw: Draw, pools: list[str], scope: Document) -> list[Document]:
+    found: list[Document] = []
+    for name in draw(some(("Color", "Size", "Url"))):
+        shape = draw(st.integers(0, 3))
+        if shape == 0:
+            found.append({"name": name, "type": "workerPool", "value": draw(st.sampled_from(pools))})
+        elif shape == 1:
+            found.append({"name": name, "type": "sensitive", "value": {"env": draw(st.sampled_from(["A", "B"]))}})
+        elif shape == 2:
+            found.append({"name": name, "values": [{"value": draw(_VALUES), "scope": each} for each in ({}, scope)]})
+        else:
+            found.append({"name": name, "value": draw(_VALUES)})
+    return found
+
+
+def _texts(files: dict[str, list[Document]]) -> dict[str, str]:
+    return {name: "---\n".join(f"{json.dumps(item)}\n" for item in found) for name, found in files.items() if found}
+
+
+def _files(draw: Draw) -> dict[str, list[Document]]:
     environments, pools = draw(some(ENVIRONMENTS, least=1)), draw(some(POOLS, least=1))
     projects, tenants = draw(some(PROJECTS)), draw(some(TENANTS))
-    files = {
+    return {
         "reconcile.yaml": [document("Space", "acme", _settings(draw))],
         "environments.yaml": [
             document("Environment", name, {"sortOrder": draw(st.integers(0, 2))}) for name in environments
@@ -46,8 +98,6 @@ def desired_states(draw: Draw) -> DesiredState:
         ],
         "deployments.yaml": _deployments(draw, projects, environments, tenants),
     }
-    texts = {name: "---\n".join(f"{json.dumps(item)}\n" for item in found) for name, found in files.items() if found}
-    return declare(texts)
 
 
 def _settings(draw: Draw) -> Document:

@@ -138,6 +138,13 @@ def test_nobody_takes_the_last_able_worker_from_a_task_that_has_not_ended(
     assert plan(space(**becomes), live).refused
 
 
+def test_only_what_a_task_has_still_to_run_counts() -> None:
+    becomes, live = space(w1="state: draining", w2=""), seen(space(w1="", w2=""), "w1", state=TaskState.RUNNING)
+    assert refusals(plan(becomes, replace(live, done={TaskId(1): frozenset({"build"})}))) == [STRANDED]
+    assert refusals(plan(becomes, replace(live, done={TaskId(2): frozenset({"ship"})}))) == [STRANDED]
+    assert not plan(becomes, replace(live, done={TaskId(1): frozenset({"build", "ship"})})).refused
+
+
 def test_that_is_lifted_as_a_removal_is() -> None:
     live = seen(space(w1="", w2=""), "w1", state=TaskState.RUNNING)
     removed = space(w2="")

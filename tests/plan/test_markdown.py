@@ -1,5 +1,7 @@
 """A comment on a pull request is never longer than GitHub takes, and says when it was cut."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from reconciler.model.live import Slot
 from reconciler.model.spec import Address, Position
 from reconciler.plan.changes import ABSENT, Action, Change, FieldChange, LiveFact, Plan, Refusal, Run, RunReason
-from reconciler.plan.markdown import CHARACTERS_MAX, CUT, REMARKS_MAX, render
+from reconciler.plan.markdown import CHARACTERS_MAX, CUT, PASSING_MAX, REMARKS_MAX, render
 
 HERE = Position("shop.yaml", 1)
 
@@ -56,12 +58,12 @@ def test_a_plan_of_any_size_fits_a_comment(
     assert len(shown) <= CHARACTERS_MAX
     assert shown.startswith("<!-- reconciler plan: acme -->\n### ")
     if changes or runs:
-        assert shown.endswith("\n```\n\n</details>\n")
+        assert "\n```\n\n</details>\n" in shown
 
 
 def test_a_cut_is_said_and_falls_between_lines() -> None:
     shown = render(Plan("acme", "", 1, tuple(change(number, "x" * 150) for number in range(1000))))
-    assert CHARACTERS_MAX - 300 < len(shown) <= CHARACTERS_MAX
+    assert CHARACTERS_MAX - PASSING_MAX - 300 < len(shown) <= CHARACTERS_MAX - PASSING_MAX
     *_, before, cut, fence, empty, end = shown.splitlines()
     assert before == "" or before.endswith(("will be created", "(because it is declared)", f"members: [{'x' * 150}]"))
     assert cut == "… cut here: the whole plan is longer than a comment may be"
@@ -106,9 +108,17 @@ def test_a_refused_plan_says_so_in_its_headline() -> None:
     assert "### ⛔ Plan: 1 to add, 0 to change, 0 to remove.\n\n> **Refused:** it is another one\n" in render(plan)
 
 
-def test_a_plan_without_changes_still_says_what_failed() -> None:
+def test_a_plan_without_changes_still_says_what_failed_and_what_runs() -> None:
     plan = Plan("acme", "4f1c2d0", 1, failed=("Deployment/a failed",), facts=(LiveFact("b runs"),))
     assert render(plan) == (
         "<!-- reconciler plan: acme -->\n### No changes. The live state is what 4f1c2d0 declares.\n"
-        "\n> **Failed:** Deployment/a failed\n"
+        "\n> **Failed:** Deployment/a failed\n\n> **Live:** b runs\n"
     )
+
+
+def test_the_changes_are_cut_at_one_place_whatever_moves_beside_them() -> None:
+    quiet = Plan("acme", "", 1, tuple(change(number, "x" * 150) for number in range(1000)))
+    busy = replace(quiet, facts=(LiveFact("y" * 500),) * 100)
+    assert render(busy).startswith(render(quiet))
+    assert len(render(busy)) <= CHARACTERS_MAX
+    assert render(busy).endswith(f"{CUT[1:]}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.model.live import SeenWorker, WorkerHealth, WorkerStatus
+from reconciler.schedule.asking import resumption
 from reconciler.schedule.explain import because_of, who
 from reconciler.schedule.fleet import Fleet, Member, Pool
 from reconciler.schedule.requests import Claim, Grant, Needs, Request, RequestId
@@ -102,18 +103,26 @@ class Paper:
         pool = "" if machine else where
         mutex, package = options.get("mutex"), options.get("package")
         claims = [Claim(f"pool/{pool}")] if pool else []
-        claims += [Claim(f"mutex/{mutex}", alone=True)] if mutex else []
-        if parallel := options.get("maxParallelism"):
-            step = f"task/{task}/{told['step'].partition('#')[0]}"
-            claims.append(Claim(step))
-            self._scheduler.resize(step, int(parallel))
+        machine_claims = [f"package/{package}"] if package else []
+        match options.get("scope", "space"):
+            case "machine":
+                machine_claims.append(f"mutex/{mutex}")
+            case "pool":
+                claims.append(Claim(f"mutex/{mutex} of {pool}", alone=True))
+            case _ if mutex:
+                claims.append(Claim(f"mutex/{mutex}", alone=True))
+        step = f"task/{task}/{told['step'].partition('#')[0]}"
+        for bound, resource in (("maxParallelism", step), ("windowSize", f"{step}/window")):
+            if bound in options:
+                claims.append(Claim(resource))
+                self._scheduler.resize(resource, int(options[bound]))
         self._ask(
             task,
             told["step"],
             told["project"],
             needs=Needs(pool=pool, machine=machine),
             claims=tuple(sorted(claims)),
-            machine_claims=(f"package/{package}",) if package else (),
+            machine_claims=tuple(machine_claims),
             exclusive="exclusive" in options,
             lease_key=f"{where}/{options.get('key', '')}",
             lease_cap=int(options.get("leaseCap", 0)),
@@ -150,10 +159,22 @@ class Paper:
             return
         self._scheduler.release(self._open.pop((task, step)))
         if not step:
+            self._scheduler.release(self._open.pop((task, "going on"), RequestId("")))
             self._scheduler.end_leases(task)
 
     def _has(self, told: Mapping[str, str]) -> None:
         self._scheduler.loosen(self._open[int(told["task"]), told["step"]], f"package/{told['package']}")
+
+    def _waits_for_child(self, told: Mapping[str, str]) -> None:
+        self._scheduler.loosen(self._open[int(told["task"]), ""], "tasks")
+
+    def _goes_on(self, told: Mapping[str, str]) -> None:
+        task = int(told["task"])
+        wish = resumption(Request(self._open[task, ""], "", self._now, task), self._now)
+        self._names[wish.id] = f"task {task}, which goes on,"
+        self._waiting[wish.id] = ""
+        self._open[task, "going on"] = wish.id
+        self._scheduler.ask(wish)
 
     def _pauses(self, told: Mapping[str, str]) -> None:
         task = int(told["task"])
@@ -192,6 +213,8 @@ _EVENTS: tuple[tuple[str, Callable[[Paper, Mapping[str, str]], None]], ...] = (
     (r"task (?P<task>\d+) (?P<how>ends|loses)( (?P<step>[\w#-]+))?", Paper._ends),
     (r"task (?P<task>\d+) has the package (?P<package>[\w-]+) for (?P<step>[\w-]+)", Paper._has),
     (r"task (?P<task>\d+) waits for a person", Paper._pauses),
+    (r"task (?P<task>\d+) waits for its child", Paper._waits_for_child),
+    (r"task (?P<task>\d+) goes on", Paper._goes_on),
     (r"task (?P<task>\d+) asks no longer for (?P<step>[\w-]+)", Paper._withdraws),
     (r"at most (?P<count>\d+) tasks run", Paper._caps),
     (r"(?P<seconds>\d+) seconds pass", Paper._passes),

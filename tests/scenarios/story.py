@@ -7,6 +7,7 @@ A page is Markdown. Its fenced blocks are played from top to bottom:
   which something could not be loaded;
 * ```tasks``` says how queued tasks ended, as in `1 failed: exit code 3`; all others succeed;
 * ```placement shop in staging``` says which machine each step would go to;
+* ```enrolment``` makes tokens and lets agents enrol, each on the machine that `--state` names;
 * ```schedule``` says, below each event, what the scheduler grants and why what waits does; pages go on block by block;
 * ```progress shop in staging``` says, below its lines that begin with `given`, how a task goes.
 
@@ -18,7 +19,6 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from reconciler.cli.options import options_of
 from reconciler.model.desired import DesiredState
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.model.live import StepState, TaskId, TaskState
@@ -33,8 +33,10 @@ from reconciler.schedule.placement import Nowhere, choose_pool, location_of, pla
 from reconciler.schedule.progress import ConditionUnclear
 from reconciler.schedule.selection import leaves_out
 from reconciler.schedule.variables import VariableContext, pool_in_context
+from reconciler.server.choosing import options_of
 from tests.scenarios.applying import EMPTY, applied, settled
 from tests.scenarios.declaring import declare
+from tests.scenarios.enrolling import enrolment
 from tests.scenarios.playing import play
 from tests.scenarios.scheduling import Paper
 
@@ -67,6 +69,8 @@ class Story:
                 body = "".join(self._commands(body, complete=about != "incomplete"))
             case "placement":
                 body = "".join(f"{line}\n" for line in self._placement(about))
+            case "enrolment":
+                body = "".join(enrolment(body, self._live))
             case "schedule":
                 body = "".join(f"{line}\n" for line in self._paper.play(body.splitlines()))
             case "progress":

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from reconciler.schedule.fleet import Fleet
+from reconciler.schedule.fleet import BUILTIN, Fleet
 from reconciler.schedule.placement import Nowhere, candidates
 from reconciler.schedule.requests import Claim, Request
 
@@ -34,7 +34,12 @@ class Oracle:
     granted_at: dict[tuple[bool, str, int, bool], float] = field(default_factory=dict)
 
     def see_fleet(self, fleet):
+        """Take in the machines; one that left with nothing on it is another one when it comes back."""
         self.fleet = fleet
+        leased = {name for found in self.leases.values() for name in found}
+        for name in self.leased_at.keys() - fleet.workers.keys() - {BUILTIN} - leased:
+            if not self._on(name):
+                del self.leased_at[name]
 
     def resize(self, resource, capacity):
         self.capacities[resource] = capacity
@@ -160,7 +165,7 @@ class Oracle:
         slots = self.fleet.machine(name).slots
         if self._alone(name) or (slots is not None and self._running(name) >= slots):
             return False
-        if request.exclusive and self._running(name):
+        if request.exclusive and self._on(name):
             return False
         taken = {lock for held in self._on(name) for lock in held.locks}
         return not taken & set(request.machine_claims)

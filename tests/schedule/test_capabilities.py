@@ -5,6 +5,8 @@ from pydantic import ValidationError
 
 from reconciler.model.infrastructure import ExecutionLocationSpec
 from reconciler.schedule.capabilities import unmet
+from reconciler.schedule.fleet import Member
+from reconciler.schedule.requests import Needs
 
 FOUND = {"bash": "5.2.15", "terraform": "v1.5", "gpu": "a100", "sh": "", "git": "2.39.5-rc1"}
 
@@ -56,3 +58,11 @@ def test_what_is_no_requirement_is_refused(text: str) -> None:
     with pytest.raises(ValidationError) as refused:
         ExecutionLocationSpec.model_validate({"requires": {"bash": text}})
     assert [error["type"] for error in refused.value.errors()] == ["bad-requirement"]
+
+
+def test_who_is_awaited_has_not_told_yet_what_it_has() -> None:
+    member = Member("built-in", (), "built-in", awaited=True)
+    needs = Needs(machine="built-in", requires=(("docker", "*"),))
+    assert [(obstacle.what, obstacle.mended) for obstacle in member.obstacles(needs)] == [
+        ("has not told yet what it has", "it had told what it has")
+    ]

@@ -156,9 +156,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.slow.held:
             self.tell("loosen", data.draw(st.sampled_from(sorted(self.slow.held))), resource)
 
-    @rule(task=st.integers(1, 4))
-    def paused(self, task: int) -> None:
-        self.tell("end_leases", task)
+    @rule(data=st.data())
+    def paused(self, data: st.DataObject) -> None:
+        """Let a task that has leases give them up, or one that has none."""
+        leased = sorted({task for task, _ in self.slow.leases}) or [1]
+        self.tell("end_leases", data.draw(st.sampled_from(leased)))
 
     @rule(fleet=fleets())
     def changed(self, fleet: Fleet) -> None:

@@ -39,10 +39,10 @@ class Installation:
     def ring(self, now: float = NOW) -> Keyring:
         return self.store.write_now(lambda tx: keyring(tx, self.sealer, now))
 
-    def token(self, worker: str = "worker-1", *, replace: bool = False, now: float = NOW) -> str:
+    def token(self, worker: str = "worker-1", *pools: str, replace: bool = False, now: float = NOW) -> str:
         pin = self.ring(now).pin
         return self.store.write_now(
-            lambda tx: create_token(tx, worker, ("pool",), HOUR, replace=replace, by="ann", now=now, pin=pin)
+            lambda tx: create_token(tx, worker, pools or ("pool",), HOUR, replace=replace, by="ann", now=now, pin=pin)
         )[1]
 
     def enrol(self, agent: "Agent", token: str, now: float = NOW, **more: str) -> Issued | Refusal:

@@ -29,7 +29,9 @@ def here(tmp_path: Path) -> Iterator[Installation]:
 
 
 def events(here: Installation) -> list[tuple[str, str, str, str]]:
-    found = here.store.read_now(audit.events)
+    """Return what was recorded after the installation's keys were made."""
+    keys, found = here.store.read_now(audit.events)[:2], here.store.read_now(lambda tx: audit.events(tx, after=2))
+    assert {event.action for event in keys} == {"trust make"}
     return [(event.actor.split(" ")[0], event.action, event.subject, event.outcome) for event in found]
 
 
@@ -113,6 +115,16 @@ def test_a_name_with_another_identity_in_git_is_taken_unless_the_token_replaces_
     here.declare("worker-1", agent())
     assert refused(here.enrol(agent(), here.token())) == ("taken", "worker-1 has another identity in Git")
     issued(here.enrol(agent(), here.token(replace=True)))
+
+
+def test_a_worker_is_not_taken_out_of_its_pools_unless_the_token_replaces_them(here: Installation) -> None:
+    one = agent()
+    here.declare("worker-1", one)
+    for pools, listed in (("tokyo",), "pool tokyo"), (("pool", "tokyo"), "pools pool, tokyo"):
+        told = refused(here.enrol(one, here.token("worker-1", *pools)))
+        assert told == ("taken", f"worker-1 is in the pool pool in Git, and the token is for the {listed}")
+    certified = issued(here.enrol(one, here.token("worker-1", "tokyo", replace=True)))
+    assert certified.pools == ("tokyo",)
 
 
 def test_a_key_that_git_declares_may_be_enrolled_again(here: Installation) -> None:

@@ -14,10 +14,11 @@ import pytest
 
 from reconciler.server.configuration import read_configuration
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "server.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = DOCS / "server.md"
 RECONCILE = Path(sys.executable).parent / "reconcile"
 PATIENCE = 30.0  # seconds for the server to come up
-ROW = re.compile(r"^\| `(reconciler_\w+)` \| (\w+) \| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(reconciler_\w+)` \| (\w+) \| [`\w, ]+ \| (.*) \|$", re.MULTILINE)
 
 
 def test_the_configuration_that_is_shown_can_be_read(tmp_path: Path) -> None:
@@ -61,8 +62,10 @@ def page(url: str) -> str:
 def test_every_metric_has_its_type_and_its_meaning(served: str) -> None:
     assert '"status":"ok"' in page(f"{served}/healthz")
     text = page(f"{served}/metrics")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     meanings = dict(re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE))
-    assert {name: (kind, meaning) for name, kind, meaning in ROW.findall(PAGE.read_text())} == {
+    assert {name: (kind, meaning) for name, kind, meaning in ROW.findall((DOCS / "metrics.md").read_text())} == {
         name: (types[name], meanings[name]) for name in types
     }

@@ -1,24 +1,46 @@
-"""The apply lease: who holds it, and for whose attempts it is kept."""
+"""The apply lease is its engine's alone, and is not given where the built-in worker of another node has attempts."""
 
 from pathlib import Path
 
 import pytest
 
 from reconciler.apply.carry_out import APPLY_LEASE
+from reconciler.model.errors import Conflict
 from reconciler.schedule.fleet import BUILTIN
-from reconciler.server.engine import open_engine
+from reconciler.server.engine import Engine, open_engine
 from reconciler.server.place import place_of
 from reconciler.server.reconciling import apply_lease
-from reconciler.store import leases
+from reconciler.store import leadership, leases
+from reconciler.store.leadership import Node
 from tests.server.test_roster import live_attempt
 
+OTHER = Node("omaha", "files of omaha")
 
-@pytest.mark.parametrize(("worker", "is_kept"), [(BUILTIN, True), ("w1", False)])
-async def test_the_lease_is_kept_for_steps_whose_supervisors_answer_here_alone(
-    tmp_path: Path, worker: str, is_kept: bool
+
+async def held(engine: Engine) -> bool:
+    async with apply_lease(engine):
+        return bool(engine.store.read_now(lambda tx: leases.last_holder(tx, APPLY_LEASE)))
+
+
+async def test_the_lease_is_taken_over_from_a_dead_holder_and_given_back(tmp_path: Path) -> None:
+    async with open_engine(place_of(str(tmp_path), None, None)) as engine:
+        live_attempt(engine.store, BUILTIN)
+        engine.store.write_now(lambda tx: leases.acquire(tx, APPLY_LEASE, "ada@elsewhere", 60.0, 0.0))
+        assert await held(engine)
+        assert not engine.store.read_now(lambda tx: leases.last_holder(tx, APPLY_LEASE))
+
+
+@pytest.mark.parametrize(("worker", "is_refused"), [(BUILTIN, True), ("w1", False)])
+async def test_attempts_on_the_built_in_worker_of_another_node_are_left_to_it(
+    tmp_path: Path, worker: str, is_refused: bool
 ) -> None:
     async with open_engine(place_of(str(tmp_path), None, None)) as engine:
         live_attempt(engine.store, worker)
-        async with apply_lease(engine):
-            pass
-        assert bool(engine.store.read_now(lambda tx: leases.last_holder(tx, APPLY_LEASE))) is is_kept
+        engine.store.write_now(lambda tx: leadership.set_built_in(tx, OTHER))
+        if not is_refused:
+            assert await held(engine)
+            return
+        with pytest.raises(Conflict) as refused:
+            await held(engine)
+        assert refused.value.message == "the node omaha left steps running on its built-in worker"
+        assert refused.value.hint == "go on there with: reconcile apply"

@@ -105,7 +105,10 @@ def test_a_missing_key_is_not_made_anew_while_sealed_values_exist(store: Store, 
     path.unlink()
     error = refusal(store, path)
     assert error.message == f"the key {path} is missing"
-    assert error.hint == "bring it back; without it this state's sensitive values are lost"
+    assert (
+        error.hint
+        == "bring it back, from another node if there is one; without it this state's sensitive values are lost"
+    )
     assert not path.exists()
 
 
@@ -121,7 +124,7 @@ def test_another_key_is_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "other" / "key").rename(path)
     error = refusal(store, path)
     assert error.message == f"the key {path} is not the one that sealed this state's sensitive values"
-    assert error.hint == "bring back the former key; without it those values are lost"
+    assert error.hint == "bring back the former key, the same on every node; without it those values are lost"
 
 
 def test_a_key_that_others_may_read_is_refused(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""What any caller may take: bytes of a body, and requests of a span of time; and answers that need no second sending."""
+
+import json
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+API = "/api/"
+BODY_BYTES_MAX = 1 << 20
+CALLERS_MAX = 10_000
+"""Buckets that are remembered; the one that was not used for the longest time goes first."""
+
+
+class _BodyTooLong(Exception):
+    pass
+
+
+class BodyLimit:
+    """Refuses bodies of the API that are longer than a MiB, without ever holding one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or not scope["path"].startswith(API):
+            await self._app(scope, receive, send)
+            return
+        said = Headers(scope=scope).get("content-length", "0")
+        if not said.isdecimal() or int(said[:20]) > BODY_BYTES_MAX:
+            await _refuse(send)
+            return
+        taken, begun, refused = 0, False, False
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > BODY_BYTES_MAX:
+                raise _BodyTooLong
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal begun, refused
+            if taken > BODY_BYTES_MAX and not begun:  # whoever read the body has an opinion of its end
+                refused = True
+                await _refuse(send)
+            begun = True
+            if not refused:
+                await send(message)
+
+        try:
+            await self._app(scope, counted, watched)
+        except _BodyTooLong:
+            if not begun:
+                await _refuse(send)
+
+
+async def _refuse(send: Send) -> None:
+    fault = {"error": f"a body has {BODY_BYTES_MAX >> 20} MiB at most", "hint": "send less", "code": 1}
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(fault).encode()})
+
+
+class Tagged:
+    """Gives each whole answer to a GET of the API its `ETag`, and answers 304 to who has it already."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(API):
+            await self._app(scope, receive, send)
+            return
+        wanted = Headers(scope=scope).get("if-none-match", "")
+        start: Message | None = None
+
+        async def tagging(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                start = message
+                return
+            if start is not None:
+                first, start = start, None
+                if not message.get("more_body", False):
+                    message = _tag(first, message, wanted)
+                await send(first)
+            await send(message)
+
+        await self._app(scope, receive, tagging)
+
+
+def _tag(start: Message, message: Message, wanted: str) -> Message:
+    tag = f'"{sha256(message.get("body", b"")).hexdigest()[:32]}"'
+    headers = MutableHeaders(raw=start["headers"])
+    headers["etag"] = tag
+    headers["cache-control"] = "private, no-cache"
+    if tag not in {part.strip().removeprefix("W/") for part in wanted.split(",")}:
+        return message
+    start["status"] = 304
+    del headers["content-length"]
+    return {**message, "body": b""}
+
+
+@dataclass(slots=True)
+class _Bucket:
+    left: float
+    at: float
+
+
+@dataclass(slots=True)
+class Rates:
+    """A bucket of requests for each caller: it holds `burst` of them, and fills by `rate` a second."""
+
+    rate: float
+    burst: int
+    clock: Callable[[], float] = time.monotonic
+    _buckets: OrderedDict[str, _Bucket] = field(default_factory=OrderedDict)
+
+    def take(self, caller: str) -> int:
+        """Take one request from a caller's bucket: 0, or in how many whole seconds there is one again."""
+        now = self.clock()
+        bucket = self._buckets.setdefault(caller, _Bucket(float(self.burst), now))
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > CALLERS_MAX:
+            self._buckets.popitem(last=False)
+        bucket.left = min(float(self.burst), bucket.left + (now - bucket.at) * self.rate)
+        bucket.at = now
+        if bucket.left < 1.0:
+            return max(1, math.ceil((1.0 - bucket.left) / self.rate))
+        bucket.left -= 1.0
+        return 0

@@ -1,0 +1,56 @@
+"""Who did what, over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+
+from reconciler.api.paging import LIMIT, LIMIT_MAX, Page
+from reconciler.api.streams import EventStream, event_stream
+from reconciler.api.visits import Visited, needs
+from reconciler.model.access import Permission
+from reconciler.model.live import Event
+from reconciler.store import audit
+
+NUMBER_MAX = 2**53
+
+router = APIRouter(prefix="/spaces/{space}/events", tags=["events"])
+
+
+@router.get("", summary="List events", operation_id="list_events", openapi_extra=needs(Permission.AUDIT_VIEW))
+async def list_events(
+    visit: Visited,
+    after: Annotated[
+        int | None, Query(description="Only events after this number; without it, the last ones.", ge=0, lt=NUMBER_MAX)
+    ] = None,
+    subject: Annotated[str | None, Query(description="Only this object, or task/NUMBER.", max_length=300)] = None,
+    limit: Annotated[int, Query(description="At most this many.", ge=1, le=LIMIT_MAX)] = LIMIT,
+) -> Page[Event]:
+    """List who did what to which thing, the oldest first."""
+    if after is None and subject is None:
+        return Page(items=await visit.read(lambda tx: audit.newest(tx, limit)))
+    found = await visit.read(lambda tx: audit.events(tx, after or 0, limit + 1, subject))
+    return Page(items=found[:limit], next=str(found[limit - 1].id) if len(found) > limit else None)
+
+
+@router.get(
+    "/stream",
+    summary="Follow events",
+    operation_id="follow_events",
+    response_class=EventStream,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events without an end."}},
+    openapi_extra=needs(Permission.AUDIT_VIEW),
+)
+async def follow_events(
+    visit: Visited,
+    after: Annotated[
+        int | None, Query(description="Only events after this number; without it, new ones.", ge=0, lt=NUMBER_MAX)
+    ] = None,
+    last_event_id: Annotated[
+        int | None, Header(description="The id of the last event that came.", ge=0, lt=NUMBER_MAX)
+    ] = None,
+) -> EventStream:
+    """Follow who does what: the id of each event is its number."""
+    begin = last_event_id if last_event_id is not None else after
+    if begin is None:
+        begin = await visit.read(lambda tx: audit.end(tx).event)
+    return EventStream(event_stream(visit, begin))

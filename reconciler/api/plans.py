@@ -1,0 +1,134 @@
+"""Plans over HTTP: what a commit would change, what was changed behind Git's back, and the plans that wait for a person."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from reconciler.api.faults import ApiFault
+from reconciler.api.ordering import Key, ordered
+from reconciler.api.paging import Page
+from reconciler.api.tasks import Notes
+from reconciler.api.visits import NAME, Visit, Visited, needs
+from reconciler.declare.load import Loaded, load
+from reconciler.model.access import Permission
+from reconciler.model.errors import Conflict
+from reconciler.model.following import Proposal, SourceState
+from reconciler.model.live import LiveState
+from reconciler.server.choosing import options_of
+from reconciler.server.commit_names import repositories, whole_name
+from reconciler.server.drifting import check_for, drift, load_applied, load_commit
+from reconciler.server.orders import Answer, DecidePlan
+from reconciler.server.planning import files_of, plan_space
+from reconciler.server.shown import Form, ShownPlan, faulty, saved, shown
+from reconciler.store import following, objects
+from reconciler.store.database import Transaction
+
+TREE = "tree:"
+"""What the name of a working tree begins with that is no commit."""
+
+router = APIRouter(prefix="/spaces/{space}", tags=["plans"])
+
+PlanName = Annotated[str, Path(description="The name of a plan: `plan-…`.", pattern=NAME)]
+
+
+class PlanBody(BaseModel):
+    """What is to be planned, and how it is shown."""
+
+    commit: str | None = Field(
+        None, pattern=r"^[0-9a-f]{7,64}$", description="A commit that the source has; absent, the head."
+    )
+    targets: list[str] = Field([], max_length=1_000, description="Only these, and what they need.")
+    excludes: list[str] = Field([], max_length=1_000, description="Without these, and what needs them.")
+    removals_max: str | None = Field(None, max_length=20, description="Allow this many removals per kind.")
+    retry_failed: bool = Field(False, description="Run again what failed at its present digest.")
+    form: Form = Field(Form.JSON, description="How it is shown: `records` with json, else `text`.")
+    save: bool = Field(False, description="Answer what a plan file holds, too.")
+
+
+@router.get(
+    "/plans", summary="List plans that wait", operation_id="list_plans", openapi_extra=needs(Permission.WORKER_VIEW)
+)
+async def list_plans(visit: Visited) -> Page[Proposal]:
+    """List the plans that wait for a person, or were decided and not carried out yet; `digest` begins with the name."""
+    return Page(items=await visit.read(following.proposals))
+
+
+@router.post(
+    "/plans/{plan}/approve",
+    summary="Approve a plan",
+    operation_id="approve_plan",
+    openapi_extra=needs(Permission.INTERVENTION_SUBMIT),
+)
+async def approve_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = None) -> Answer:
+    """Have a plan carried out that waits."""
+    return await ordered(visit, DecidePlan(visit.bearer.name, plan, "approve", body.notes), key)
+
+
+@router.post(
+    "/plans/{plan}/reject",
+    summary="Reject a plan",
+    operation_id="reject_plan",
+    openapi_extra=needs(Permission.INTERVENTION_SUBMIT),
+)
+async def reject_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = None) -> Answer:
+    """Have a plan not carried out that waits."""
+    return await ordered(visit, DecidePlan(visit.bearer.name, plan, "reject", body.notes), key)
+
+
+@router.post("/plan", summary="Plan a commit", operation_id="plan", openapi_extra=needs(Permission.WORKER_VIEW))
+async def plan(visit: Visited, body: PlanBody) -> ShownPlan:
+    """Show what a commit would change, against the live state. Nothing is written."""
+    async with visit.gate.planning:
+        return await asyncio.to_thread(_plan, visit, body)
+
+
+@router.get("/drift", summary="Show drift", operation_id="get_drift", openapi_extra=needs(Permission.WORKER_VIEW))
+async def get_drift(
+    visit: Visited, form: Annotated[Form, Query(description="How it is shown.")] = Form.JSON
+) -> ShownPlan:
+    """Compare the live state with the commit that was applied last: only what was changed behind Git's back."""
+    async with visit.gate.planning:
+        return await asyncio.to_thread(_drift, visit, form)
+
+
+def _plan(visit: Visit, body: PlanBody) -> ShownPlan:
+    place = visit.controller.engine.place
+    options = options_of(body.targets, body.excludes, body.removals_max, retry_failed=body.retry_failed)
+    live, source = visit.controller.engine.store.read_now(live_and_source)
+    loaded = load_head(visit, live, source, body.commit)
+    planned = plan_space(loaded, live, options, check=check_for(place, source))
+    return shown(planned.plan, body.form, saved(planned, options, loaded.tree.read) if body.save else "")
+
+
+def _drift(visit: Visit, form: Form) -> ShownPlan:
+    place = visit.controller.engine.place
+    live, source = visit.controller.engine.store.read_now(live_and_source)
+    loaded = load_applied(place, live, source)
+    if loaded.desired is None:
+        raise faulty(loaded)
+    return shown(drift(place, loaded, live, source), form)
+
+
+def live_and_source(tx: Transaction) -> tuple[LiveState, SourceState | None]:
+    """Read what a plan is judged by, and what is followed."""
+    return objects.live_state(tx), following.source(tx)
+
+
+def load_head(visit: Visit, live: LiveState, source: SourceState | None, commit: str | None = None) -> Loaded:
+    """Read a commit that the source has, by its name, or the head; raises Conflict, Invalid, and 404 for no commit."""
+    head = commit or (source.head if source is not None else "")
+    if not head:
+        raise Conflict("no commit of the source was read yet", "`reconcile status` shows how things stand")
+    place = visit.controller.engine.place
+    if head.startswith(TREE):
+        loaded = load(place.root, live_paths=files_of(live))
+    else:
+        named = whole_name(repositories(place), head)
+        if named is None:
+            raise ApiFault(404, f"the server has no commit {head}", "push it to the branch that is followed")
+        loaded = load_commit(place, named, live, source)
+    if loaded.desired is None:
+        raise faulty(loaded)
+    return loaded

@@ -1,0 +1,116 @@
+"""Answers that go on: server-sent events with ids to go on from, comments while nothing happens, and an end."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from functools import partial
+
+from fastapi.responses import StreamingResponse
+
+from reconciler.api.sharing import LOOK_SECONDS, Follows, as_json, follows_of
+from reconciler.api.visits import Visit
+from reconciler.model.live import TaskId
+from reconciler.server.log_walk import Cursor, Entry, Facts, Printed, Walk
+from reconciler.store import audit
+
+QUIET_SECONDS = 15.0
+"""Between two comments, so that nobody between takes the stream for dead; and the token is looked at again then."""
+
+CHUNK_BYTES = 1 << 18
+"""Sent at once; who reads slowly is written to when they have read."""
+
+EVENTS_MAX = 200
+"""Of the audit, read at once."""
+
+END = b"event: end\ndata: {}\n\n"
+HEARTBEAT = b": still here\n\n"
+
+
+class EventStream(StreamingResponse):
+    """A stream of server-sent events."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, content: AsyncIterator[bytes], status_code: int = 200) -> None:
+        super().__init__(content, status_code, {"cache-control": "no-store", "x-accel-buffering": "no"})
+
+
+async def log_stream(visit: Visit, task: TaskId, step: str | None, cursor: Cursor) -> AsyncIterator[bytes]:
+    """Yield what a task's log holds behind a cursor, as it comes, until the task has ended."""
+    shared, logs = follows_of(visit), visit.controller.running.logs
+    walk, patience = Walk(shared.pieces.get, step, cursor), _Patience(visit)
+    while not visit.gate.closing:
+        facts = await shared.facts(visit, task)
+        for chunk in _chunks(walk, facts, shared):
+            yield chunk
+        if facts.task.state.ended:
+            yield END
+            return
+        await logs.growth(LOOK_SECONDS)
+        if patience.is_over:
+            if not await patience.lasts():
+                return
+            yield HEARTBEAT
+
+
+async def event_stream(visit: Visit, after: int) -> AsyncIterator[bytes]:
+    """Yield the events of the audit behind one, as they are recorded."""
+    shared, patience = follows_of(visit), _Patience(visit)
+    while not visit.gate.closing:
+        while after < await shared.last_event(visit):
+            found = await visit.read(partial(audit.events, after=after, limit=EVENTS_MAX))
+            if not found:
+                break
+            after = found[-1].id
+            yield b"".join(_event("event", as_json(asdict(event)), str(event.id)) for event in found)
+        await asyncio.sleep(LOOK_SECONDS)
+        if patience.is_over:
+            if not await patience.lasts():
+                return
+            yield HEARTBEAT
+
+
+class _Patience:
+    """How long a stream goes on before its caller is looked at again."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._proven_at = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether it is time."""
+        return time.monotonic() - self._proven_at >= QUIET_SECONDS
+
+    async def lasts(self) -> bool:
+        """Say whether the stream may go on."""
+        self._proven_at = time.monotonic()
+        return await self._visit.holds()
+
+
+def _chunks(walk: Walk, facts: Facts, shared: Follows) -> Iterator[bytes]:
+    """Yield the events of one look, several at once."""
+    chunk = bytearray()
+    for entry in walk.look(facts):
+        chunk += _event(entry.type, _entry_json(entry, shared), str(walk.cursor))
+        if len(chunk) >= CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    if chunk:
+        yield bytes(chunk)
+
+
+def _entry_json(entry: Entry, shared: Follows) -> bytes:
+    encoded = shared.pieces.encoded(entry.ticket, entry.offset) if isinstance(entry, Printed) else None
+    if encoded is None or not isinstance(entry, Printed):
+        return as_json(asdict(entry))
+    head = as_json(
+        {name: getattr(entry, name) for name in ("type", "step", "name", "attempt", "worker", "ticket", "offset")}
+    )
+    return head[:-1] + b',"pieces":' + encoded + b"}"
+
+
+def _event(name: str, data: bytes, cursor: str) -> bytes:
+    """Return one event; `data` is JSON on one line."""
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), name.encode(), data)

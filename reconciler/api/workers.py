@@ -1,0 +1,142 @@
+"""Workers over HTTP: how each is, drains by hand, enrolment tokens, revocations."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from reconciler.api.faults import not_found
+from reconciler.api.objects import After, Limit, ObjectName
+from reconciler.api.ordering import Key, ordered
+from reconciler.api.paging import LIMIT, Page, page_of
+from reconciler.api.visits import NAME, Visited, needs
+from reconciler.model.access import Permission
+from reconciler.model.errors import UsageMistake
+from reconciler.server.orders import Answer, CreateToken, Drain, Lift, Revoke, RevokeToken, Undrain
+from reconciler.server.overview import WorkerRow, worker_rows
+from reconciler.server.tokens import TokenRow, token_rows
+from reconciler.store import objects
+
+router = APIRouter(prefix="/spaces/{space}", tags=["workers"])
+
+Seconds = Annotated[float, Field(gt=0.0, lt=1e9, allow_inf_nan=False, description="A span in seconds.")]
+Whom = Annotated[str, Field(max_length=200, description="A worker, or a thumbprint `SHA256:…`.")]
+
+
+class DrainBody(BaseModel):
+    """Why a worker gets nothing new, and for how long."""
+
+    reason: str = Field(max_length=1_000, description="Shown wherever the worker is.")
+    seconds: Seconds
+
+
+class TokenBody(BaseModel):
+    """For whom an enrolment token is."""
+
+    worker: str = Field(max_length=63, description="The worker that the agent becomes.")
+    pools: list[str] = Field(min_length=1, max_length=100, description="The pools that it is to be a member of.")
+    seconds: Seconds = 3600.0
+    replace: bool = Field(False, description="The worker may have another identity in Git, which this one follows.")
+
+
+class RevocationBody(BaseModel):
+    """Whom nobody is to trust any more, and why."""
+
+    whom: Whom
+    reason: str = Field(max_length=1_000, description="Recorded with the revocation.")
+
+
+class LiftBody(BaseModel):
+    """Whom to trust again."""
+
+    whom: Whom
+
+
+@router.get(
+    "/workers", summary="List workers", operation_id="list_workers", openapi_extra=needs(Permission.WORKER_VIEW)
+)
+async def list_workers(visit: Visited, after: After = None, limit: Limit = LIMIT) -> Page[WorkerRow]:
+    """List the workers, the built-in one first."""
+    live = await visit.read(objects.live_state)
+    return page_of(worker_rows(live, engine_runs=True), lambda row: row.name, after, limit)
+
+
+@router.post(
+    "/workers/{worker}/drain", summary="Drain", operation_id="drain_worker", openapi_extra=needs(Permission.WORKER_EDIT)
+)
+async def drain(visit: Visited, worker: ObjectName, body: DrainBody, key: Key = None) -> Answer:
+    """Give a worker nothing new for a time, whatever Git declares."""
+    return await ordered(visit, Drain(visit.bearer.name, worker, body.reason, body.seconds), key)
+
+
+@router.post(
+    "/workers/{worker}/undrain",
+    summary="Undrain",
+    operation_id="undrain_worker",
+    openapi_extra=needs(Permission.WORKER_EDIT),
+)
+async def undrain(visit: Visited, worker: ObjectName, key: Key = None) -> Answer:
+    """End the live override of a worker."""
+    return await ordered(visit, Undrain(visit.bearer.name, worker), key)
+
+
+@router.get(
+    "/tokens", summary="List enrolment tokens", operation_id="list_tokens", openapi_extra=needs(Permission.WORKER_EDIT)
+)
+async def list_tokens(visit: Visited, after: After = None, limit: Limit = LIMIT) -> Page[TokenRow]:
+    """List the enrolment tokens of the last 30 days, the newest first; none shows its secret."""
+    found = await visit.read(lambda tx: token_rows(tx, time.time()))
+    return page_of(found, lambda row: row.id, after, limit)
+
+
+@router.post(
+    "/tokens",
+    summary="Make an enrolment token",
+    operation_id="create_token",
+    openapi_extra=needs(Permission.WORKER_EDIT),
+)
+async def create_token(visit: Visited, body: TokenBody, key: Key = None) -> Answer:
+    """Make a one-use token with which an agent enrols; `made` holds it, this once."""
+    order = CreateToken(visit.bearer.name, body.worker, tuple(body.pools), body.seconds, body.replace)
+    return await ordered(visit, order, key)
+
+
+@router.post(
+    "/tokens/{token}/revoke",
+    summary="Revoke an enrolment token",
+    operation_id="revoke_token",
+    openapi_extra=needs(Permission.WORKER_EDIT),
+)
+async def revoke_token(
+    visit: Visited,
+    token: Annotated[str, Path(description="The id of a token.", pattern=NAME)],
+    key: Key = None,
+) -> Answer:
+    """Make an enrolment token useless; an identity that has used it stays."""
+    try:
+        return await ordered(visit, RevokeToken(visit.bearer.name, token), key)
+    except UsageMistake as error:
+        raise not_found(error) from error
+
+
+@router.post(
+    "/revocations",
+    summary="Revoke an identity",
+    operation_id="revoke_identity",
+    openapi_extra=needs(Permission.WORKER_EDIT),
+)
+async def revoke(visit: Visited, body: RevocationBody, key: Key = None) -> Answer:
+    """Trust a thumbprint, or all those of a worker, no longer; its session ends at once."""
+    return await ordered(visit, Revoke(visit.bearer.name, body.whom, body.reason), key)
+
+
+@router.post(
+    "/revocations/lift",
+    summary="Take a revocation back",
+    operation_id="lift_revocation",
+    openapi_extra=needs(Permission.ADMINISTER),
+)
+async def lift(visit: Visited, body: LiftBody, key: Key = None) -> Answer:
+    """Trust a thumbprint, or all those of a worker, again."""
+    return await ordered(visit, Lift(visit.bearer.name, body.whom), key)

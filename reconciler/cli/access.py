@@ -1,0 +1,90 @@
+"""`reconcile access`: tokens of the API, made where the state is."""
+
+import time
+
+import click
+
+from reconciler.cli.options import located
+from reconciler.cli.ordering import ordered, person
+from reconciler.cli.output import json_list, note, table
+from reconciler.cli.verbs import Verbs
+from reconciler.model.access import ROLES, AccessToken
+from reconciler.model.errors import UsageMistake
+from reconciler.model.text import Duration
+from reconciler.server.looking import looking
+from reconciler.server.orders import CreateAccess, RevokeAccess
+from reconciler.server.place import Place
+from reconciler.server.times import stamp
+from reconciler.store import access
+
+
+@click.group("access", cls=Verbs, no_args_is_help=False)
+def command() -> None:
+    """Make, list and revoke the tokens with which the API is called."""
+
+
+@command.command("create")
+@click.argument("name")
+@click.option(
+    "--role", "roles", metavar="ROLE", multiple=True, required=True, help=f"What it may do: {', '.join(ROLES)}."
+)
+@click.option("--space", metavar="NAME", default="", help="Where; * is every space.  [default: that of this state]")
+@click.option("--expires", metavar="SPAN", default="90d", show_default=True, help="How long it holds; 366d at most.")
+@located
+def create(*, name: str, roles: tuple[str, ...], space: str, expires: str, place: Place) -> int:
+    """Make a token and print it: the one time that it is shown. The audit names what it does after NAME."""
+    if not expires or not Duration.pattern.fullmatch(expires):
+        raise UsageMistake(f"--expires {expires}: a span is expected, such as 12h or 90d")
+    answer = ordered(place, CreateAccess(person(), name, roles, space, Duration(expires).seconds))
+    click.echo(answer.made)
+    note(answer.message)
+    return 0
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
+@located
+def list_tokens(*, as_json: bool, place: Place) -> int:
+    """List the tokens by name; none shows its secret."""
+    with looking(place) as readers:
+        found = readers.read_now(access.tokens)
+    if as_json:
+        json_list(map(record, found))
+    else:
+        table(("NAME", "ROLES", "SPACE", "STATE", "EXPIRES", "LAST USED", "MADE BY"), map(_row, found))
+    return 0
+
+
+@command.command("revoke")
+@click.argument("name")
+@located
+def revoke(*, name: str, place: Place) -> int:
+    """Make the token NAME useless at once."""
+    click.echo(ordered(place, RevokeAccess(person(), name)).message)
+    return 0
+
+
+def record(token: AccessToken) -> dict[str, object]:
+    """Return a token as JSON."""
+    return {
+        "type": "access",
+        "name": token.name,
+        "grants": [{"role": grant.role, "space": grant.space} for grant in token.grants],
+        "state": token.state(time.time()),
+        "created_by": token.created_by,
+        "created_at": stamp(token.created_at),
+        "expires_at": stamp(token.expires_at),
+        "last_used_at": stamp(token.last_used_at) if token.last_used_at else None,
+    }
+
+
+def _row(token: AccessToken) -> tuple[str, ...]:
+    return (
+        token.name,
+        ",".join(grant.role for grant in token.grants),
+        ",".join(dict.fromkeys(grant.space for grant in token.grants)),
+        token.state(time.time()),
+        stamp(token.expires_at),
+        stamp(token.last_used_at) if token.last_used_at else "never",
+        token.created_by,
+    )

@@ -1,0 +1,140 @@
+"""`reconcile audit`: look at who did what, check that nothing of it was changed, and take it elsewhere."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import Command, located
+from reconciler.cli.output import table
+from reconciler.cli.verbs import Verbs
+from reconciler.model.errors import StateUnreadable, UsageMistake
+from reconciler.model.live import Event
+from reconciler.model.text import Duration
+from reconciler.plan.text import shown_revision
+from reconciler.server.looking import looking
+from reconciler.server.place import Place
+from reconciler.server.times import stamp
+from reconciler.store import audit
+from reconciler.store.chain import Broken, Whole
+from reconciler.store.exports import check_export, export
+
+PLAN_SHOWN = 12  # characters of a plan's digest in a table
+
+
+def selecting(function: Command) -> Command:
+    """Add what events are chosen by."""
+    options = (
+        click.option(
+            "--since", metavar="TIME", help="From then on: a span before now such as 24h, or 2030-01-31T06:00Z."
+        ),
+        click.option("--until", metavar="TIME", help="Before then; given in the same way."),
+        click.option("--actor", metavar="NAME", help="Of this one only."),
+        click.option("--subject", metavar="ADDRESS", help="About this object only, or task/NUMBER."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group("audit", cls=Verbs, no_args_is_help=False)
+def command() -> None:
+    """Show who did what from where, check that nothing of it was changed since, and take it elsewhere."""
+
+
+@command.command("list")
+@selecting
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=200, show_default=True, help="At most the last this many."
+)
+@located
+def list_events(
+    *, since: str | None, until: str | None, actor: str | None, subject: str | None, limit: int, place: Place
+) -> int:
+    """List events, the oldest first, with where they came from."""
+    selection = _selection(since, until, actor, subject)
+    with looking(place) as readers:
+        found = readers.read_now(lambda tx: audit.newest(tx, limit, selection))
+    table(("EVENT", "AT", "ACTOR", "FROM", "ACTION", "SUBJECT", "OUTCOME", "REVISION", "PLAN"), map(_row, found))
+    return 0
+
+
+@command.command("export")
+@selecting
+@located
+def export_events(*, since: str | None, until: str | None, actor: str | None, subject: str | None, place: Place) -> int:
+    """Print events as JSON, one a line, each with the hash that `verify` looks at."""
+    selection = _selection(since, until, actor, subject)
+    with looking(place) as readers:
+        end = readers.read_now(audit.end)
+        for line in export(readers.read_now, end, selection):
+            click.echo(line)
+    return 0
+
+
+@command.command("verify")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@located
+def verify(*, file: Path | None, place: Place) -> int:
+    """Check that no event was changed, removed, inserted or moved: in the state, or in a FILE that was exported."""
+    if file is None:
+        with looking(place) as readers:
+            found = _holding(readers.read_now(audit.verify))
+        click.echo(_said(found))
+        return 0
+    with file.open("rb") as lines:
+        checked = check_export(lines)
+    found = _holding(checked.found)
+    if checked.whole:
+        click.echo(_said(found))
+    else:
+        said = "of a selection, as they were recorded; whether one is missing cannot be told."
+        click.echo(f"{_count(found.count)} {said}")
+    return 0
+
+
+def _holding(found: Whole | Broken) -> Whole:
+    """Return what holds; raises StateUnreadable where a chain is broken."""
+    if isinstance(found, Broken):
+        raise StateUnreadable(
+            f"the audit is broken at event {found.event} ({found.how}): {found.seen}",
+            "compare it with an export that was kept elsewhere",
+        )
+    return found
+
+
+def _said(found: Whole) -> str:
+    if not found.count:
+        return "There are no events yet."
+    return f"{_count(found.count)}, {found.first} to {found.head.event}, as they were recorded. The last: {found.head.hash}"
+
+
+def _count(count: int) -> str:
+    return f"{count} event{'s' if count != 1 else ''}"
+
+
+def _selection(since: str | None, until: str | None, actor: str | None, subject: str | None) -> audit.Selection:
+    return audit.Selection(_moment("--since", since), _moment("--until", until), actor, subject)
+
+
+def _moment(option: str, text: str | None) -> float | None:
+    """Return the seconds since the epoch of a time, or of a span before now; raises UsageMistake."""
+    if text is None:
+        return None
+    if Duration.pattern.fullmatch(text):
+        return time.time() - Duration(text).seconds
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageMistake(
+            f"{option} {text}: a span or a time is expected, such as 90m, 24h or 2030-01-31T06:00Z"
+        ) from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _row(event: Event) -> tuple[str, ...]:
+    return (
+        str(event.id), stamp(event.at), event.actor, event.origin, event.action, event.subject, event.outcome,
+        shown_revision(event.revision) if event.revision else "", event.plan[:PLAN_SHOWN],
+    )  # fmt: skip

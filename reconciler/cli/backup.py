@@ -1,0 +1,84 @@
+"""`reconcile backup`: the whole state in one file, while the engine works."""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from reconciler.cli.options import located
+from reconciler.cli.output import note
+from reconciler.model.errors import UsageMistake
+from reconciler.server.archive import KEY, Manifest
+from reconciler.server.backup import back_up
+from reconciler.server.place import Place
+from reconciler.server.times import stamp
+
+ABSENT_SHOWN = 10
+
+
+@click.command("backup")
+@click.option("--to", "target", metavar="FILE", required=True, help="Where to write it; - is standard output.")
+@click.option("--with-key", is_flag=True, help="Put the key in, too; whoever has the file can then open every secret.")
+@located
+def command(*, target: str, with_key: bool, place: Place) -> int:
+    """Write the state as it is now into one tar file: the database, logs, artifacts, scripts.
+
+    An engine may work on it meanwhile. The file appears when it is whole.
+    """
+    if target == "-":
+        if sys.stdout.isatty():
+            raise UsageMistake("a backup is no text for a terminal", "name a file: --to FILE")
+        manifest = back_up(place, sys.stdout.buffer, with_key=with_key)
+        sys.stdout.buffer.flush()
+    else:
+        manifest = _to_file(Path(target), place, with_key=with_key)
+    _tell(manifest, target)
+    return 0
+
+
+def _to_file(path: Path, place: Place, *, with_key: bool) -> Manifest:
+    """Write beside the file and give it its name when all of it is durable."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with _new(beside) as file:
+            manifest = back_up(place, file, with_key=with_key)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    finally:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+    descriptor = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return manifest
+
+
+def _new(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+
+def _tell(manifest: Manifest, target: str) -> None:
+    counts = manifest.counts
+    size = sum(part.size for part in manifest.parts)
+    note(
+        f"backed up {manifest.space or 'a state without a space'} as it was at {stamp(manifest.made_at)}: "
+        f"{', '.join(_count(number, name) for name, number in counts.items())}; {size} bytes"
+    )
+    for sentence in manifest.absent[:ABSENT_SHOWN]:
+        note(f"Warning: {sentence}")
+    if len(manifest.absent) > ABSENT_SHOWN:
+        note(f"Warning: {len(manifest.absent) - ABSENT_SHOWN} more files are not in the backup or not whole")
+    if manifest.has(KEY):
+        note(f"Warning: {target} holds the key; keep it where you keep secrets")
+    elif manifest.key:
+        note("The key is not in it; without the key no secret of it can be read. Keep a copy elsewhere.")
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name if number != 1 else name.removesuffix('s')}"

@@ -1,0 +1,93 @@
+"""Where a command reads and orders: a desk is the state itself, or a server that has it."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
+    from reconciler.cli.options import Selection
+    from reconciler.model.live import Event, Task, TaskState
+    from reconciler.plan.explanation import Explanation
+    from reconciler.server.commit_names import Standing
+    from reconciler.server.control import Decided, Request
+    from reconciler.server.explaining import Question
+    from reconciler.server.log_walk import Entry
+    from reconciler.server.overview import ObjectRow, Overview, WorkerRow
+    from reconciler.server.place import Place
+    from reconciler.server.shown import Form, ShownPlan
+    from reconciler.server.tokens import TokenRow
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which events: those after a number, else the last ones; of one subject or of all; at most `limit`."""
+
+    after: int | None
+    limit: int
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogWish:
+    """Which log: that of a task, by number or deployment; of one step or of all; to its end, or as far as it is."""
+
+    task: str
+    step: str | None
+    follow: bool
+
+
+Telling = Callable[[str], None]
+"""Takes a sentence about what is not there."""
+
+
+class Desk(Protocol):
+    """What commands ask for; all of it raises ReconcilerError."""
+
+    @property
+    def place(self) -> "Place":
+        """Return where the repository and the state are; raises UsageMistake where only a server knows."""
+
+    def overview(self) -> "Overview":
+        """Return how all stands."""
+
+    def objects(self, kind: str) -> Sequence["ObjectRow"]:
+        """Return the live objects of a kind by name."""
+
+    def workers(self) -> Sequence["WorkerRow"]:
+        """Return the workers, the built-in one first."""
+
+    def tasks(self, limit: int, states: "Collection[TaskState]") -> "Sequence[Task]":
+        """Return the newest tasks, of those in some states where any are named."""
+
+    def events(self, listing: Listing) -> "Sequence[Event]":
+        """Return events, the oldest first."""
+
+    def reasons(self, address: str) -> Sequence[str]:
+        """Return sentences about something."""
+
+    def explanation(self, question: "Question") -> "Explanation":
+        """Return where a step would run."""
+
+    def plan(self, selection: "Selection", form: "Form", *, save: bool) -> "ShownPlan":
+        """Return a plan as it is shown, with the text of a plan file where that is wanted."""
+
+    def drift(self, form: "Form") -> "ShownPlan":
+        """Return what was changed behind Git's back, as it is shown."""
+
+    def standing(self, commit: str) -> "Standing":
+        """Return where a commit stands."""
+
+    def followed_head(self, *, as_it_is: bool) -> str | None:
+        """Have the source looked at now, and return its head; None where nothing is followed.
+
+        A server carries a commit out `as_it_is`; raises UsageMistake where that is not enough.
+        """
+
+    def log(self, wish: LogWish, tell: Telling) -> Iterator["Entry"]:
+        """Yield what a log holds, as it comes."""
+
+    def tokens(self) -> Sequence["TokenRow"]:
+        """Return the enrolment tokens, the newest first."""
+
+    def decide(self, request: "Request") -> "Decided":
+        """Have a request carried out."""

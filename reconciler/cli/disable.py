@@ -1,0 +1,18 @@
+"""`reconcile disable`: declare that a worker is out of use."""
+
+import click
+
+from reconciler.cli.options import located
+from reconciler.cli.worker_states import declare_state
+from reconciler.cli.writing import Manner, reasoned, writing
+from reconciler.server.place import Place
+
+
+@click.command("disable")
+@click.argument("worker")
+@reasoned
+@writing
+@located
+def command(*, worker: str, reason: str, manner: Manner, place: Place) -> int:
+    """Write `state: disabled` into the file that declares a WORKER; every other byte of it stays."""
+    return declare_state(place, worker, "disabled", manner, reason=reason)

@@ -1,0 +1,51 @@
+"""`reconcile doctor`: check an installation, and say what to do."""
+
+import time
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import located
+from reconciler.cli.output import json_list
+from reconciler.server.checkup import Subject, checked
+from reconciler.server.checkup_settings import Addresses
+from reconciler.server.findings import Finding, Verdict
+from reconciler.server.place import Place
+
+WIDTH = max(map(len, Verdict))
+
+
+@click.command("doctor")
+@click.option("--config", metavar="FILE", help="The server's configuration.")
+@click.option("--agents", metavar="HOST:PORT", help="Where polling agents are to call.")
+@click.option("--http", metavar="HOST:PORT", help="Where health, metrics and the API are to be.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
+@located
+def command(*, config: str | None, agents: str | None, http: str | None, as_json: bool, place: Place) -> int:
+    """Check the machine, the state and the configuration of a server; run it as the server's account.
+
+    It exits 1 where something is wrong. Nothing is changed, and an engine may work meanwhile.
+    """
+    subject = Subject(place, Path(config) if config else None, Addresses(agents, http))
+    findings = []
+    for finding in checked(subject, time.time()):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    if as_json:
+        json_list(map(record, findings))
+    return int(any(finding.verdict is Verdict.WRONG for finding in findings))
+
+
+def record(finding: Finding) -> dict[str, object]:
+    """Return a finding as JSON."""
+    return {
+        "type": "finding", "check": finding.check, "verdict": finding.verdict.value, "sentence": finding.sentence,
+        "fix": finding.fix,
+    }  # fmt: skip
+
+
+def _show(finding: Finding) -> None:
+    click.echo(f"{finding.verdict.ljust(WIDTH)}  {finding.check}: {finding.sentence}")
+    if finding.fix:
+        click.echo(f"{' ' * WIDTH}  {finding.fix}")

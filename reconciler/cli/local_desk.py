@@ -1,0 +1,177 @@
+"""The desk of who works beside the state: reads it, and orders of its engine or does it in its place."""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reconciler.server.looking import engine_runs, looking
+
+if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
+    from reconciler.cli.desk import Listing, LogWish, Telling
+    from reconciler.cli.options import Selection
+    from reconciler.model.live import Event, Task, TaskState
+    from reconciler.plan.explanation import Explanation
+    from reconciler.server.commit_names import Standing
+    from reconciler.server.control import Decided, Request
+    from reconciler.server.explaining import Question
+    from reconciler.server.log_walk import Entry
+    from reconciler.server.overview import ObjectRow, Overview, WorkerRow
+    from reconciler.server.place import Place
+    from reconciler.server.shown import Form, ShownPlan
+    from reconciler.server.tokens import TokenRow
+    from reconciler.store.database import Transaction
+
+LOOK_AGAIN = 0.2
+"""Seconds between looks at a log that another process writes; it has no way to wake us."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDesk:
+    """Commands at a place."""
+
+    place: "Place"
+
+    def overview(self) -> "Overview":
+        """Return how all stands; only while an engine runs is it known whether an agent is connected."""
+        from reconciler.server.overview import overview
+
+        with looking(self.place) as readers:
+            return readers.read_now(partial(overview, engine_runs=engine_runs(self.place.files)))
+
+    def objects(self, kind: str) -> "Sequence[ObjectRow]":
+        """Return the live objects of a kind by name."""
+        from reconciler.server.overview import object_rows
+        from reconciler.store import objects
+
+        with looking(self.place) as readers:
+            return object_rows(readers.read_now(objects.live_state), kind)
+
+    def workers(self) -> "Sequence[WorkerRow]":
+        """Return the workers, the built-in one first."""
+        from reconciler.server.overview import worker_rows
+        from reconciler.store import objects
+
+        with looking(self.place) as readers:
+            live = readers.read_now(objects.live_state)
+        return worker_rows(live, engine_runs=engine_runs(self.place.files))
+
+    def tasks(self, limit: int, states: "Collection[TaskState]") -> "Sequence[Task]":
+        """Return the newest tasks."""
+        from reconciler.store import tasks
+
+        with looking(self.place) as readers:
+            return readers.read_now(lambda tx: tasks.tasks(tx, limit, states or None))
+
+    def events(self, listing: "Listing") -> "Sequence[Event]":
+        """Return events, the oldest first."""
+        with looking(self.place) as readers:
+            return readers.read_now(partial(_events, listing=listing))
+
+    def reasons(self, address: str) -> Sequence[str]:
+        """Return sentences about something."""
+        from reconciler.server.reasons import reasons
+
+        with looking(self.place) as readers:
+            return readers.read_now(lambda tx: list(reasons(tx, address)))
+
+    def explanation(self, question: "Question") -> "Explanation":
+        """Return where a step of the working tree would run."""
+        from reconciler.cli.loading import load_space
+        from reconciler.server.explaining import explained
+        from reconciler.server.planning import check_binding, files_of, read_live
+        from reconciler.server.steps import read_loads
+
+        live = read_live(self.place.data)
+        loaded = load_space(self.place, rev=None, live_paths=files_of(live))
+        assert loaded.desired is not None
+        check_binding(loaded, live)
+        return explained(question, loaded.desired, live, read_loads(self.place.data, live))
+
+    def plan(self, selection: "Selection", form: "Form", *, save: bool) -> "ShownPlan":
+        """Plan the working tree, or a commit."""
+        from reconciler.cli.loading import load_space
+        from reconciler.declare.beside import Beside
+        from reconciler.declare.source import open_tree
+        from reconciler.server.planning import files_of, plan_space, read_live
+        from reconciler.server.shown import saved, shown
+
+        opening = Beside(lambda: open_tree(self.place.root, selection.rev).with_first_commit())  # while we read
+        live = read_live(self.place.data)
+        loaded = load_space(
+            self.place, rev=selection.rev, live_paths=files_of(live), space=selection.space, opening=opening
+        )
+        planned = plan_space(loaded, live, selection.options)
+        return shown(planned.plan, form, saved(planned, selection.options, loaded.tree.read) if save else "")
+
+    def drift(self, form: "Form") -> "ShownPlan":
+        """Return what was changed behind Git's back."""
+        from reconciler.cli.loading import show
+        from reconciler.model.errors import Invalid
+        from reconciler.server.drifting import drift, load_applied
+        from reconciler.server.shown import shown
+        from reconciler.store import following, objects
+
+        with looking(self.place) as readers:
+            live, source = readers.read_now(lambda tx: (objects.live_state(tx), following.source(tx)))
+        loaded = load_applied(self.place, live, source)
+        if loaded.desired is None:
+            show(loaded, limit=1)
+            raise Invalid(f"the commit {live.revision[:12]} that was applied last holds errors now")
+        return shown(drift(self.place, loaded, live, source), form)
+
+    def standing(self, commit: str) -> "Standing":
+        """Return where a commit stands."""
+        from reconciler.server.commit_names import repositories, standing, whole_name
+
+        roots = repositories(self.place)
+        named = whole_name(roots, commit) or commit
+        with looking(self.place) as readers:
+            return readers.read_now(lambda tx: standing(tx, named, roots))
+
+    def followed_head(self, *, as_it_is: bool) -> str | None:
+        """Return None: what is here is carried out by the command itself."""
+        del as_it_is
+        return None
+
+    def log(self, wish: "LogWish", tell: "Telling") -> Iterator["Entry"]:
+        """Yield what a log holds, with `follow` until the task has ended or no engine runs any more."""
+        from reconciler.execute.logs import LogStore
+        from reconciler.server.decisions import find_task
+        from reconciler.server.log_walk import Walk, check_step, facts_of, reading
+
+        walk = Walk(reading(LogStore(self.place.files.logs)), wish.step)
+        with looking(self.place) as readers:
+            number = readers.read_now(lambda tx: find_task(tx, wish.task)).id
+            while True:
+                goes_on = wish.follow and engine_runs(self.place.files)  # asked first: an engine writes until it ends
+                facts = readers.read_now(lambda tx: facts_of(tx, number))
+                check_step(wish.step, facts)
+                yield from walk.look(facts)
+                if not goes_on or facts.task.state.ended:
+                    break
+                time.sleep(LOOK_AGAIN)
+        if wish.follow and not facts.task.state.ended:
+            tell(f"No engine is running; task {number} ({facts.task.state}) goes on with the next: reconcile apply")
+
+    def tokens(self) -> Sequence["TokenRow"]:
+        """Return the enrolment tokens, the newest first."""
+        from reconciler.server.tokens import token_rows
+
+        with looking(self.place) as readers:
+            return readers.read_now(lambda tx: token_rows(tx, time.time()))
+
+    def decide(self, request: "Request") -> "Decided":
+        """Have a request carried out by the live engine, or here."""
+        from reconciler.server.control import decide
+
+        return decide(self.place, request)
+
+
+def _events(tx: "Transaction", listing: "Listing") -> "list[Event]":
+    from reconciler.store import audit
+
+    if listing.after is None and listing.subject is None:
+        return audit.newest(tx, listing.limit)
+    return audit.events(tx, listing.after or 0, listing.limit, listing.subject)

@@ -1,0 +1,243 @@
+"""The desk of who works from afar: everything is asked of a server."""
+
+import re
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from reconciler.api.paging import LIMIT_MAX, Page
+from reconciler.cli.calling import Caller
+from reconciler.cli.desk import Listing, LogWish, Telling
+from reconciler.cli.options import Selection
+from reconciler.model.errors import ReconcilerError, UsageMistake
+from reconciler.model.following import SourceState
+from reconciler.model.live import Event, Task, TaskState
+from reconciler.plan.explanation import Explanation
+from reconciler.server import orders
+from reconciler.server.commit_names import Standing
+from reconciler.server.control import Decided, Request
+from reconciler.server.decisions import Decision
+from reconciler.server.explaining import Question
+from reconciler.server.log_walk import Entry
+from reconciler.server.orders import Answer
+from reconciler.server.overview import ObjectRow, Overview, WorkerRow
+from reconciler.server.place import Place
+from reconciler.server.shown import Form, ShownPlan
+from reconciler.server.tokens import TokenRow
+
+Thing = TypeVar("Thing")
+
+COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="type")])
+
+
+@dataclass(frozen=True, slots=True)
+class _LogPage:
+    items: list[Annotated[Entry, Field(discriminator="type")]]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SpaceRow:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reasons:
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    explanation: Explanation
+
+
+@dataclass(slots=True)
+class RemoteDesk:
+    """Commands at a space of a server; its only one where none is named."""
+
+    caller: Caller
+    space: str | None
+
+    @property
+    def place(self) -> Place:
+        """Raise UsageMistake: the repository is not here."""
+        raise UsageMistake("this works in a repository, and --server names none", "leave --server away")
+
+    def overview(self) -> Overview:
+        """Return how all stands."""
+        return self._get(Overview, "/status")
+
+    def objects(self, kind: str) -> Sequence[ObjectRow]:
+        """Return the live objects of a kind by name."""
+        return self._all(ObjectRow, f"/objects/{kind}")
+
+    def workers(self) -> Sequence[WorkerRow]:
+        """Return the workers, the built-in one first."""
+        return self._all(WorkerRow, "/workers")
+
+    def tasks(self, limit: int, states: Collection[TaskState]) -> Sequence[Task]:
+        """Return the newest tasks."""
+        query = urlencode([("state", state.value) for state in states])
+        return self._all(Task, f"/tasks?{query}" if query else "/tasks", limit)
+
+    def events(self, listing: Listing) -> Sequence[Event]:
+        """Return events, the oldest first."""
+        query = {"after": listing.after, "subject": listing.subject, "limit": listing.limit}
+        return self._get(Page[Event], "/events", **query).items
+
+    def reasons(self, address: str) -> Sequence[str]:
+        """Return sentences about something."""
+        return self._get(_Reasons, "/why", address=address).sentences
+
+    def explanation(self, question: Question) -> Explanation:
+        """Return where a step of the source's head would run."""
+        return self._get(_Explained, "/explain", **asdict(question)).explanation
+
+    def plan(self, selection: Selection, form: Form, *, save: bool) -> ShownPlan:
+        """Have the source's head planned, or a commit that the server has."""
+        options = selection.options
+        body = {
+            "commit": _commit(selection.rev) if selection.rev is not None else None,
+            "targets": list(map(str, options.targets)),
+            "excludes": list(map(str, options.excludes)),
+            "removals_max": options.removals_max,
+            "retry_failed": options.retry_failed,
+            "form": form.value,
+            "save": save,
+        }
+        return self._post(ShownPlan, "/plan", body)
+
+    def drift(self, form: Form) -> ShownPlan:
+        """Return what was changed behind Git's back."""
+        return self._get(ShownPlan, "/drift", form=form.value)
+
+    def standing(self, commit: str) -> Standing:
+        """Return where a commit stands."""
+        return self._get(Standing, f"/commits/{_commit(commit)}/standing")
+
+    def followed_head(self, *, as_it_is: bool) -> str | None:
+        """Have the source looked at now, and return its head."""
+        if not as_it_is:
+            raise UsageMistake(
+                "a server carries out the head of its source as it is",
+                "leave the plan file and the options that choose away, or run the command beside the state",
+            )
+        found = self._post(SourceState, "/look", {})
+        if found.failed_since is not None:
+            raise ReconcilerError(f"the source cannot be read: {found.problem}", "see: reconcile status")
+        return found.head
+
+    def log(self, wish: LogWish, tell: Telling) -> Iterator[Entry]:
+        """Yield what a log holds, with `follow` until the task has ended."""
+        del tell  # a server's engine runs
+        path = f"/tasks/{_part(wish.task)}/log"
+        if wish.follow:
+            query = f"?{urlencode({'step': wish.step})}" if wish.step is not None else ""
+            for message in self.caller.stream(f"{self._within}{path}/stream{query}"):
+                yield ENTRY.validate_json(message.data)
+            return
+        after: str | None = ""
+        while after is not None:
+            page = self._get(_LogPage, path, step=wish.step, after=after)
+            yield from page.items
+            after = page.next if page.items else None
+
+    def tokens(self) -> Sequence[TokenRow]:
+        """Return the enrolment tokens, the newest first."""
+        return self._all(TokenRow, "/tokens")
+
+    def decide(self, request: Request) -> Decided:
+        """Have a request carried out; whoever the token names has made it."""
+        path, body = _addressed(request)
+        return Decided(self._post(Answer, path, body, key=uuid.uuid4().hex), by_engine=True)
+
+    @property
+    def _within(self) -> str:
+        if self.space is None:
+            found = _read(Page[_SpaceRow], self.caller.get("/spaces"), self.caller.url).items
+            if len(found) > 1:
+                names = ", ".join(sorted(space.name for space in found))
+                raise UsageMistake(f"{self.caller.url} has several spaces: {names}", "name one with --space")
+            self.space = found[0].name
+        return f"/spaces/{_part(self.space)}"
+
+    def _get(self, kind: type[Thing], path: str, **query: object) -> Thing:
+        return _read(kind, self.caller.get(f"{self._within}{path}", **query), self.caller.url)
+
+    def _post(self, kind: type[Thing], path: str, body: Mapping[str, object], *, key: str | None = None) -> Thing:
+        return _read(kind, self.caller.post(f"{self._within}{path}", body, key), self.caller.url)
+
+    def _all(self, kind: type[Thing], path: str, most: int = 10**9) -> list[Thing]:
+        """Return a list from all its pages, as many of it as are wanted."""
+        found: list[Thing] = []
+        after: str | None = None
+        while True:
+            limit = min(LIMIT_MAX, most - len(found))
+            more = urlencode([("limit", limit), *([("after", after)] if after is not None else [])])
+            page = self._get(Page[kind], f"{path}{'&' if '?' in path else '?'}{more}")  # type: ignore[valid-type]
+            found += page.items
+            after = page.next
+            if after is None or len(found) >= most:
+                return found
+
+
+def _addressed(request: Request) -> tuple[str, dict[str, object]]:
+    """Return where a request goes, and its body."""
+    match request:
+        case Decision(verb, task, _, notes):
+            return f"/tasks/{_part(task)}/{verb}", {"notes": notes}
+        case orders.DecidePlan(_, plan, verb, notes):
+            return f"/plans/{_part(plan)}/{verb}", {"notes": notes}
+        case orders.Drain(_, worker, reason, seconds):
+            return f"/workers/{_part(worker)}/drain", {"reason": reason, "seconds": seconds}
+        case orders.Undrain(_, worker):
+            return f"/workers/{_part(worker)}/undrain", {}
+        case orders.Suspend(_, reason, seconds):
+            return "/suspend", {"reason": reason, "seconds": seconds}
+        case orders.Resume():
+            return "/resume", {}
+        case _:
+            return _addressed_about_trust(request)
+
+
+def _addressed_about_trust(request: Request) -> tuple[str, dict[str, object]]:
+    match request:
+        case orders.CreateToken(_, worker, pools, ttl, replace):
+            return "/tokens", {"worker": worker, "pools": list(pools), "seconds": ttl, "replace": replace}
+        case orders.RevokeToken(_, token):
+            return f"/tokens/{_part(token)}/revoke", {}
+        case orders.Revoke(_, whom, reason):
+            return "/revocations", {"whom": whom, "reason": reason}
+        case orders.Lift(_, whom):
+            return "/revocations/lift", {"whom": whom}
+        case _:
+            raise AssertionError(f"no command orders {type(request).__name__} from afar")
+
+
+def _read(kind: type[Thing], text: bytes, url: str) -> Thing:
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError:
+        raise ReconcilerError(
+            f"the answer of {url} is not understood", "use a reconcile of the same version as the server's"
+        ) from None
+
+
+def _commit(text: str) -> str:
+    """Return a commit's name; raises UsageMistake for what only a repository could resolve."""
+    if not COMMIT.fullmatch(text):
+        raise UsageMistake(
+            f'a server does not know what "{text}" is', "name the commit by at least 7 of its hexadecimal digits"
+        )
+    return text
+
+
+def _part(text: str) -> str:
+    """Return a text as one part of a path."""
+    return quote(text, safe="@")

@@ -1,0 +1,16 @@
+"""`reconcile resume`: commits are carried out again."""
+
+import click
+
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
+from reconciler.cli.ordering import ordered_at, person
+from reconciler.server.orders import Resume
+
+
+@click.command("resume")
+@at_desk
+def command(*, desk: Desk) -> int:
+    """End the suspension: the head of the source is judged again."""
+    click.echo(ordered_at(desk, Resume(person())).message)
+    return 0

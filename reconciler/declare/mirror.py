@@ -1,0 +1,237 @@
+"""A bare mirror of one ref of a remote repository: what is fetched is shallow and without large files, and never checked out."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.declare.git import Terms, asked, git
+from reconciler.model.errors import ReconcilerError
+
+TIP = "refs/reconciler/tip"  # what the ref named when it was fetched last
+KEPT = "refs/reconciler/applied"  # what was carried out last, so that descent from it can be shown
+LARGE = "1m"  # larger files are not fetched: no declaration and no script may be that long
+SLOWEST = 1_000  # bytes a second; a transfer that is slower for `STALLED` seconds has failed
+STALLED = 30  # seconds
+LOGIN_FILE = "RECONCILER_LOGIN_FILE"  # in the environment of git alone
+LOGIN_NAME = "RECONCILER_LOGIN_NAME"
+ASKING = f"""#!/bin/sh
+case "$1" in
+Username*) printf '%s\\n' "${LOGIN_NAME}" ;;
+*) cat "${LOGIN_FILE}" ;;
+esac
+"""
+
+
+class FetchFailed(ReconcilerError):
+    """What the remote holds cannot be had now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a remote is reached: files that hold what is secret, and what it is known by."""
+
+    username: str = ""
+    password_file: Path | None = None
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+    certificates: Path | None = None
+    proxy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One ref of one repository: `refs/heads/…`, `refs/tags/…`, or a whole commit's name; `timeout` in seconds."""
+
+    url: str
+    ref: str
+    login: Login = Login()
+    timeout: float = 60.0
+
+    @property
+    def is_pinned(self) -> bool:
+        """Is it one commit, which never moves?"""
+        return not self.ref.startswith("refs/")
+
+
+class Mirror:
+    """The mirror of one remote in the folder `path`, which may be deleted at any time."""
+
+    def __init__(self, path: Path, remote: Remote) -> None:
+        self.remote = remote
+        self._trees = _Bare(path / "trees.git", remote)
+        self._history = _Bare(path / "history.git", remote)  # commits alone, where descent is in doubt
+
+    @property
+    def root(self) -> Path:
+        """Return the repository that commits are read from."""
+        return self._trees.path
+
+    def look(self) -> str:
+        """Ask which object the ref names at the remote; raises FetchFailed and GitSlow."""
+        if self.remote.is_pinned:
+            return self.remote.ref
+        self._trees.prepare()
+        listed = self._trees.asked("ls-remote", "--quiet", "--refs", "origin", self.remote.ref).split()
+        if not listed:
+            raise FetchFailed(f"{self.remote.url} has no {self.remote.ref}", "name another branch or tag")
+        return listed[0]
+
+    def fetch(self) -> str:
+        """Fetch what the ref names now and return its commit; raises FetchFailed and GitSlow."""
+        if not self._trees.is_sound():
+            self.drop()
+        self._trees.prepare()
+        depth = () if self._trees.commit(TIP) else ("--depth=1",)
+        self._trees.fetch(f"--filter=blob:limit={LARGE}", *depth)
+        commit = self._trees.commit(TIP)
+        if commit is None:
+            raise FetchFailed(f"{self.remote.ref} of {self.remote.url} names no commit", "name another branch or tag")
+        return commit
+
+    def tip(self) -> str:
+        """Return the object that was fetched last: a commit, or the tag that names it; "" before any."""
+        answer = (
+            asked(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", TIP) if self._is_there else None
+        )
+        return answer.output.decode().strip() if answer is not None else ""
+
+    def commit(self) -> str | None:
+        """Return the commit that was fetched last, None where it is not here."""
+        return self._trees.commit(TIP) if self._is_there else None
+
+    def keep(self, commit: str) -> None:
+        """Keep a commit, since it was carried out: the next ones are compared with it."""
+        git(self.root, "update-ref", KEPT, commit)
+
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """Is `ancestor` in the history of `commit`? The commits before it are fetched where that is not known.
+
+        Raises FetchFailed and GitSlow.
+        """
+        if commit == ancestor or self._trees.is_ancestor(ancestor, commit):
+            return True
+        self._history.prepare()
+        self._history.fetch("--filter=tree:0")
+        return self._history.is_ancestor(ancestor, commit)
+
+    def drop(self) -> None:
+        """Throw the mirror away: it is fetched anew."""
+        self._trees.drop()
+        self._history.drop()
+
+    @property
+    def _is_there(self) -> bool:
+        return self.root.is_dir()
+
+
+class _Bare:
+    """A bare repository whose one remote is `origin`."""
+
+    def __init__(self, path: Path, remote: Remote) -> None:
+        self.path = path
+        self._remote = remote
+
+    def prepare(self) -> None:
+        """Make an empty one where there is none of this remote, in one step."""
+        marker, facts = self.path / "source", f"{self._remote.url} {self._remote.ref}\n"
+        if marker.exists() and marker.read_text() == facts:
+            return
+        self.drop()
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self.path.with_name(f".{self.path.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        git(self.path.parent, "init", "--quiet", "--bare", "--template=", str(new))
+        git(new, "config", "remote.origin.url", self._remote.url)
+        asking = new / "asking"
+        asking.write_text(ASKING)
+        asking.chmod(0o700)
+        (new / "source").write_text(facts)
+        new.rename(self.path)
+
+    def drop(self) -> None:
+        """Delete it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def fetch(self, *options: str) -> None:
+        """Fetch the ref as TIP, and tidy up."""
+        self._sweep()
+        always = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc")
+        self.asked("fetch", *always, *options, "origin", f"+{self._remote.ref}:{TIP}")
+        self.asked("gc", "--quiet", "--auto")
+
+    def commit(self, name: str) -> str | None:
+        """Return the commit that a ref of ours names, None where it names none."""
+        answer = asked(self.path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        return None if answer.status else answer.output.decode().strip()
+
+    def is_sound(self) -> bool:
+        """Is everything there that was fetched last? Where nothing was, nothing is missing."""
+        if not (self.path / "refs").is_dir() or asked(self.path, "show-ref", "--quiet", TIP).status:
+            return True
+        looked = asked(self.path, "rev-list", "--objects", "--quiet", "--missing=allow-promisor", "--max-count=1", TIP)
+        return looked.status == 0
+
+    def is_ancestor(self, ancestor: str, commit: str) -> bool:
+        """Is one commit in the history of the other, as far as it is here?"""
+        return asked(self.path, "merge-base", "--is-ancestor", ancestor, commit).status == 0
+
+    def asked(self, *arguments: str) -> str:
+        """Run a command that may speak with the remote and return its output; raises FetchFailed and GitSlow."""
+        terms = Terms(tuple(_settings(self._remote.login)), dict(self._variables()), self._remote.timeout)
+        answer = asked(self.path, *arguments, terms=terms)
+        if answer.status:
+            raise FetchFailed(f"{self._remote.url}: {_reason(answer.said)}")
+        return answer.output.decode(errors="replace")
+
+    def _sweep(self) -> None:
+        """Remove what fetches that were killed have left: nobody but us fetches here."""
+        for left in (self.path / "objects" / "pack").glob("tmp_*"):
+            left.unlink(missing_ok=True)
+
+    def _variables(self) -> Iterator[tuple[str, str]]:
+        login = self._remote.login
+        if login.password_file is not None:
+            yield LOGIN_FILE, str(login.password_file)
+            yield LOGIN_NAME, login.username
+            yield "GIT_ASKPASS", str(self.path / "asking")
+        yield "GIT_SSH_COMMAND", " ".join(_ssh(login))
+        yield "HOME", str(self.path)  # neither a .netrc nor a .ssh of whoever runs the server
+
+
+def _settings(login: Login) -> Iterator[str]:
+    yield "protocol.allow=never"
+    yield from (f"protocol.{name}.allow=always" for name in ("https", "http", "ssh", "file"))
+    yield from ("core.askPass=", "credential.helper=", "fetch.fsckObjects=true", "gc.autoDetach=false")
+    yield from (f"http.lowSpeedLimit={SLOWEST}", f"http.lowSpeedTime={STALLED}", "http.followRedirects=false")
+    if login.certificates is not None:
+        yield f"http.sslCAInfo={login.certificates}"
+    if login.proxy:
+        yield f"http.proxy={login.proxy}"
+
+
+def _ssh(login: Login) -> Iterator[str]:
+    known = login.known_hosts or os.devnull
+    yield from ("ssh", "-F", os.devnull, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes")
+    yield from ("-o", f"UserKnownHostsFile={_quoted(known)}", "-o", f"GlobalKnownHostsFile={os.devnull}")
+    yield from ("-o", f"ConnectTimeout={STALLED}", "-o", f"ServerAliveInterval={STALLED}")
+    if login.ssh_key is not None:
+        yield from ("-o", "IdentitiesOnly=yes", "-i", _quoted(login.ssh_key))
+
+
+def _quoted(path: Path | str) -> str:
+    """Return a path as git's shell takes it for ssh."""
+    return "'" + str(path).replace("'", "'\\''") + "'"
+
+
+def _reason(said: str) -> str:
+    """Return the line that says what is wrong: git's, or ssh's where git only says that it could not read."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    verdicts = [place for place, line in enumerate(lines) if line.startswith(("fatal:", "error:"))]
+    if not verdicts:
+        return lines[-1] if lines else "it said nothing"
+    first = verdicts[0]
+    if "Could not read from remote repository" in lines[first] and first > 0:
+        return lines[first - 1]
+    return lines[first].removeprefix("fatal: ").removeprefix("error: ")

@@ -1,0 +1,89 @@
+"""Who signed a commit or tag, judged by keys that the server was given; the repository has no say in it."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, run
+from tempfile import mkdtemp
+from typing import Literal
+
+from reconciler.declare.git import Terms, asked
+from reconciler.model.errors import ReconcilerError
+
+IMPORT_SECONDS = 30.0
+BY_SSH = re.compile(r'^Good "git" signature for (\S+) with (\S+) key (\S+)', re.MULTILINE)
+BY_GPG = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]+)", re.MULTILINE)
+GPG_NAME = re.compile(r"^\[GNUPG:\] GOODSIG \S+ (.+)$", re.MULTILINE)
+
+
+class Unsigned(ReconcilerError):
+    """A commit or tag is not signed by anybody who may sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """What has to be signed, and by whom: a file of allowed signers for SSH, a file of public keys for GPG."""
+
+    of: Literal["commit", "tag"] = "commit"
+    ssh: Path | None = None
+    gpg: Path | None = None
+
+
+def signed_by(root: Path, name: str, signers: Signers, home: Path) -> str:
+    """Return who signed the commit or tag object `name` of the repository at `root`; raises Unsigned and GitSlow.
+
+    `home` is a folder of ours in which keyrings are kept.
+    """
+    kind = asked(root, "cat-file", "-t", name).output.decode().strip()
+    if signers.of == "tag" and kind != "tag":
+        raise Unsigned(f"{name[:12]} is no signed tag", "tag the commit with: git tag -s")
+    answer = asked(root, f"verify-{signers.of}", "--raw", name, terms=_terms(signers, home))
+    if answer.status == 0 and (found := BY_SSH.search(answer.said)) and signers.ssh is not None:
+        return f"{found[1]} ({found[2]} {found[3]})"
+    if answer.status == 0 and (found := BY_GPG.search(answer.said)) and signers.gpg is not None:
+        named = GPG_NAME.search(answer.said)
+        return f"{named[1] if named else 'somebody'} (GPG {found[1]})"
+    raise Unsigned(f"the {signers.of} {name[:12]} {_why(answer.said)}", "sign it with a key that the server knows")
+
+
+def _why(said: str) -> str:
+    if "EXPKEYSIG" in said or "EXPSIG" in said:
+        return "is signed with a key or a signature that has expired"
+    if "REVKEYSIG" in said:
+        return "is signed with a key that was revoked"
+    if "BADSIG" in said or "incorrect signature" in said.lower():
+        return "has a signature that does not fit its content"
+    if any(word in said for word in ("NO_PUBKEY", "No principal matched", 'Good "git" signature with', "ERRSIG")):
+        return "is signed by somebody who may not sign"
+    if not said.strip() or "no signature found" in said.lower():
+        return "is not signed"
+    return f"has a signature that cannot be verified: {said.strip().splitlines()[-1][:200]}"
+
+
+def _terms(signers: Signers, home: Path) -> Terms:
+    settings = ("protocol.allow=never", f"gpg.ssh.allowedSignersFile={signers.ssh or '/dev/null'}")
+    return Terms(settings, {"GNUPGHOME": str(_keyring(signers.gpg, home))})
+
+
+def _keyring(keys: Path | None, home: Path) -> Path:
+    """Return a folder with a keyring that holds `keys` and nothing else; it is made once for each content."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data = keys.read_bytes() if keys is not None else b""
+    ring = home / sha256(data).hexdigest()[:16]
+    if not ring.exists():
+        new = Path(mkdtemp(dir=home))
+        if data:
+            _import(data, new, keys)
+        new.rename(ring)
+    return ring
+
+
+def _import(data: bytes, ring: Path, keys: Path | None) -> None:
+    command = ("gpg", "--batch", "--quiet", "--no-autostart", "--homedir", str(ring), "--import")
+    try:
+        done = run(command, input=data, stdout=DEVNULL, stderr=PIPE, timeout=IMPORT_SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise ReconcilerError("gpg is not installed, and signers are named by GPG keys", "install gnupg") from error
+    if done.returncode:
+        raise ReconcilerError(f"{keys} holds no GPG keys: {done.stderr.decode(errors='replace').strip()[:200]}")

@@ -1,0 +1,124 @@
+"""One space of a server: its state, its source, its engine while this node leads, and the controller that it runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchfiles import awatch
+
+from reconciler.model.errors import UsageMistake
+from reconciler.server.binding import bound
+from reconciler.server.configuration import Configuration
+from reconciler.server.controller import Controller
+from reconciler.server.engine import leading_engine
+from reconciler.server.herald import Herald
+from reconciler.server.place import Place
+from reconciler.server.planning import Planned
+from reconciler.server.policy import Policy
+from reconciler.server.source_settings import SourceTable
+from reconciler.server.sources import Source
+from reconciler.server.standby import Post
+from reconciler.server.voice import Voice
+from reconciler.store.directory import EngineLock
+from reconciler.store.leadership import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What of a repository is followed, how, and under which settings of the operator; `watched` is a tree on this disk."""
+
+    source: Source
+    policy: Policy
+    settings: SourceTable | None = None
+    watched: Path | None = None
+
+
+@dataclass(slots=True)
+class SpaceService:
+    """One space that this process serves; `agents` is where its polling agents call."""
+
+    place: Place
+    followed: Followed
+    configuration: Configuration
+    voice: Voice
+    agents: str | None
+    node: str
+    claims: Callable[[Planned], str] = lambda _: ""
+    post: Post = field(init=False)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the space; "" before it is known."""
+        if self.followed.settings is not None:
+            return self.followed.settings.space
+        return self.post.controller.space if self.post.controller is not None else ""
+
+    def check(self) -> None:
+        """Say now what cannot work later; raises ReconcilerError."""
+        if self.agents is not None:
+            bound(self.agents).close()  # nobody can call before this node leads
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Own the files while the context stands; raises Conflict where another engine does."""
+        self.place.files.create()
+        with EngineLock.take(self.place.files):
+            self.post = Post(self.place, self.voice, self.node)
+            yield
+
+    async def hold(self) -> None:
+        """Lead whenever nobody else does, until cancelled; the files are locked already."""
+        await self.post.hold(self._lead)
+
+    async def _lead(self, node: Node) -> None:
+        """Run the engine until cancelled; raises Led, Deposed, UsageMistake, and what the engine fails with."""
+        async with leading_engine(self.place, node) as engine:
+            agents = bound(self.agents) if self.agents is not None else None
+            rules = self.configuration.secrets.rules()
+            async with engine.running(self.voice, self.configuration, agents=agents, secret_rules=rules) as running:
+                followed = self.followed
+                herald = self._herald()
+                controller = Controller(
+                    engine, running, followed.source, self.voice, followed.policy, self.claims, herald
+                )
+                running.carry(controller.run())
+                if herald is not None:
+                    running.carry(herald.run())
+                if followed.watched is not None:
+                    running.carry(_watch(followed.watched, controller))
+                self.post.controller = controller
+                self.voice.say(
+                    "serving",
+                    source=followed.source.url,
+                    ref=followed.source.ref,
+                    node=node.name,
+                    agents=self.agents or "",
+                )
+                try:
+                    await running.failure()
+                except Exception as error:
+                    self.voice.warn("failed", reason=str(error))  # the others are stopped before it is raised on
+                    raise
+                finally:
+                    running.dispatcher.stop_starting()
+                    self.voice.say("stopping")
+
+    def _herald(self) -> Herald | None:
+        """Return who tells the forge that the configuration names, if any; raises UsageMistake."""
+        settings = self.followed.settings
+        if settings is None or settings.forge is None:
+            return None
+        named = settings.forge
+        try:
+            forge = named.forge()
+        except OSError as error:
+            raise UsageMistake(f"{named.token_file}: {error.strerror}") from None
+        return Herald(forge, self.voice, named.context or f"reconcile/{settings.space}", named.target_url)
+
+
+async def _watch(root: Path, controller: Controller) -> None:
+    """Let the controller look whenever a file of a working tree has changed."""
+    async for _ in awatch(root, stop_event=asyncio.Event(), recursive=True):
+        controller.wake()

@@ -1,0 +1,202 @@
+"""Streams: complete and in order, gone on with anywhere byte for byte, alive while quiet, and with an end."""
+
+import http.client
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reconciler.api import streams
+from reconciler.execute.logs import LogStore
+from reconciler.model.errors import UsageMistake
+from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
+from reconciler.protocol.journal import Kind, Level, Record, encoded
+from reconciler.protocol.tickets import TicketId
+from reconciler.server.control import decide
+from reconciler.server.log_walk import Cursor, Ended, Entry, Facts, Printed, Walk, reading
+from reconciler.server.orders import RevokeAccess
+from tests.api.premises import PATIENCE, Premises, premises, until
+
+SLOW = "while [ ! -e {gate} ]; do sleep 0.05; done; echo opened; for i in $(seq 300); do echo line $i; done"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event of a stream."""
+
+    id: str
+    name: str
+    data: str
+
+
+def listen(found: Premises, path: str, token: str, last: str = "", most: int = 10**9) -> Iterator[Heard]:
+    """Yield the events of a stream, `most` of them, and comments as events without a name."""
+    connection = http.client.HTTPConnection(found.address, timeout=PATIENCE)
+    headers = {"Authorization": f"Bearer {token}"} | ({"Last-Event-ID": last} if last else {})
+    connection.request("GET", f"/api/v1/spaces/shop{path}", headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    fields: dict[str, str] = {}
+    try:
+        while most > 0 and (line := answer.readline()):
+            text = line.decode().rstrip("\n")
+            if text.startswith(":"):
+                yield Heard("", "", text)
+            elif text:
+                name, _, value = text.partition(": ")
+                fields[name] = value
+            elif fields:
+                yield Heard(fields.get("id", ""), fields["event"], fields["data"])
+                fields, most = {}, most - 1
+    finally:
+        connection.close()
+
+
+def output(events: list[Heard]) -> bytes:
+    """Return what scripts printed."""
+    return b"".join(
+        piece["text"].encode()
+        for event in events
+        if event.name == "printed"
+        for piece in json.loads(event.data)["pieces"]
+    )
+
+
+def test_a_log_that_grows_is_followed_to_its_end(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with premises(tmp_path, SLOW.format(gate=gate)) as found:
+        token = found.token("viewer")
+        until(lambda: found.get("/tasks/1", token).json["task"]["state"] == "running", "the start")
+        stream = listen(found, "/tasks/1/log/stream", token)
+        first = next(stream)
+        assert first.name == "entered"
+        gate.touch()
+        rest = list(stream)
+        assert rest[-1].name == "end"
+        whole = b"opened\n" + b"".join(b"line %d\n" % number for number in range(1, 301))
+        assert output(rest) == whole
+        assert json.loads(rest[-2].data)["state"] == "succeeded"
+
+
+def test_a_stream_goes_on_behind_any_event_byte_for_byte(tmp_path: Path) -> None:
+    with premises(tmp_path, "for i in $(seq 20); do echo line $i; sleep 0.01; done") as found:
+        token = found.token("viewer")
+        until(lambda: found.get("/tasks/1", token).json["task"]["state"] == "succeeded", "the end")
+        whole = list(listen(found, "/tasks/1/log/stream", token))
+        for place, event in enumerate(whole[:-1]):
+            before, after = whole[: place + 1], list(listen(found, "/tasks/1/log/stream", token, event.id))
+            assert [*before, *after] == whole
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_walks_that_are_broken_off_anywhere_tell_the_same(tmp_path: Path, seed: int) -> None:
+    """Steps side by side, attempts that fail, a journal that grows: each look may be the last of its walk."""
+    chance, logs = random.Random(seed), LogStore(tmp_path)
+    task = Task(TaskId(1), "d", Slot("p", "e"), "1", "", "", "", TaskState.RUNNING)
+    straight, told = Walk(reading(logs)), []
+    broken, retold = Cursor(), []
+    runs = [StepRun(TaskId(1), index, f"s{index}", f"Step {index}", StepState.RUNNING) for index in range(4)]
+    tries = [Attempt(f"t{index}", TaskId(1), index, 1, "w", 1, AttemptState.RUNNING, "{}") for index in range(4)]
+    for moment in range(60):
+        for index, attempt in enumerate(tries):
+            if not runs[index].state.ended and chance.random() < 0.5:
+                ticket = TicketId(attempt.ticket)
+                record = Record(Kind.STDOUT, Level.INFO, moment, f"{index}:{moment}\n".encode())
+                logs.append(ticket, logs.received(ticket), encoded(record))
+            if moment == 50 or (not runs[index].state.ended and chance.random() < 0.02):
+                runs[index] = StepRun(TaskId(1), index, f"s{index}", f"Step {index}", StepState.SUCCEEDED)
+                length = logs.received(TicketId(attempt.ticket))
+                tries[index] = Attempt(
+                    *(attempt.ticket, TaskId(1), index, 1, "w", 1, AttemptState.ENDED, "{}"),
+                    finished_at=1.0,
+                    log_length=length,
+                )
+        facts = Facts(task, tuple(runs), tuple(tries))
+        told += list(straight.look(facts))
+        while True:
+            walk = Walk(reading(logs), cursor=Cursor.parse(str(broken)))
+            for entry in walk.look(facts):
+                retold.append(entry)
+                broken = Cursor.parse(str(walk.cursor))
+                if chance.random() < 0.3:
+                    break
+            else:
+                break
+    assert text_of(told) == text_of(retold)
+    assert [entry for entry in told if isinstance(entry, Ended)] == [
+        entry for entry in retold if isinstance(entry, Ended)
+    ]
+    assert str(straight.cursor) == str(broken) == "0-3;"
+
+
+def text_of(entries: list[Entry]) -> dict[str, str]:
+    """Return what each attempt printed."""
+    texts: dict[str, str] = {}
+    for entry in entries:
+        if isinstance(entry, Printed):
+            texts[entry.ticket] = texts.get(entry.ticket, "") + "".join(piece.text for piece in entry.pieces)
+    return texts
+
+
+@pytest.mark.parametrize("text", ["nonsense", "1-2", "0;1.2", "9" * 20_000, "0-999999999;", ";1.1.1x", "-1;", "a;b"])
+def test_a_cursor_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageMistake, match="what stands as the cursor is none"):
+        Cursor.parse(text)
+
+
+def test_a_cursor_of_many_steps_is_bounded() -> None:
+    assert Cursor.parse(";") == Cursor()
+    assert len(Cursor.parse("0-999999;").ended) <= 10_001
+
+
+def test_the_audit_is_followed_and_gone_on_with(tmp_path: Path) -> None:
+    with premises(tmp_path) as found:
+        token = found.token("administrator")
+        recorded = found.get("/events?after=0", token).expect(200)["items"]
+        half = str(recorded[len(recorded) // 2]["id"])
+        behind = list(listen(found, "/events/stream", token, half, most=len(recorded) - len(recorded) // 2 - 1))
+        assert [json.loads(event.data) for event in behind] == recorded[len(recorded) // 2 + 1 :]
+        assert [event.id for event in behind] == [str(event["id"]) for event in recorded[len(recorded) // 2 + 1 :]]
+        stream = listen(found, f"/events/stream?after={recorded[-1]['id']}", token, most=1)
+        found.post("/suspend", token, {"reason": "tests", "seconds": 60}).expect(200)
+        (event,) = list(stream)
+        assert json.loads(event.data)["action"] in {"suspend", "access create"}
+
+
+def test_a_quiet_stream_shows_that_it_stands_and_ends_with_its_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "QUIET_SECONDS", 0.3)
+    with premises(tmp_path, SLOW.format(gate=tmp_path / "gate")) as found:
+        token = found.token("viewer", name="short-lived")
+        until(lambda: found.get("/tasks/1", token).json["task"]["state"] == "running", "the start")
+        stream = listen(found, "/tasks/1/log/stream", token)
+        heard = [next(stream), next(stream)]
+        assert heard[1] == Heard("", "", ": still here")
+        decide(found.service.place, RevokeAccess("ann", "short-lived"))
+        rest = list(stream)
+        assert all(event.name == "" for event in rest), "nothing more, and no end: the caller is to come again"
+        (tmp_path / "gate").touch()
+
+
+@pytest.mark.end_to_end
+def test_five_hundred_followers_hear_one_log_whole(tmp_path: Path) -> None:
+    """Followers in a process of their own, so that the server has one to itself."""
+    gate = tmp_path / "gate"
+    with premises(tmp_path, SLOW.format(gate=gate)) as found:
+        token = found.token("viewer")
+        until(lambda: found.get("/tasks/1", token).json["task"]["state"] == "running", "the start")
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.api.followers", found.address, "500", str(gate)],
+            input=token, capture_output=True, text=True, check=False, timeout=110,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2_000:]
+        heard = json.loads(done.stdout)
+        whole = "opened\n" + "".join(f"line {number}\n" for number in range(1, 301))
+        assert heard == {"followers": 500, "different": 1, "text": whole}

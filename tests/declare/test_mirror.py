@@ -1,0 +1,244 @@
+"""A mirror holds what was fetched of one ref, shallow and without large files, and knows what descends from what."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler.declare.git import GitSlow
+from reconciler.declare.load import load
+from reconciler.declare.mirror import FetchFailed, Login, Mirror, Remote
+from reconciler.model.errors import UsageMistake
+from reconciler.model.spec import Address
+
+POOL = "apiVersion: reconciler/v1\nkind: WorkerPool\nmetadata: {{name: {name}}}\nspec: {{}}\n"
+
+
+class Upstream:
+    """A repository somewhere else."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("config", "uploadpack.allowFilter", "true")
+
+    def git(self, *arguments: str) -> str:
+        scrubbed = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        who = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgSign=false")
+        done = subprocess.run(
+            ["git", *who, *arguments], cwd=self.root, env=scrubbed, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, **pools: str) -> str:
+        for name, folder in pools.items():
+            path = self.root / folder / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(POOL.format(name=name))
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--allow-empty", "--message", f"Add {', '.join(pools)}")
+        return self.git("rev-parse", "HEAD")
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.root}"
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Upstream:
+    return Upstream(tmp_path / "upstream")
+
+
+def mirror_of(upstream: Upstream, tmp_path: Path, ref: str = "refs/heads/main") -> Mirror:
+    return Mirror(tmp_path / "mirror", Remote(upstream.url, ref))
+
+
+def test_the_head_is_fetched_alone_and_read_without_a_checkout(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit(old=".")
+    head = upstream.commit(new="deploy/pools", beside="elsewhere")
+    mirror = mirror_of(upstream, tmp_path)
+    assert mirror.look() == head
+    assert mirror.fetch() == head
+    assert (mirror.root / "shallow").read_text().split() == [head]
+    loaded = load(mirror.root, rev=head, folder="deploy")
+    assert loaded.desired is not None
+    assert set(loaded.desired.objects) == {Address("WorkerPool", "new")}
+    assert loaded.desired.revision == head
+    assert [found.position.file for found in loaded.desired.objects.values()] == ["pools/new.yaml"]
+
+
+def test_a_folder_that_is_not_there_is_an_error_and_no_empty_space(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    head = mirror.fetch()
+    with pytest.raises(UsageMistake) as caught:
+        load(mirror.root, rev=head, folder="deploy")
+    assert str(caught.value) == f'there is no folder "deploy" in the commit {head[:12]}'
+
+
+def test_what_is_large_is_not_fetched(upstream: Upstream, tmp_path: Path) -> None:
+    (upstream.root / "film").write_bytes(os.urandom(3 << 20))
+    upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    assert sum(file.stat().st_size for file in mirror.root.rglob("*") if file.is_file()) < 1 << 20
+
+
+def test_later_commits_are_known_to_descend(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    mirror.keep(first)
+    for name in ("two", "three"):
+        upstream.commit(**{name: "."})
+    last = mirror.fetch()
+    assert mirror.descends(last, first)
+    assert not mirror.descends(first, last)
+
+
+def test_a_mirror_that_was_lost_learns_from_the_remote_what_descends(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    for name in ("two", "three"):
+        upstream.commit(**{name: "."})
+    mirror = mirror_of(upstream, tmp_path)
+    last = mirror.fetch()  # shallow: what came before is not here
+    assert mirror.descends(last, first)
+
+
+def test_a_branch_that_was_rewritten_does_not_descend(upstream: Upstream, tmp_path: Path) -> None:
+    base = upstream.commit(one=".")
+    applied = upstream.commit(two=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    mirror.keep(applied)
+    upstream.git("reset", "--quiet", "--hard", base)
+    rewritten = upstream.commit(three=".")
+    assert mirror.fetch() == rewritten
+    assert not mirror.descends(rewritten, applied)
+
+
+def test_a_revert_after_history_was_asked_for_is_read_whole(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit(one=".")
+    base = upstream.commit(two=".")
+    mirror = mirror_of(upstream, tmp_path)
+    applied = mirror.fetch()
+    assert mirror.descends(applied, base)
+    upstream.git("rm", "--quiet", "one.yaml")
+    upstream.commit(three=".")
+    mirror.fetch()
+    upstream.commit(one=".")
+    head = mirror.fetch()
+    loaded = load(mirror.root, rev=head)
+    assert loaded.desired is not None
+    assert {address.name for address in loaded.desired.objects} == {"one", "two", "three"}
+
+
+def test_a_tag_that_was_made_with_a_message_names_its_commit(upstream: Upstream, tmp_path: Path) -> None:
+    head = upstream.commit(one=".")
+    upstream.git("tag", "--annotate", "--message", "first", "v1")
+    mirror = mirror_of(upstream, tmp_path, "refs/tags/v1")
+    assert mirror.look() == upstream.git("rev-parse", "v1")
+    assert mirror.fetch() == head
+    assert mirror.tip() == upstream.git("rev-parse", "v1")
+
+
+def test_a_commit_may_be_named_itself(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    upstream.commit(two=".")
+    mirror = mirror_of(upstream, tmp_path, first)
+    assert mirror.look() == first
+    assert mirror.fetch() == first
+
+
+def test_another_address_begins_a_new_mirror(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit(one=".")
+    mirror_of(upstream, tmp_path).fetch()
+    other = Upstream(tmp_path / "other")
+    head = other.commit(two=".")
+    mirror = Mirror(tmp_path / "mirror", Remote(other.url, "refs/heads/main"))
+    assert mirror.fetch() == head
+    assert not mirror.descends(head, upstream.git("rev-parse", "main"))
+
+
+def test_a_mirror_can_be_thrown_away_at_any_time(upstream: Upstream, tmp_path: Path) -> None:
+    head = upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    mirror.drop()
+    assert mirror.tip() == ""
+    assert mirror.fetch() == head
+
+
+def test_what_a_fetch_that_was_killed_left_goes_with_the_next(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    left = mirror.root / "objects" / "pack" / "tmp_pack_left"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"part of a pack")
+    mirror.fetch()
+    assert not left.exists()
+
+
+def test_a_branch_that_is_not_there_is_said(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.commit(one=".")
+    with pytest.raises(FetchFailed) as caught:
+        mirror_of(upstream, tmp_path, "refs/heads/mian").look()
+    assert caught.value.message == f"{upstream.url} has no refs/heads/mian"
+    assert caught.value.hint == "name another branch or tag"
+
+
+def test_a_repository_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FetchFailed) as caught:
+        Mirror(tmp_path / "mirror", Remote(f"file://{tmp_path}/nowhere", "refs/heads/main")).look()
+    assert (
+        caught.value.message
+        == f"file://{tmp_path}/nowhere: '{tmp_path}/nowhere' does not appear to be a git repository"
+    )
+
+
+def test_a_remote_that_hangs_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/shop.git"
+        with pytest.raises(GitSlow) as caught:
+            Mirror(tmp_path / "mirror", Remote(url, "refs/heads/main", timeout=0.5)).look()
+    assert caught.value.message == "git ls-remote took longer than 0.5 s and was stopped"
+    assert caught.value.hint == "is the other end reachable, and quick enough?"
+
+
+def test_no_credential_of_whoever_runs_the_server_is_used(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = tmp_path / "helper"
+    asked = tmp_path / "asked"
+    helper.write_text(f"#!/bin/sh\ntouch {asked}\n")
+    helper.chmod(0o755)
+    (tmp_path / ".gitconfig").write_text(f"[credential]\n\thelper = {helper}\n[core]\n\taskPass = {helper}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_ASKPASS", str(helper))
+    upstream.commit(one=".")
+    mirror_of(upstream, tmp_path).fetch()
+    assert not asked.exists()
+
+
+def test_a_password_is_read_from_its_file_and_stands_in_no_argument(upstream: Upstream, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("s3cret-of-git\n")
+    mirror = Mirror(
+        tmp_path / "mirror", Remote(upstream.url, "refs/heads/main", Login(username="ann", password_file=secret))
+    )
+    upstream.commit(one=".")
+    mirror.fetch()
+    asking = mirror.root / "asking"
+    told = {"RECONCILER_LOGIN_FILE": str(secret), "RECONCILER_LOGIN_NAME": "ann", "PATH": os.environ["PATH"]}
+    for question, answer in (
+        ("Username for 'https://x': ", "ann\n"),
+        ("Password for 'https://ann@x': ", "s3cret-of-git\n"),
+    ):
+        done = subprocess.run([asking, question], env=told, capture_output=True, text=True, check=True)
+        assert done.stdout == answer
+    for file in mirror.root.rglob("*"):
+        assert not file.is_file() or b"s3cret-of-git" not in file.read_bytes()

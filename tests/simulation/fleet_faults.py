@@ -1,0 +1,192 @@
+"""What may go wrong in a fleet, and what people may do meanwhile; each says what it did, or nothing where it cannot."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.errors import Conflict
+from reconciler.server.decisions import Decision, carry_out_decision
+from reconciler.server.draining import carry_out_drain
+from reconciler.server.orders import Drain, Undrain
+from reconciler.store import objects
+from tests.simulation.fleet_host import Host
+
+if TYPE_CHECKING:
+    from tests.simulation.fleet_world import FleetWorld
+
+LONG = 63.0, 66.0, 100.0
+"""Seconds of cuts after which attempts were given up: the policy says one minute. Some end while the next attempt lives."""
+
+Fault = Callable[["FleetWorld", random.Random], str]
+
+
+def _host(world: "FleetWorld", chance: random.Random, can: Callable[[Host], bool]) -> Host | None:
+    able = [host for host in world.hosts.values() if can(host)]
+    return chance.choice(able) if able else None
+
+
+def _cut(*seconds: float, **who: bool) -> Fault:
+    def act(world: "FleetWorld", chance: random.Random) -> str:
+        host = _host(world, chance, lambda host: host.stands)
+        if host is None:
+            return ""
+        host.cut(seconds=chance.choice(seconds or (0.0,)), **who)
+        return f"{host.name} until {host.unreachable_until:.1f}"
+
+    return act
+
+
+def _hold_up(world: "FleetWorld", chance: random.Random) -> str:
+    host = _host(world, chance, lambda host: host.stands)
+    if host is None:
+        return ""
+    host.held_up_until = world.clock.now + chance.choice((0.3, 3.0, 12.0, 40.0))
+    return f"{host.name} until {host.held_up_until:.1f}"
+
+
+def _double(world: "FleetWorld", chance: random.Random) -> str:
+    host = _host(world, chance, lambda host: host.line is not None and bool(host.line.to_agent or host.line.to_server))
+    if host is None:
+        return ""
+    host.double()
+    return host.name
+
+
+def _kill_agent(world: "FleetWorld", chance: random.Random) -> str:
+    host = _host(world, chance, lambda host: host.agent is not None)
+    if host is None:
+        return ""
+    if chance.random() < 0.5:
+        host.stalls_until = world.clock.now + 1.0
+    host.kill_agent()
+    return host.name
+
+
+def _die_at_sync(world: "FleetWorld", chance: random.Random) -> str:
+    host = _host(world, chance, lambda host: host.agent is not None)
+    if host is None:
+        return ""
+    host.dies = True
+    return host.name
+
+
+def _kill_supervisor(world: "FleetWorld", chance: random.Random) -> str:
+    host = _host(world, chance, lambda host: any(each.next for each in host.supervisors))
+    if host is None:
+        return ""
+    chance.choice([each for each in host.supervisors if each.next]).die()
+    host.stir()
+    return host.name
+
+
+def _reboot(world: "FleetWorld", chance: random.Random) -> str:
+    host = _host(world, chance, lambda host: host.agent is not None)
+    if host is None:
+        return ""
+    host.reboot(chance.choice((2.0, 30.0, *LONG)))
+    return host.name
+
+
+def _kill_server(*, after_next: bool = False, power: bool = False) -> Fault:
+    def act(world: "FleetWorld", chance: random.Random) -> str:
+        if world.engine is None or (after_next and not world.loop.jobs):
+            return ""
+        world.dying = world.kill_server(after_next=after_next, power=power)
+        return "the server"
+
+    return act
+
+
+def _slow_disk(world: "FleetWorld", chance: random.Random) -> str:
+    world.disk_slow_until = world.clock.now + chance.choice((0.1, 1.0, 5.0))
+    return f"until {world.disk_slow_until:.1f}"
+
+
+def _jump(world: "FleetWorld", chance: random.Random) -> str:
+    seconds = chance.choice((-20.0, -1.0, 1.0, 90.0, 3600.0))
+    world.clock.ahead += seconds
+    return f"{seconds:g} s"
+
+
+def _pause(world: "FleetWorld", chance: random.Random) -> str:
+    seconds = chance.choice((3.0, 30.0))
+    world.clock.now += seconds
+    return f"{seconds:g} s"
+
+
+def _cancel(world: "FleetWorld", chance: random.Random) -> str:
+    able = [task.number for task in world.witness.rows.tasks.values() if not task.state.ended and not task.cancel_by]
+    if not able:
+        return ""
+    task = chance.choice(able)
+    world.commit(lambda tx: carry_out_decision(tx, Decision("cancel", str(task), "ada")))
+    return f"task {task}"
+
+
+def _drain(world: "FleetWorld", chance: random.Random) -> str:
+    worker, seconds = chance.choice(list(world.hosts)), chance.choice((3.0, 15.0, 40.0))
+    order = Drain("ada", worker, "new memory", seconds)
+    world.commit(lambda tx: carry_out_drain(tx, order, world.clock.time()))
+    return f"{worker} for {seconds:g} s"
+
+
+def _undrain(world: "FleetWorld", chance: random.Random) -> str:
+    worker = chance.choice(list(world.hosts))
+    try:
+        world.commit(lambda tx: carry_out_drain(tx, Undrain("ada", worker), world.clock.time()))
+    except Conflict:
+        return ""
+    return worker
+
+
+def _resize(world: "FleetWorld", chance: random.Random) -> str:
+    worker, slots = chance.choice(list(world.machines)), chance.choice((1, 1, 2, 4))
+    world.resized(f"worker/{worker}")
+    world.machines[worker] = replace(world.machines[worker], slots=slots)
+    world.commit(lambda tx: objects.put(tx, world.machines[worker].document))
+    return f"{worker} has {slots} slots"
+
+
+def _cap(world: "FleetWorld", chance: random.Random) -> str:
+    pool, most = chance.choice(list(world.pools)), chance.choice((None, 1, 2))
+    world.resized(f"pool/{pool}")
+    world.pools[pool] = replace(world.pools[pool], attempts_max=most)
+    world.commit(lambda tx: objects.put(tx, world.pools[pool].document))
+    return f"{pool} takes {most} attempts"
+
+
+def _move(world: "FleetWorld", chance: random.Random) -> str:
+    """Let a worker join one more pool; nobody leaves one, so that no pool is empty."""
+    worker, pool = chance.choice(list(world.machines)), chance.choice(list(world.pools))
+    machine = world.machines[worker]
+    world.machines[worker] = replace(machine, pools=tuple(sorted({*machine.pools, pool})))
+    world.commit(lambda tx: objects.put(tx, world.machines[worker].document))
+    return f"{worker} joins {pool}"
+
+
+FAULTS: Mapping[str, Fault] = {
+    "cut": _cut(),
+    "cut, agent unaware": _cut(agent_knows=False),
+    "cut, server unaware": _cut(server_knows=False),
+    "long cut": _cut(*LONG),
+    "long cut, server unaware": _cut(*LONG, server_knows=False),
+    "held up": _hold_up,
+    "doubled": _double,
+    "agent killed": _kill_agent,
+    "death at a sync": _die_at_sync,
+    "supervisor killed": _kill_supervisor,
+    "reboot": _reboot,
+    "server killed": _kill_server(),
+    "server killed after a write": _kill_server(after_next=True),
+    "server loses power": _kill_server(power=True),
+    "slow disk": _slow_disk,
+    "clock jumps": _jump,
+    "nobody acts": _pause,
+    "cancel": _cancel,
+    "drain": _drain,
+    "drain ends": _undrain,
+    "slots change": _resize,
+    "cap changes": _cap,
+    "a worker joins a pool": _move,
+}
