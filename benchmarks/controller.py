@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 import sqlite3
 import subprocess
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from benchmarks.bench import RECONCILE, Bench, reconcile
 from benchmarks.figures import AtMost, Figure, Line, Ratio, Unit
 from benchmarks.installation import Installation, free_port, memory, processor_seconds, until
-from benchmarks.spaces import change_fleet, commit, write_fleet
+from benchmarks.spaces import change_fleet, commit, worker_file, write_fleet
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.load import Loaded, load
 from reconciler.declare.mirror import Mirror, Remote
@@ -63,6 +64,7 @@ def measure(bench: Bench) -> Iterator[Line]:
     count = bench.size(OBJECTS)
     space, state = bench.folder / "space", bench.folder / "state"
     write_fleet(space, count)
+    _let_them_call(space)
     subprocess.run(
         [*reconcile("apply", space, "--data", str(state), "--auto-approve")], check=True, capture_output=True
     )
@@ -76,6 +78,19 @@ def measure(bench: Bench) -> Iterator[Line]:
     yield first
     yield Ratio("a plan by itself takes so many of it", whole, first)
     yield from _served(bench, space, count)
+
+
+def _let_them_call(space: Path) -> None:
+    """Make the workers such as call: thousands that nobody answers for would be dialled again and again."""
+    for file in (space / "workers").rglob("*.yaml"):
+        file.write_text(_calling(file.read_text()))
+    commit(space)
+
+
+def _calling(document: str) -> str:
+    return re.sub(
+        r"listening:\n( +)host: (\S+)\.example\.org\n +port: \d+", r"polling:\n\1subscription: poll://\2", document
+    )
 
 
 def _cold(space: Path, state: Path) -> float:
@@ -92,6 +107,8 @@ def _planned(bench: Bench, space: Path, state: Path, count: int) -> Iterator[flo
         live = store.read_now(objects.live_state)
         for number in range(bench.runs(COMMITS) + 1):
             change_fleet(space, count, slots=5 + number)
+            changed = worker_file(space, count // 2)
+            changed.write_text(_calling(changed.read_text()))
             commit(space)
             head = mirror.fetch()
             begun = time.monotonic()

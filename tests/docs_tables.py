@@ -270,7 +270,7 @@ def _options(command: click.Command, called: str) -> str:
         parameter.get_help_record(context)
         for parameter in command.params
         if isinstance(parameter, click.Option)
-        and not SHARED_OPTIONS & set(parameter.opts)
+        and (parameter.required or not SHARED_OPTIONS & set(parameter.opts))
         and parameter.help != SPACE_HELP
     ]
     rows = [f"| `{escaped(record[0])}` | {escaped(record[1])} |" for record in records if record]

@@ -3,9 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+PATH="$PATH:/usr/sbin:/sbin"
 missing=()
 need() { command -v "$1" >/dev/null || [ -n "$(ls /usr/lib/postgresql/*/bin/"$1" 2>/dev/null)" ] || missing+=("$2"); }
 need git git
+need gpg gnupg
+need ssh-keygen openssh-client
 need initdb postgresql
 need pgbouncer pgbouncer
 need node nodejs
@@ -17,6 +20,9 @@ if [ "$(id -u)" = 0 ]; then # network namespaces are root's: without it their te
   need ip iproute2
   need iptables iptables
   need tinyproxy tinyproxy
+  need nginx nginx-light # with fcgiwrap and sshd: hosts of git
+  need fcgiwrap fcgiwrap
+  need sshd openssh-server
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ]; then

@@ -1,5 +1,6 @@
 """What any caller may take: bytes of a body, and requests of a span of time; and answers that need no second sending."""
 
+import asyncio
 import json
 import math
 import time
@@ -17,12 +18,21 @@ CALLERS_MAX = 10_000
 """Buckets that are remembered; the one that was not used for the longest time goes first."""
 
 
-class _BodyTooLong(Exception):
-    pass
+BODY_WITHIN = 30.0
+"""Seconds in which a body has to come."""
+
+
+class _Unfit(Exception):
+    """A body that is too long or too slow: the status and the sentence that answer it."""
+
+    def __init__(self, status: int, error: str, hint: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.fault = {"error": error, "hint": hint, "code": 1}
 
 
 class BodyLimit:
-    """Refuses bodies of the API that are longer than a MiB, without ever holding one."""
+    """Refuses bodies of the API that are longer than a MiB, without ever holding one, and those that do not come."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,39 +44,66 @@ class BodyLimit:
             return
         said = Headers(scope=scope).get("content-length", "0")
         if not said.isdecimal() or int(said[:20]) > BODY_BYTES_MAX:
-            await _refuse(send)
+            await _refuse(send, _too_long())
             return
-        taken, begun, refused = 0, False, False
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > BODY_BYTES_MAX:
-                raise _BodyTooLong
-            return message
+        body = _Body(receive)
+        begun = refused = False
 
         async def watched(message: Message) -> None:
             nonlocal begun, refused
-            if taken > BODY_BYTES_MAX and not begun:  # whoever read the body has an opinion of its end
+            if body.unfit is not None and not begun:  # whoever read the body has an opinion of its end
                 refused = True
-                await _refuse(send)
+                await _refuse(send, body.unfit)
             begun = True
             if not refused:
                 await send(message)
 
         try:
-            await self._app(scope, counted, watched)
-        except _BodyTooLong:
+            await self._app(scope, body.receive, watched)
+        except _Unfit as unfit:
             if not begun:
-                await _refuse(send)
+                await _refuse(send, unfit)
 
 
-async def _refuse(send: Send) -> None:
-    fault = {"error": f"a body has {BODY_BYTES_MAX >> 20} MiB at most", "hint": "send less", "code": 1}
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(fault).encode()})
+class _Body:
+    """A body as it comes; raises _Unfit where it is too long or too slow."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._until = asyncio.get_running_loop().time() + BODY_WITHIN
+        self._taken = 0
+        self._is_whole = False
+        self.unfit: _Unfit | None = None
+
+    async def receive(self) -> Message:
+        """Return the next message: of the body, and when that is whole, whatever comes."""
+        if self._is_whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            self.unfit = _Unfit(408, f"the body did not come within {BODY_WITHIN:g} s", "send it again")
+            raise self.unfit from None
+        self._is_whole = not message.get("more_body", False)
+        self._taken += len(message.get("body", b""))
+        if self._taken > BODY_BYTES_MAX:
+            self.unfit = _too_long()
+            raise self.unfit
+        return message
+
+
+def _too_long() -> _Unfit:
+    return _Unfit(413, f"a body has {BODY_BYTES_MAX >> 20} MiB at most", "send less")
+
+
+async def _refuse(send: Send, unfit: _Unfit) -> None:
+    answer = json.dumps(unfit.fault).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+    if unfit.status == 408:
+        headers.append((b"connection", b"close"))  # whoever is still sending a body that is too long hears the answer
+    await send({"type": "http.response.start", "status": unfit.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 class Tagged:

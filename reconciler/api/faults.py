@@ -29,6 +29,7 @@ WORDS: Mapping[int, str] = {
     401: "No token, or one that is unknown, expired or revoked.",
     403: "The token gives no such permission here.",
     404: "There is nothing of this name, or the token has no role there.",
+    408: "The body did not come in time.",
     409: "Something has changed, or was done already.",
     412: "Protection, a budget or a policy stands against it.",
     413: "The body is too long.",

@@ -12,9 +12,10 @@ from reconciler.api.paging import Page
 from reconciler.api.tasks import Notes
 from reconciler.api.visits import NAME, Visit, Visited, needs
 from reconciler.declare.load import Loaded, load
+from reconciler.declare.signatures import Unsigned
 from reconciler.model.access import Permission
-from reconciler.model.errors import Conflict
-from reconciler.model.following import Proposal, SourceState
+from reconciler.model.errors import Conflict, Invalid
+from reconciler.model.following import Proposal, SourceState, Verdict
 from reconciler.model.live import LiveState
 from reconciler.server.choosing import options_of
 from reconciler.server.commit_names import repositories, whole_name
@@ -117,7 +118,10 @@ def live_and_source(tx: Transaction) -> tuple[LiveState, SourceState | None]:
 
 
 def load_head(visit: Visit, live: LiveState, source: SourceState | None, commit: str | None = None) -> Loaded:
-    """Read a commit that the source has, by its name, or the head; raises Conflict, Invalid, and 404 for no commit."""
+    """Read a commit that the source has, by its name, or the head; raises Conflict, Invalid, and 404 for no commit.
+
+    What is not signed as it has to be is not read.
+    """
     head = commit or (source.head if source is not None else "")
     if not head:
         raise Conflict("no commit of the source was read yet", "`reconcile status` shows how things stand")
@@ -128,7 +132,20 @@ def load_head(visit: Visit, live: LiveState, source: SourceState | None, commit:
         named = whole_name(repositories(place), head)
         if named is None:
             raise ApiFault(404, f"the server has no commit {head}", "push it to the branch that is followed")
+        _check_signed(visit, named)
         loaded = load_commit(place, named, live, source)
     if loaded.desired is None:
         raise faulty(loaded)
     return loaded
+
+
+def _check_signed(visit: Visit, commit: str) -> None:
+    """Raise Invalid for a commit that was found unsigned, or was not judged yet and is."""
+    judged = visit.controller.engine.store.read_now(lambda tx: following.commit(tx, commit))
+    if judged is not None and judged.verdict is Verdict.UNSIGNED:
+        raise Invalid(judged.reason)
+    if judged is None or judged.verdict is Verdict.FAILED:
+        try:
+            visit.controller.source.signer(commit)
+        except Unsigned as error:
+            raise Invalid(error.message, error.hint) from error

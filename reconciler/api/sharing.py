@@ -34,7 +34,7 @@ def as_json(value: object) -> bytes:
 
 
 @dataclass(slots=True)
-class _Look(Generic[Seen]):
+class Look(Generic[Seen]):
     """Something that is read anew where the last look is over, once for all who ask at the same time."""
 
     seen: Seen | None = None
@@ -94,12 +94,12 @@ class Follows:
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
-        self._tasks: OrderedDict[TaskId, _Look[Facts]] = OrderedDict()
-        self._last_event: _Look[int] = _Look()
+        self._tasks: OrderedDict[TaskId, Look[Facts]] = OrderedDict()
+        self._last_event: Look[int] = Look()
 
     async def facts(self, visit: Visit, task: TaskId) -> Facts:
         """Read a task; raises UsageMistake where there is none."""
-        look = self._tasks.setdefault(task, _Look())
+        look = self._tasks.setdefault(task, Look())
         self._tasks.move_to_end(task)
         if len(self._tasks) > TASKS_MAX:
             self._tasks.popitem(last=False)

@@ -44,6 +44,8 @@ async def log_stream(visit: Visit, task: TaskId, step: str | None, cursor: Curso
         facts = await shared.facts(visit, task)
         for chunk in _chunks(walk, facts, shared):
             yield chunk
+            if patience.is_over and not await patience.lasts():
+                return
         if facts.task.state.ended:
             yield END
             return
@@ -64,6 +66,8 @@ async def event_stream(visit: Visit, after: int) -> AsyncIterator[bytes]:
                 break
             after = found[-1].id
             yield b"".join(_event("event", as_json(asdict(event)), str(event.id)) for event in found)
+            if patience.is_over and not await patience.lasts():
+                return
         await asyncio.sleep(LOOK_SECONDS)
         if patience.is_over:
             if not await patience.lasts():

@@ -184,8 +184,10 @@ async def retry(visit: Visited, task: TaskName, body: Notes, key: Key = None) ->
 
 
 async def _decide(visit: Visit, verb: Verb, task: str, body: Notes, key: str | None) -> Answer:
-    number = await _number(visit, task)
-    return await ordered(visit, Decision(verb.value, str(number), visit.bearer.name, body.notes), key)
+    try:
+        return await ordered(visit, Decision(verb.value, task, visit.bearer.name, body.notes), key)
+    except UsageMistake as error:
+        raise not_found(error) from error
 
 
 async def _number(visit: Visit, task: str) -> TaskId:

@@ -10,7 +10,9 @@ from fastapi import APIRouter, FastAPI
 
 from reconciler.api import events, objects, plans, reasons, spaces, tasks, workers
 from reconciler.api.bounds import BodyLimit, Rates, Tagged
+from reconciler.api.connections import Prompt
 from reconciler.api.faults import RESPONSES, answer_faults
+from reconciler.api.hooks import hooks
 from reconciler.api.pages import pages
 from reconciler.api.visits import Gate
 from reconciler.server.access_settings import HttpTable
@@ -55,6 +57,7 @@ def web(served: Sequence[SpaceService], configuration: Configuration) -> FastAPI
         api.include_router(nouns.router)
     app.include_router(api)
     app.include_router(pages(served))
+    app.include_router(hooks(served))
     app.add_middleware(Tagged)
     app.add_middleware(BodyLimit)
     answer_faults(app)
@@ -80,6 +83,7 @@ async def serve_http(served: Sequence[SpaceService], configuration: Configuratio
         lifespan="off",
         proxy_headers=False,
         server_header=False,
+        http=Prompt,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=LEAVE_WITHIN,

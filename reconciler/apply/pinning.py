@@ -1,7 +1,7 @@
 """Gather what a task pins: its deployment, process, templates, variables, and its script files as blobs."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -23,11 +23,7 @@ def pin_of(run: Run, desired: DesiredState, root: Path, read: ReadFile, blobs: P
     objects = desired.objects
     project = ProjectSpec.parse(objects[Address("Project", run.slot.project)].spec)
     tenant = run.slot.tenant
-    templates = {
-        name: StepTemplateSpec.parse(objects[Address("StepTemplate", name)].spec)
-        for name in sorted(set(_template_names(project)))
-    }
-    actions = [step.action for step in project.process] + [spec.action.action for spec in templates.values()]
+    templates = _templates(project, desired)
     return Pinned(
         space=desired.name,
         deployment_name=run.deployment,
@@ -43,9 +39,31 @@ def pin_of(run: Run, desired: DesiredState, root: Path, read: ReadFile, blobs: P
             for name in sorted({step.location for step in project.process if isinstance(step.location, str)})
         },
         templates=templates,
-        files={file: _keep(read(file), blobs) for file in sorted(set(_script_files(actions)))},
+        files={file: _keep(read(file), blobs) for file in script_files(project, templates)},
         root=str(root),
     )
+
+
+def files_of_runs(runs: Iterable[Run], desired: DesiredState) -> list[str]:
+    """Return the script files that the tasks of `runs` pin, in order."""
+    found: set[str] = set()
+    for name in {run.slot.project for run in runs}:
+        project = ProjectSpec.parse(desired.objects[Address("Project", name)].spec)
+        found.update(script_files(project, _templates(project, desired)))
+    return sorted(found)
+
+
+def script_files(project: ProjectSpec, templates: Mapping[str, StepTemplateSpec]) -> list[str]:
+    """Return the script files of a process, in order."""
+    actions = [step.action for step in project.process] + [spec.action.action for spec in templates.values()]
+    return sorted(set(_script_files(actions)))
+
+
+def _templates(project: ProjectSpec, desired: DesiredState) -> dict[str, StepTemplateSpec]:
+    return {
+        name: StepTemplateSpec.parse(desired.objects[Address("StepTemplate", name)].spec)
+        for name in sorted(set(_template_names(project)))
+    }
 
 
 def scripts_of(pinned: Pinned, blobs: Path) -> dict[str, bytes]:

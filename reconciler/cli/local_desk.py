@@ -80,13 +80,13 @@ class LocalDesk:
         """Return where a step of the working tree would run."""
         from reconciler.cli.loading import load_space
         from reconciler.server.explaining import explained
-        from reconciler.server.planning import check_binding, files_of, read_live
+        from reconciler.server.planning import check_reader, files_of, read_live
         from reconciler.server.steps import read_loads
 
         live = read_live(self.place.data)
         loaded = load_space(self.place, rev=None, live_paths=files_of(live))
         assert loaded.desired is not None
-        check_binding(loaded, live)
+        check_reader(loaded, live)
         return explained(question, loaded.desired, live, read_loads(self.place.data, live))
 
     def plan(self, selection: "Selection", form: "Form", *, save: bool) -> "ShownPlan":
@@ -94,7 +94,7 @@ class LocalDesk:
         from reconciler.cli.loading import load_space
         from reconciler.declare.beside import Beside
         from reconciler.declare.source import open_tree
-        from reconciler.server.planning import files_of, plan_space, read_live
+        from reconciler.server.planning import check_reader, files_of, plan_space, read_live
         from reconciler.server.shown import saved, shown
 
         opening = Beside(lambda: open_tree(self.place.root, selection.rev).with_first_commit())  # while we read
@@ -102,7 +102,7 @@ class LocalDesk:
         loaded = load_space(
             self.place, rev=selection.rev, live_paths=files_of(live), space=selection.space, opening=opening
         )
-        planned = plan_space(loaded, live, selection.options)
+        planned = plan_space(loaded, live, selection.options, check=check_reader)
         return shown(planned.plan, form, saved(planned, selection.options, loaded.tree.read) if save else "")
 
     def drift(self, form: "Form") -> "ShownPlan":
@@ -141,9 +141,9 @@ class LocalDesk:
         from reconciler.server.decisions import find_task
         from reconciler.server.log_walk import Walk, check_step, facts_of, reading
 
-        walk = Walk(reading(LogStore(self.place.files.logs)), wish.step)
         with looking(self.place) as readers:
             number = readers.read_now(lambda tx: find_task(tx, wish.task)).id
+            walk = Walk(reading(LogStore(self.place.files.logs)), wish.step)
             while True:
                 goes_on = wish.follow and engine_runs(self.place.files)  # asked first: an engine writes until it ends
                 facts = readers.read_now(lambda tx: facts_of(tx, number))

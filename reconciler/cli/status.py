@@ -27,8 +27,8 @@ def command(*, as_json: bool, desk: Desk) -> int:
 
 
 def _print(seen: Overview) -> None:
-    space = seen.binding.space if seen.binding else "unbound"
-    click.echo(f"Space {space} at {shown_revision(seen.revision)}, state {seen.serial}")
+    bound = f"{seen.binding.space} at {shown_revision(seen.revision)}" if seen.binding else "unbound"
+    click.echo(f"Space {bound}, state {seen.serial}")
     click.echo(", ".join(f"{count} {kind}" for kind, count in seen.counts.items()) or "nothing is applied")
     _print_source(seen)
     click.echo()

@@ -119,6 +119,8 @@ def _started(root: Path, arguments: tuple[str, ...], terms: Terms, stdin: int) -
             start_new_session=True,
         )
     except FileNotFoundError as error:
+        if not root.is_dir():
+            raise GitFailed(arguments, f"{root} is not there") from error
         raise ReconcilerError("git is not installed, and this is a repository", "install git") from error
     timer = Timer(terms.timeout, _kill, [process])
     timer.daemon = True

@@ -73,10 +73,11 @@ class Mirror:
         if self.remote.is_pinned:
             return self.remote.ref
         self._trees.prepare()
-        listed = self._trees.asked("ls-remote", "--quiet", "--refs", "origin", self.remote.ref).split()
-        if not listed:
-            raise FetchFailed(f"{self.remote.url} has no {self.remote.ref}", "name another branch or tag")
-        return listed[0]
+        listed = self._trees.asked("ls-remote", "--quiet", "--refs", "origin", self.remote.ref).splitlines()
+        for name, _, ref in (line.partition("\t") for line in listed):
+            if ref == self.remote.ref:  # git lists every ref that ends like ours
+                return name
+        raise FetchFailed(f"{self.remote.url} has no {self.remote.ref}", "name another branch or tag")
 
     def fetch(self) -> str:
         """Fetch what the ref names now and return its commit; raises FetchFailed and GitSlow."""
@@ -100,6 +101,10 @@ class Mirror:
     def commit(self) -> str | None:
         """Return the commit that was fetched last, None where it is not here."""
         return self._trees.commit(TIP) if self._is_there else None
+
+    def holds(self, commit: str) -> bool:
+        """Is everything of a commit here that is fetched?"""
+        return self._is_there and self._trees.is_whole(commit)
 
     def keep(self, commit: str) -> None:
         """Keep a commit, since it was carried out: the next ones are compared with it."""
@@ -170,8 +175,12 @@ class _Bare:
         """Is everything there that was fetched last? Where nothing was, nothing is missing."""
         if not (self.path / "refs").is_dir() or asked(self.path, "show-ref", "--quiet", TIP).status:
             return True
-        looked = asked(self.path, "rev-list", "--objects", "--quiet", "--missing=allow-promisor", "--max-count=1", TIP)
-        return looked.status == 0
+        return self.is_whole(TIP)
+
+    def is_whole(self, commit: str) -> bool:
+        """Is everything of a commit here, but for what the remote keeps for us?"""
+        options = ("--objects", "--quiet", "--missing=allow-promisor", "--max-count=1", "--end-of-options")
+        return asked(self.path, "rev-list", *options, commit).status == 0
 
     def is_ancestor(self, ancestor: str, commit: str) -> bool:
         """Is one commit in the history of the other, as far as it is here?"""

@@ -8,10 +8,18 @@ from subprocess import DEVNULL, PIPE, run
 from tempfile import mkdtemp
 from typing import Literal
 
-from reconciler.declare.git import Terms, asked
+from reconciler.declare.git import Terms, asked, git
 from reconciler.model.errors import ReconcilerError
 
 IMPORT_SECONDS = 30.0
+JUDGING = """#!/bin/sh
+for word; do
+    shift
+    case "$word" in -Overify-time=*) ;; *) set -- "$@" "$word" ;; esac
+done
+exec ssh-keygen "$@"
+"""
+"""Stands for ssh-keygen: a key has to be valid now, whatever date a commit gives itself."""
 BY_SSH = re.compile(r'^Good "git" signature for (\S+) with (\S+) key (\S+)', re.MULTILINE)
 BY_GPG = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]+)", re.MULTILINE)
 GPG_NAME = re.compile(r"^\[GNUPG:\] GOODSIG \S+ (.+)$", re.MULTILINE)
@@ -30,14 +38,17 @@ class Signers:
     gpg: Path | None = None
 
 
-def signed_by(root: Path, name: str, signers: Signers, home: Path) -> str:
+def signed_by(root: Path, name: str, signers: Signers, home: Path, tag: str = "") -> str:
     """Return who signed the commit or tag object `name` of the repository at `root`; raises Unsigned and GitSlow.
 
-    `home` is a folder of ours in which keyrings are kept.
+    `home` is a folder of ours in which keyrings are kept; `tag` is what a tag has to call itself, "" for anything:
+    whoever may push can give a tag that somebody signed the name of another.
     """
     kind = asked(root, "cat-file", "-t", name).output.decode().strip()
     if signers.of == "tag" and kind != "tag":
         raise Unsigned(f"{name[:12]} is no signed tag", "tag the commit with: git tag -s")
+    if signers.of == "tag" and tag and (called := _called(root, name)) != tag:
+        raise Unsigned(f"{tag} is the tag {called} under another name", f"tag the commit with: git tag -s {tag}")
     answer = asked(root, f"verify-{signers.of}", "--raw", name, terms=_terms(signers, home))
     if answer.status == 0 and (found := BY_SSH.search(answer.said)) and signers.ssh is not None:
         return f"{found[1]} ({found[2]} {found[3]})"
@@ -45,6 +56,13 @@ def signed_by(root: Path, name: str, signers: Signers, home: Path) -> str:
         named = GPG_NAME.search(answer.said)
         return f"{named[1] if named else 'somebody'} (GPG {found[1]})"
     raise Unsigned(f"the {signers.of} {name[:12]} {_why(answer.said)}", "sign it with a key that the server knows")
+
+
+def _called(root: Path, name: str) -> str:
+    """Return what a tag calls itself, which is signed with it."""
+    lines = git(root, "cat-file", "tag", name).partition(b"\n\n")[0].splitlines()
+    found = next((line for line in lines if line.startswith(b"tag ")), b"tag ")
+    return found.removeprefix(b"tag ").decode(errors="replace")
 
 
 def _why(said: str) -> str:
@@ -62,8 +80,18 @@ def _why(said: str) -> str:
 
 
 def _terms(signers: Signers, home: Path) -> Terms:
-    settings = ("protocol.allow=never", f"gpg.ssh.allowedSignersFile={signers.ssh or '/dev/null'}")
-    return Terms(settings, {"GNUPGHOME": str(_keyring(signers.gpg, home))})
+    ring, judging = _keyring(signers.gpg, home), home / "judging"
+    if not judging.exists():
+        new = Path(mkdtemp(dir=home)) / "judging"
+        new.write_text(JUDGING)
+        new.chmod(0o700)
+        new.rename(judging)
+        new.parent.rmdir()
+    settings = (
+        *("protocol.allow=never", f"gpg.ssh.allowedSignersFile={signers.ssh or '/dev/null'}"),
+        *(f"gpg.ssh.program={judging}", "gpg.program=gpg", "gpg.x509.program=false"),
+    )
+    return Terms(settings, {"GNUPGHOME": str(ring)})
 
 
 def _keyring(keys: Path | None, home: Path) -> Path:

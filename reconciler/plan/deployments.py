@@ -125,14 +125,22 @@ def _reason(wish: Wish, last: Task | None, retry_failed: bool) -> tuple[RunReaso
     return None
 
 
-def failed_slots(declared: list[Wish], live: LiveState, retried: Collection[Slot] = ()) -> Iterator[str]:
-    """Yield a sentence for each declared slot whose last task at its present digest did not succeed; not for `retried`."""
+def failed_slots(
+    declared: list[Wish],
+    live: LiveState,
+    retried: Collection[Slot] = (),
+    remedy: str = "reconcile apply --retry-failed",
+) -> Iterator[str]:
+    """Yield a sentence for each declared slot whose last task at its present digest did not succeed; not for `retried`.
+
+    In `remedy`, `{task}` stands for the number of that task.
+    """
     for wish in declared:
         last = live.last_tasks.get(wish.slot)
         if wish.slot not in retried and last is not None and last.digest == wish.digest and last.state in UNSUCCESSFUL:
             yield (
                 f"{wish.title} {_ENDED[last.state]} at release {last.release} (task {last.id}: "
-                f"{last.reason or 'no reason was recorded'}); repeat it with: reconcile apply --retry-failed"
+                f"{last.reason or 'no reason was recorded'}); repeat it with: {remedy.format(task=last.id)}"
             )
 
 

@@ -19,12 +19,13 @@ from reconciler.plan.differences import differences
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person who plans asks for beside the declarations."""
+    """What the person who plans asks for beside the declarations; `ceiling`: `removals_max` is a server's, for good."""
 
     targets: tuple[Address, ...] = ()
     excludes: tuple[Address, ...] = ()
     removals_max: Removals | None = None
     retry_failed: bool = False
+    ceiling: bool = False
 
 
 def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -> Plan:
@@ -41,7 +42,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
     changes, wanted = _selected(changes, declared, desired, live, options)
     unwanted = [wish for wish in declared if wish not in wanted] if len(wanted) < len(declared) else []
     applied = settings_of(desired, live)
-    changes = safety.guard(changes, desired, live, applied, options.removals_max)
+    changes = safety.guard(changes, desired, live, applied, options.removals_max, ceiling=options.ceiling)
     runs, waits = _runs(desired, live, wanted, options)
     if applied.apply == "isolated":
         changes, runs = safety.isolate(changes, runs, desired, live)

@@ -53,7 +53,13 @@ def _overlap(before: JsonValue, after: JsonValue) -> bool:
 
 
 def guard(
-    changes: list[Change], desired: DesiredState, live: LiveState, applied: SpaceSpec, removals_max: Removals | None
+    changes: list[Change],
+    desired: DesiredState,
+    live: LiveState,
+    applied: SpaceSpec,
+    removals_max: Removals | None,
+    *,
+    ceiling: bool = False,
 ) -> list[Change]:
     """Return the changes with a refusal on each one that protection or the removal budget stands against."""
     allowed = removals_max or applied.max_removals
@@ -68,10 +74,12 @@ def guard(
             kind = change.address.kind
             most = allowed.most(totals[kind])
             if kind in BUDGETED and removed[kind] > most:
-                refusal = (
-                    f"this plan removes {removed[kind]} of {totals[kind]} {kind}s and maxRemovals {allowed} allows {most}; "
-                    f"if that is meant, apply with --max-removals {removed[kind]}"
+                bound = (
+                    f"the server's removals_max {allowed} allows {most}, whoever approves it"
+                    if ceiling
+                    else f"maxRemovals {allowed} allows {most}; if that is meant, apply with --max-removals {removed[kind]}"
                 )
+                refusal = f"this plan removes {removed[kind]} of {totals[kind]} {kind}s and {bound}"
             elif change.address in last_of:
                 refusal = (
                     f"it would leave the pool {last_of[change.address]} without a worker; "

@@ -21,8 +21,6 @@ STORED: Mapping[str, str] = {
 """Kinds whose objects are validated, planned and stored, and not carried out further."""
 
 SPACE_FIELDS: Mapping[str, str] = {
-    "approval": "plans are applied by `apply`; approval by `approve PLAN` is not carried out yet",
-    "drift": "drift is not watched yet",
     "taskQuota": "the task quota is not enforced yet",
 }
 

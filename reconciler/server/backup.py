@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from reconciler.model.errors import UsageMistake
 from reconciler.server.archive import DUMP, KEY, STATE, Archive, Manifest
+from reconciler.server.looking import refuse_several
 from reconciler.server.place import Place
 from reconciler.server.sealing import key_path, sealer_of
 from reconciler.store import keys, named_files, objects
@@ -69,7 +69,7 @@ def back_up(place: Place, out: BinaryIO, *, with_key: bool) -> Manifest:
 
     Raises UsageMistake where there is no state, StateUnreadable where it is broken, OSError where `out` takes no more.
     """
-    _one_space(place)
+    refuse_several(place, "back each up by itself: reconcile backup --data {folder} --to FILE")
     now = time.time()
     with ExitStack() as stack:
         folder = place.files.cache if place.files.cache.is_dir() else None
@@ -111,16 +111,3 @@ def _count(tx: Transaction, table: str) -> int:
     row = tx.one(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - one of our own tables
     assert row is not None
     return int(row[0])
-
-
-def _one_space(place: Place) -> None:
-    """Refuse the directory of a server of several spaces."""
-    root = place.files.root
-    if is_address(place.data) or place.files.state.exists() or not root.is_dir():
-        return
-    spaces = sorted(folder.name for folder in root.iterdir() if DataDirectory(folder).state.exists())
-    if spaces:
-        raise UsageMistake(
-            f"{root} holds the states of {len(spaces)} space{'s' if len(spaces) > 1 else ''}: {', '.join(spaces)}",
-            f"back each up by itself: reconcile backup --data {root / spaces[0]} --to FILE",
-        )

@@ -21,7 +21,7 @@ from reconciler.plan.planner import Options, settings_of
 from reconciler.server import origins
 from reconciler.server.engine import Engine, Running
 from reconciler.server.herald import Herald
-from reconciler.server.judging import SHOWN_MAX, Circumstances, Judgement, Move, judge, refusals, summary
+from reconciler.server.judging import SHOWN_MAX, Circumstances, Judgement, Move, asked_of, judge, refusals, summary
 from reconciler.server.machines import machines
 from reconciler.server.planning import Planned, plan_space
 from reconciler.server.policy import Policy
@@ -55,6 +55,10 @@ class _Known:
     suspended: bool = False
 
 
+class _Held(Exception):
+    """Somebody has suspended the space while a commit was judged."""
+
+
 @dataclass(slots=True)
 class Controller:
     """Follows one source for one engine."""
@@ -77,6 +81,8 @@ class Controller:
     judged: Judged | None = None
     seen: SourceState | None = None
     _known: _Known | None = None
+    _serial: int = 0
+    """That of the state which the head was judged by, and after what was carried out of it."""
     _live: LiveState | None = None
     _parsed: ParseCache = field(init=False)
     _drift: str = ""
@@ -183,10 +189,13 @@ class Controller:
         """Judge the head, and remember what it was judged by."""
         assert self.seen is not None, "there is a head"
         head, seen_at = self.seen.head, time.time()
-        self._retry_at, self._drift = 0.0, ""
+        self._retry_at, self._drift, self._serial = 0.0, "", known.serial
         made = await asyncio.to_thread(self.source.authorship, head)
         try:
             verdict, reason = await self._brought_to(head, made)
+        except _Held:
+            self._known = None  # it is judged when that has ended
+            return
         except Unsigned as error:
             verdict, reason = Verdict.UNSIGNED, _sentence(error)
         except (Invalid, UsageMistake) as error:
@@ -197,12 +206,20 @@ class Controller:
             raise
         except ReconcilerError as error:  # what is so now may be over soon
             verdict, reason = Verdict.FAILED, _sentence(error)
-            self._tries += 1
-            self._retry_at = time.monotonic() + _patience(self._tries)
+            self._try_again()
+            self._look_at = min(self._look_at, self._retry_at)  # what was fetched may be what is wrong
         judged = Judged(head, made.author, made.subject, verdict, reason, seen_at, time.time())
         await self._record(judged)
         after = await self.engine.store.read(_known_now)
-        self._known = after if verdict.is_good or after.answers == known.answers else known
+        if verdict is Verdict.FAILED:
+            self._known = after
+        else:
+            self._known = replace(after if verdict.is_good else known, serial=self._serial)
+
+    def _try_again(self) -> None:
+        """Judge the head again after a while, though nothing else moves."""
+        self._tries += 1
+        self._retry_at = time.monotonic() + _patience(self._tries)
 
     async def _record(self, judged: Judged) -> None:
         self.results[judged.verdict] += 1
@@ -229,6 +246,8 @@ class Controller:
             following.judge(tx, judged)
             if not judged.verdict.is_good:
                 audit.record(tx, event)
+            if judged.verdict not in {Verdict.WAITS, Verdict.FAILED}:
+                following.withdraw_proposals(tx)
 
         await self.engine.store.write(work)
         self.judged = judged
@@ -237,6 +256,7 @@ class Controller:
         """Bring the live state to a commit; returns what became of it, raises what stands against it."""
         signer = await asyncio.to_thread(self.source.signer, head)
         live = self._live = await self.engine.store.read(lambda tx: objects.live_state(tx, self._live))
+        self._serial = live.serial
         loaded = await asyncio.to_thread(self.source.load, head, live, self._parsed)
         if loaded.desired is None:
             raise invalid(loaded, self.voice)
@@ -244,6 +264,8 @@ class Controller:
         planned = await self._planned(loaded, live, Options())
         judgement = await self._judgement(head, loaded, planned)
         if judgement.move in {Move.NOTHING, Move.CARRY_OUT}:
+            if claimed := self.claims(planned):  # meanwhile, by a space that was judged at the same time
+                return Verdict.REFUSED, claimed
             self.machines = dict(machines(planned.desired.objects))
         match judgement.move:
             case Move.NOTHING:
@@ -268,15 +290,18 @@ class Controller:
 
     async def _judgement(self, head: str, loaded: Loaded, planned: Planned) -> Judgement:
         plan, live = planned.plan, planned.live
+        if plan.passing:
+            self._try_again()
         if claimed := self.claims(planned):
             return Judgement(Move.REFUSE, plan, claimed)
         again = live.revision == head
         descends = again or not live.revision or live.revision.startswith("tree:") or await self._descends(head, live)
         lifted = plan
         if plan.stopped:
-            options = Options(removals_max=self.policy.removals_max)
+            options = Options(removals_max=self.policy.removals_max, ceiling=True)
             lifted = (await self._planned(loaded, live, options)).plan
-        answered = await self.engine.store.read(lambda tx: following.proposal(tx, plan.digest))
+        asked = await asyncio.to_thread(asked_of, lifted, planned.desired, loaded.tree.read)
+        answered = await self.engine.store.read(lambda tx: following.proposal(tx, asked))
         return judge(
             plan,
             Circumstances(
@@ -285,6 +310,7 @@ class Controller:
                 descends=descends,
                 again=again,
                 decided=self.policy.new_state or self.policy.adopt,
+                asked=asked,
                 answered=answered,
             ),
         )
@@ -299,7 +325,7 @@ class Controller:
     async def _ask(self, head: str, judgement: Judgement) -> None:
         assert judgement.why is not None, "whoever asks says why"
         plan = judgement.plan
-        proposal = Proposal(plan.digest, head, judgement.why, summary(plan), time.time())
+        proposal = Proposal(judgement.asked, head, judgement.why, summary(plan), time.time())
         await self.engine.store.write(lambda tx: following.propose(tx, proposal))
 
     async def _carry_out(
@@ -309,6 +335,8 @@ class Controller:
         wanted = Planned(plan, planned.desired, planned.live)
         adopt = self.policy.adopt and plan.new_state
         async with apply_lease(self.engine) as token:
+            if await self.engine.store.read(lambda tx: following.suspension(tx, time.time())) is not None:
+                raise _Held
             applied = await carry_out_planned(
                 *(self.engine, loaded, wanted, token),
                 adopt=adopt,
@@ -317,6 +345,7 @@ class Controller:
                 binding=self.source.binding(loaded),
             )
             await self.engine.store.write(following.settle_proposals)
+        self._serial += applied.changes + len(applied.tasks)
         await asyncio.to_thread(self.source.applied, plan.revision)
         self.running.change()
         self.voice.say("carried out", revision=plan.revision, changes=applied.changes, deployments=len(applied.tasks))

@@ -40,7 +40,7 @@ def bearer_of(tx: Transaction, text: str, now: float) -> Bearer | None:
     """Return who bears a token; None where it is unknown, expired or revoked."""
     found = access.token_of(tx, digest_of_text(text))
     return (
-        Bearer(found.name, found.grants, f"token {found.name}")
+        Bearer(found.name, found.grants, f"token {found.digest}")
         if found is not None and found.state(now) == "open"
         else None
     )

@@ -1,10 +1,14 @@
-"""What is to be done about a plan that nobody sits in front of: carry it out, ask a person, or refuse; pure."""
+"""What is done about a plan that nobody sits in front of: carry it out, ask, or refuse; pure, but for files it may read."""
 
 from dataclasses import dataclass
 from enum import Enum
 
+from reconciler.apply.pinning import ReadFile, files_of_runs
+from reconciler.declare.source import blob_name
+from reconciler.model.desired import DesiredState
 from reconciler.model.following import Proposal, Why, plan_name
 from reconciler.model.space import SpaceSpec
+from reconciler.model.spec import canonical_json, digest_of
 from reconciler.plan.changes import Action, Plan
 from reconciler.server.planning import first_runs
 
@@ -28,7 +32,7 @@ class Circumstances:
 
     `lifted` is the plan of the same changes without the space's budget of removals, but within the server's ceiling;
     `descends` says whether the commit follows the one carried out last, `again` whether it is that very one;
-    `answered` is what a person said to these changes, and `decided` whether the operator allowed a new state.
+    `asked` is the digest of what a person decides on, `answered` what one said to it, and `decided` whether the operator allowed a new state.
     """
 
     settings: SpaceSpec
@@ -36,17 +40,19 @@ class Circumstances:
     descends: bool = True
     again: bool = False
     decided: bool = False
+    asked: str = ""
     answered: Proposal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A move, the plan that it is about, and in a sentence why."""
+    """A move, the plan that it is about, in a sentence why, and the digest that a person decides on."""
 
     move: Move
     plan: Plan
     reason: str = ""
     why: Why | None = None
+    asked: str = ""
 
 
 def judge(plan: Plan, given: Circumstances) -> Judgement:
@@ -62,7 +68,7 @@ def judge(plan: Plan, given: Circumstances) -> Judgement:
     why = _needs(plan, given)
     if why is None:
         return Judgement(Move.CARRY_OUT, plan)
-    return _answered(given.lifted, why, given.answered)
+    return _answered(given.lifted, why, given)
 
 
 def _needs(plan: Plan, given: Circumstances) -> Why | None:
@@ -78,16 +84,26 @@ def _needs(plan: Plan, given: Circumstances) -> Why | None:
     return None
 
 
-def _answered(plan: Plan, why: Why, answered: Proposal | None) -> Judgement:
+def asked_of(plan: Plan, desired: DesiredState, read: ReadFile) -> str:
+    """Return the digest of what a person decides on: the changes, and the script files of what they run."""
+    files = {
+        file: blob_name(read(file)) for file in files_of_runs((run for run in plan.runs if not run.refusal), desired)
+    }
+    return digest_of(canonical_json([plan.digest, files])) if files else plan.digest
+
+
+def _answered(plan: Plan, why: Why, given: Circumstances) -> Judgement:
+    answered = given.answered
     if answered is not None and answered.decision == "approved":
         return Judgement(Move.CARRY_OUT, plan, why=why)
     if answered is not None and answered.decision == "rejected":
         told = f": {answered.notes}" if answered.notes else ""
         return Judgement(Move.REFUSE, plan, f"{answered.decided_by} rejected {answered.name}{told}", why)
-    return Judgement(Move.ASK, plan, asking(plan, why), why)
+    asked = given.asked or plan.digest
+    return Judgement(Move.ASK, plan, asking(plan, why, asked), why, asked)
 
 
-def asking(plan: Plan, why: Why) -> str:
+def asking(plan: Plan, why: Why, asked: str) -> str:
     """Say what a person has to approve, why, and how."""
     removed = plan.count(Action.REMOVE)
     because = {
@@ -97,7 +113,7 @@ def asking(plan: Plan, why: Why) -> str:
         f"object{'s' if removed != 1 else ''}",
         Why.NEW_STATE: first_runs(plan),
     }[why]
-    return f"{because}; approve it with: reconcile approve {plan_name(plan.digest)}"
+    return f"{because}; approve it with: reconcile approve {plan_name(asked)}"
 
 
 def summary(plan: Plan) -> str:

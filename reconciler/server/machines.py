@@ -27,8 +27,7 @@ def claims_of(ours: "SpaceService", spaces: Sequence["SpaceService"]) -> Callabl
     def claims(planned: Planned) -> str:
         wanted = dict(machines(planned.desired.objects))
         for other in spaces:
-            controller = other.post.controller if other is not ours else None
-            taken = controller.machines if controller is not None else {}
+            taken = other.machines if other is not ours else {}
             for machine in wanted.keys() & taken.keys():
                 return (
                     f"{wanted[machine]} is the machine {machine}, which the space {other.name} declares as "

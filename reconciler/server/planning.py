@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.declare.collector import without_collector
+from reconciler.declare.git import asked
 from reconciler.declare.load import Loaded
 from reconciler.model.desired import DesiredState
 from reconciler.model.diagnostics import did_you_mean
@@ -136,3 +137,23 @@ def check_binding(loaded: Loaded, live: LiveState) -> None:
             f"this state belongs to another repository{f': it was applied from {bound.path}' if bound.path else ''}",
             "name another state with --data" if bound.path else "name a snapshot of this space",
         )
+
+
+def check_reader(loaded: Loaded, live: LiveState) -> None:
+    """Compare as `check_binding`, for what only reads: of a state that a server fetched, the last commit shows the kin.
+
+    Raises Conflict.
+    """
+    try:
+        check_binding(loaded, live)
+    except Conflict:
+        bound, root = live.binding, loaded.tree.root
+        assert bound is not None, "it was compared"
+        assert loaded.desired is not None, "it was compared"
+        if bound.root or bound.space != loaded.desired.name or live.revision.startswith("tree:"):
+            raise
+        if asked(root, "cat-file", "-e", f"{live.revision}^{{commit}}").status:
+            raise Conflict(
+                f"{root} does not have the commit {live.revision[:12]}, which was applied last from {bound.path}",
+                "run `git fetch` there, or name another state with --data",
+            ) from None

@@ -24,7 +24,7 @@ from reconciler.schedule.fleet import Fleet, fleet_of
 from reconciler.schedule.lasting import Lasting
 from reconciler.schedule.rehearsal import rehearse
 from reconciler.schedule.supposed import Resize, enabled, healthy, resized
-from reconciler.server.planning import check_binding
+from reconciler.server.planning import check_reader
 from reconciler.server.steps import require, steps_declared
 from reconciler.store.durations import step_durations
 from reconciler.store.objects import live_state
@@ -63,7 +63,7 @@ def read_with_durations(data: str) -> tuple[LiveState, Mapping[StepKey, Lasting]
 def rehearsal(loaded: Loaded, live: LiveState, recorded: Mapping[StepKey, Lasting], wanted: Wanted) -> Report:
     """Rehearse a loaded space; raises UsageMistake for a pool, step or time that makes no sense, Conflict as `plan`."""
     assert loaded.desired is not None, "a space with errors is not rehearsed"
-    check_binding(loaded, live)
+    check_reader(loaded, live)
     desired = loaded.desired
     told = {
         key: _lasting(f"--duration {text}", time)

@@ -97,8 +97,8 @@ class WebhookTable(_Table):
     secret_file: Readable = Field(description="A file whose first line is the shared secret.")
 
     def secret(self) -> bytes:
-        """Read the secret; raises OSError."""
-        return Path(self.secret_file).read_bytes().splitlines()[0].strip()
+        """Read the secret, empty where the file has none; raises OSError."""
+        return Path(self.secret_file).read_bytes().partition(b"\n")[0].strip()
 
 
 class SourceTable(_Table):

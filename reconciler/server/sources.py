@@ -7,9 +7,9 @@ from typing import Protocol
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.git import GitFailed, git
 from reconciler.declare.load import Loaded, load
-from reconciler.declare.mirror import Mirror
+from reconciler.declare.mirror import FetchFailed, Mirror
 from reconciler.declare.signatures import Signers, signed_by
-from reconciler.model.errors import Refused
+from reconciler.model.errors import ReconcilerError, Refused, UsageMistake
 from reconciler.model.live import Binding, LiveState
 from reconciler.server.planning import binding_of, check_binding, files_of
 
@@ -63,10 +63,10 @@ class Source(Protocol):
 
 
 def authorship_in(root: Path, revision: str) -> Authorship:
-    """Return who made a commit of a repository; nobody where it is no commit."""
+    """Return who made a commit of a repository; nobody where git cannot tell."""
     try:
         said = git(root, "log", "-1", "--no-show-signature", "--format=%an <%ae>%n%s", "--end-of-options", revision)
-    except GitFailed:
+    except ReconcilerError:
         return Authorship("", "")
     author, _, subject = said.decode(errors="replace").rstrip("\n").partition("\n")
     return Authorship(author[:200], subject[:200])
@@ -173,11 +173,18 @@ class Fetched:
         return self.mirror.fetch()
 
     def signer(self, revision: str) -> str:
-        """Judge the signature by the server's own keys: that of the commit, or of the tag that names it."""
+        """Judge the signature by the server's own keys: that of the commit, or of the tag that names it.
+
+        Raises FetchFailed where the mirror has another one.
+        """
         if self.signers is None:
             return ""
-        name = revision if self.signers.of == "commit" else self.mirror.tip()
-        return signed_by(self.mirror.root, name, self.signers, self.keyrings)
+        if self.signers.of == "commit":
+            return signed_by(self.mirror.root, revision, self.signers, self.keyrings)
+        if self.mirror.commit() != revision:
+            raise FetchFailed(f"{self.ref} names {revision[:12]} no longer", "it is fetched anew")
+        tag = self.ref.removeprefix("refs/tags/")
+        return signed_by(self.mirror.root, self.mirror.tip(), self.signers, self.keyrings, tag)
 
     def load(self, revision: str, live: LiveState, cache: ParseCache) -> Loaded:
         """Read the commit from the mirror, which is thrown away where it is broken."""
@@ -186,6 +193,11 @@ class Fetched:
         except GitFailed:
             self.mirror.drop()
             raise
+        except UsageMistake as error:
+            if self.mirror.holds(revision):
+                raise
+            self.mirror.drop()
+            raise FetchFailed(f"the mirror has lost {revision[:12]}", "it is fetched anew") from error
 
     def binding(self, loaded: Loaded) -> Binding:
         """Bind to the address: a mirror does not know the first commit."""

@@ -1,19 +1,22 @@
 """One space of a server: its state, its source, its engine while this node leads, and the controller that it runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchfiles import awatch
 
-from reconciler.model.errors import UsageMistake
+from reconciler.model.errors import StateUnreadable, UsageMistake
+from reconciler.model.spec import Address
 from reconciler.server.binding import bound
 from reconciler.server.configuration import Configuration
 from reconciler.server.controller import Controller
 from reconciler.server.engine import leading_engine
 from reconciler.server.herald import Herald
+from reconciler.server.looking import looking
+from reconciler.server.machines import machines
 from reconciler.server.place import Place
 from reconciler.server.planning import Planned
 from reconciler.server.policy import Policy
@@ -21,6 +24,8 @@ from reconciler.server.source_settings import SourceTable
 from reconciler.server.sources import Source
 from reconciler.server.standby import Post
 from reconciler.server.voice import Voice
+from reconciler.store import objects
+from reconciler.store.dialects import is_address
 from reconciler.store.directory import EngineLock
 from reconciler.store.leadership import Node
 
@@ -47,6 +52,14 @@ class SpaceService:
     node: str
     claims: Callable[[Planned], str] = lambda _: ""
     post: Post = field(init=False)
+    _machines: Mapping[str, Address] = field(default_factory=dict)
+    """What the workers and targets that are in the state are reached by, as far as that was read."""
+
+    @property
+    def machines(self) -> Mapping[str, Address]:
+        """Return what the workers and targets that were carried out last are reached by."""
+        controller = self.post.controller
+        return controller.machines if controller is not None else self._machines
 
     @property
     def name(self) -> str:
@@ -66,6 +79,8 @@ class SpaceService:
         self.place.files.create()
         with EngineLock.take(self.place.files):
             self.post = Post(self.place, self.voice, self.node)
+            if not is_address(self.place.data):  # several spaces have states of their own in files
+                self._machines = await asyncio.to_thread(_machines_of, self.place)
             yield
 
     async def hold(self) -> None:
@@ -80,8 +95,10 @@ class SpaceService:
             async with engine.running(self.voice, self.configuration, agents=agents, secret_rules=rules) as running:
                 followed = self.followed
                 herald = self._herald()
+                live = await engine.store.read(objects.all_objects)
                 controller = Controller(
-                    engine, running, followed.source, self.voice, followed.policy, self.claims, herald
+                    *(engine, running, followed.source, self.voice, followed.policy, self.claims, herald),
+                    machines=dict(machines(live)),
                 )
                 running.carry(controller.run())
                 if herald is not None:
@@ -116,6 +133,15 @@ class SpaceService:
         except OSError as error:
             raise UsageMistake(f"{named.token_file}: {error.strerror}") from None
         return Herald(forge, self.voice, named.context or f"reconcile/{settings.space}", named.target_url)
+
+
+def _machines_of(place: Place) -> Mapping[str, Address]:
+    """Read what the workers and targets of a state are reached by, before any space is judged; none where none is."""
+    try:
+        with looking(place) as state:
+            return dict(machines(state.read_now(objects.all_objects)))
+    except (UsageMistake, StateUnreadable):  # the engine tells more of a state that is broken
+        return {}
 
 
 async def _watch(root: Path, controller: Controller) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from reconciler.model.errors import Conflict, UsageMistake
-from reconciler.model.following import Suspension
+from reconciler.model.following import NAMED_DIGITS, Suspension
 from reconciler.model.live import Event
 from reconciler.server.orders import Answer, DecidePlan, Resume, SourceOrder, Suspend
 from reconciler.server.origins import kind_of
@@ -42,7 +42,8 @@ def _resume(tx: Transaction, order: Resume, now: float, origin: str) -> Answer:
 
 
 def _decide(tx: Transaction, order: DecidePlan, now: float, origin: str) -> Answer:
-    found = following.proposal(tx, order.plan.removeprefix(PLAN))
+    digest = order.plan.removeprefix(PLAN)
+    found = following.proposal(tx, digest) if len(digest) >= NAMED_DIGITS else None
     if found is None:
         raise UsageMistake(f"no plan {order.plan} waits", "`reconcile status` names the one that does")
     word = "approved" if order.verb == "approve" else "rejected"

@@ -3,6 +3,7 @@
 import time
 
 from reconciler.model.following import Condition, Judged, SourceState
+from reconciler.model.live import LiveState
 from reconciler.plan import deployments
 from reconciler.server.conditions import Facts, conditions_of
 from reconciler.server.herald import Herald
@@ -47,11 +48,8 @@ class Teller:
 
 def _failed(tx: Transaction) -> list[str]:
     """Return a sentence for each declared slot whose last task did not succeed."""
-    live = objects.live_state(tx)
     declared = [
-        wish
-        for address, found in live.objects.items()
-        if address.kind == "Deployment"
-        for wish in deployments.wishes_of(address.name, found)
+        wish for name, found in objects.of_kind(tx, "Deployment").items() for wish in deployments.wishes_of(name, found)
     ]
-    return list(deployments.failed_slots(declared, live))
+    live = LiveState({}, tasks.last_tasks(tx))
+    return list(deployments.failed_slots(declared, live, remedy="reconcile retry {task}"))

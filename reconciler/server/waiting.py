@@ -29,6 +29,9 @@ STANDS: Mapping[str, Stand] = {
 }
 """What the reason of Stalled means for whoever waits; others may pass."""
 
+HELD_BACK = frozenset({"Suspended", "SourceUnreadable"})
+"""Reasons for which no commit is judged: they tell more than the commit that was judged last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -56,6 +59,8 @@ def stand_of(
     if not contains(ready.revision, commit):
         if _came_before(commit, ready.revision, [each.revision for each in judged]):
             return Found(Stand.SUPERSEDED, f"{ready.revision[:12]} took its place, and does not descend from it")
+        if ready.reason in HELD_BACK:
+            return Found(Stand.UNDER_WAY, ready.message)
         return Found(Stand.UNDER_WAY, f"the source is at {ready.revision[:12]}, which does not hold it yet")
     if ready.status:
         return Found(Stand.DONE, ready.message)

@@ -150,6 +150,11 @@ def decide(tx: Transaction, decided: Proposal) -> None:
     )
 
 
+def withdraw_proposals(tx: Transaction) -> None:
+    """Forget every plan that waits: the commit of none is to be carried out now."""
+    tx.execute("DELETE FROM proposals WHERE decision = ''")
+
+
 def settle_proposals(tx: Transaction) -> None:
     """Forget every plan that waits or waited: one was carried out, so that others no longer fit."""
     tx.execute("DELETE FROM proposals")

@@ -1,20 +1,28 @@
 """What callers may send and how often: hostile bodies and paths, repeated requests, tags, buckets."""
 
 import json
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.api import bounds, connections
 from reconciler.api.bounds import BODY_BYTES_MAX, CALLERS_MAX, Rates
+from reconciler.declare.signatures import Unsigned
 from reconciler.model.access import ROLES
 from reconciler.server.access_settings import HttpTable
 from reconciler.server.configuration import EMBEDDED
+from reconciler.server.control import decide
+from reconciler.server.granting import digest_of_text
+from reconciler.server.orders import RevokeAccess
+from reconciler.server.sources import CheckedOut
 from reconciler.store import access, audit
-from tests.api.premises import Premises, premises
+from tests.api.premises import PATIENCE, Premises, premises, until
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +110,28 @@ def test_a_commit_that_the_server_does_not_have_is_not_planned(own: Premises) ->
     assert said["error"] == "the server has no commit 0123456789"
 
 
+def test_what_is_not_signed_is_not_planned_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with premises(tmp_path) as found:
+        token = found.token("administrator")
+        found.post("/suspend", token, SUSPEND).expect(200)
+        found.work.write("extra.yaml", "kind: [")
+        head = found.work.commit()
+
+        def unsigned(source: CheckedOut, revision: str) -> str:
+            raise Unsigned(f"the commit {revision[:12]} is not signed", "sign it with a key that the server knows")
+
+        monkeypatch.setattr(CheckedOut, "signer", unsigned)
+        found.post("/look", token).expect(200)
+        said = {"error": f"the commit {head[:12]} is not signed", "hint": "sign it with a key that the server knows"}
+        assert found.post("/plan", token).expect(400).items() >= said.items()  # not judged yet
+        found.post("/resume", token).expect(200)
+        until(lambda: found.get("/conditions", token).json["conditions"][0]["reason"] == "Unsigned", "the judgement")
+        for body in ({}, {"commit": head}):
+            assert found.post("/plan", token, body).expect(400)["error"] == (
+                f"the commit {head[:12]} is not signed (sign it with a key that the server knows)"
+            )
+
+
 def test_what_is_not_there_is_said(own: Premises) -> None:
     assert own.call("GET", "/api/v2", own.reader).expect(404)["error"] == "there is nothing at /api/v2"
     assert own.call("PUT", "/api/v1/spaces", own.reader).expect(405)["error"] == "PUT is not what /api/v1/spaces takes"
@@ -129,9 +159,86 @@ def test_the_same_request_under_the_same_key_is_carried_out_once(own: Premises) 
     made = [event for event in controller.engine.store.read_now(audit.events) if event.action == "token create"]
     assert len(made) == 2
     secret = first["made"].split(".")[2].encode()
-    row = controller.engine.store.read_now(lambda tx: access.kept_answer(tx, "token boss", "once", 0.0))
+    bearer = f"token {digest_of_text(own.reader)}"
+    row = controller.engine.store.read_now(lambda tx: access.kept_answer(tx, bearer, "once", 0.0))
     assert row is not None
     assert secret not in row.answer, "an answer that holds a secret is sealed"
+
+
+def test_a_task_that_is_named_by_its_deployment_is_retried_once_under_one_key(tmp_path: Path) -> None:
+    with premises(tmp_path, "exit 3") as found:
+        token = found.token("deployer")
+        until(lambda: found.get("/tasks/1", token).expect(200)["task"]["state"] == "failed", "the end of the task")
+        retry = f"/tasks/{found.get('/tasks/1', token).json['task']['deployment']}/retry"
+        first = found.post(retry, token, Idempotency_Key="again").expect(200)
+        until(lambda: found.get("/tasks/2", token).expect(200)["task"]["state"] == "failed", "the end of the second")
+        assert found.post(retry, token, Idempotency_Key="again").expect(200) == first
+        assert [task["id"] for task in found.get("/tasks", token).expect(200)["items"]] == [2, 1]
+        assert found.post("/tasks/nobody/retry", token, Idempotency_Key="other").expect(404)["code"] == 1
+
+
+def test_a_token_of_a_name_that_was_used_before_gets_no_answers_of_that_one(own: Premises) -> None:
+    order = {"worker": "w", "pools": ["p"]}
+    first = own.post("/tokens", own.token("operator", name="ci"), order, Idempotency_Key="k").expect(200)
+    decide(own.service.place, RevokeAccess("ann", "ci"))
+    second = own.post("/tokens", own.token("operator", name="ci"), order, Idempotency_Key="k").expect(200)
+    assert second["made"] != first["made"]
+
+
+def test_a_body_that_does_not_come_is_waited_for_no_longer(own: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BODY_WITHIN", 0.3)
+    head = b"POST /api/v1/spaces/shop/suspend HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n{"
+    answer = said_until_closed(own, head)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
+        "error": "the body did not come within 0.3 s", "hint": "send it again", "code": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /healthz HTTP/1.1\r\nX: ", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nX: "],
+    ids=["nothing", "half-a-head", "half-a-second-one"],
+)
+def test_a_connection_that_asks_for_nothing_is_closed(
+    own: Premises, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "ASKED_WITHIN", 0.3)
+    answer = said_until_closed(own, sent)
+    assert answer.count(b"HTTP/1.1 200 ") == sent.count(b"\r\n\r\n")
+
+
+def test_connections_leave_the_engine_files_of_its_own(own: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SHARE_MAX", 3 / resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    host, port = own.address.split(":")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE)) for _ in range(8)]
+        for one in opened:
+            one.settimeout(PATIENCE)
+        with suppress(ConnectionError):
+            assert opened[-1].recv(1) == b""
+        for one in opened:
+            one.close()
+        until(lambda: answers(own), "a connection that is taken again")
+
+
+def answers(found: Premises) -> bool:
+    try:
+        return found.call("GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def said_until_closed(found: Premises, sent: bytes) -> bytes:
+    """Send something and nothing more, and return all that is answered until the server closes the connection."""
+    host, port = found.address.split(":")
+    answer = b""
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(sent)
+        with suppress(ConnectionError):
+            while data := connection.recv(65536):
+                answer += data
+    return answer
 
 
 def test_a_refusal_is_not_kept(own: Premises) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.api import streams
+from reconciler.api.visits import Visit
 from reconciler.execute.logs import LogStore
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
@@ -183,6 +184,24 @@ def test_a_quiet_stream_shows_that_it_stands_and_ends_with_its_token(
         rest = list(stream)
         assert all(event.name == "" for event in rest), "nothing more, and no end: the caller is to come again"
         (tmp_path / "gate").touch()
+
+
+def test_a_stream_that_always_has_more_to_tell_ends_with_its_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(streams, "EVENTS_MAX", 1)
+    with premises(tmp_path, "echo done") as found:
+        token = found.token("administrator", name="short-lived")
+        until(lambda: found.get("/tasks/1", token).json["task"]["state"] == "succeeded", "the end")
+
+        async def revoked(visit: Visit) -> bool:
+            return False
+
+        monkeypatch.setattr(Visit, "holds", revoked)
+        assert len(list(listen(found, "/tasks/1/log/stream", token))) == 1
+        assert len(list(listen(found, "/events/stream?after=0", token))) == 1
 
 
 @pytest.mark.end_to_end

@@ -280,6 +280,13 @@ def no_state(folder: Path) -> Said:
     return told(shop(folder).run("status"))
 
 
+def the_states_of_several_spaces(folder: Path) -> Said:
+    place = applied(folder)
+    (folder / "all").mkdir()
+    place.data.rename(folder / "all" / "shop")
+    return told(place.run("status", "--data", folder / "all"))
+
+
 def a_refused_change(folder: Path) -> Said:
     place = shop(folder)
     place.write("more.yaml", (ENVIRONMENT % "more").replace("{name: more}", "{name: more, protect: true}"))

@@ -11,6 +11,7 @@ from reconciler.model.live import Binding, LiveState
 from reconciler.server.configuration import read_configuration
 from reconciler.server.controller import invalid
 from reconciler.server.place import place_of
+from reconciler.server.planning import check_reader
 from reconciler.server.service import Wishes, service_of
 from reconciler.server.source_settings import SourceTable
 from reconciler.server.voice import Voice
@@ -103,6 +104,12 @@ def a_commit_of_another_space(folder: Path) -> Said:
     settings = SourceTable(space="bookshop", url=str(folder / "space"))
     live = LiveState({}, {}, binding=Binding("bookshop", "", ""))
     return raised(lambda: settings.source(folder).check(loaded, live))
+
+
+def a_checkout_without_the_commit_applied_last(folder: Path) -> Said:
+    loaded = load(shop(folder).root)
+    live = LiveState({}, {}, binding=Binding("default", "", "https://git.example.com/shop.git"), revision="c" * 40)
+    return raised(lambda: check_reader(loaded, live))
 
 
 def a_commit_with_errors(folder: Path) -> Said:

@@ -41,6 +41,12 @@ def records(outcome: Outcome) -> list[dict[str, object]]:
     return rest
 
 
+def test_status_of_a_state_to_which_nothing_was_applied(tmp_path: Path) -> None:
+    place = Workplace(tmp_path / "space")
+    place.store().close()
+    assert place.run("status").expect(0).out.startswith("Space unbound, state 0\nnothing is applied\n")
+
+
 def test_status_shows_space_workers_and_deployments(done: Workplace) -> None:
     assert settled(done.run("status").expect(0).out) == (
         "Space default at DIGEST, state 6\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.declare.git import GitSlow
+from reconciler.declare.git import GitFailed, GitSlow
 from reconciler.declare.load import load
 from reconciler.declare.mirror import FetchFailed, Login, Mirror, Remote
 from reconciler.model.errors import UsageMistake
@@ -242,3 +242,25 @@ def test_a_password_is_read_from_its_file_and_stands_in_no_argument(upstream: Up
         assert done.stdout == answer
     for file in mirror.root.rglob("*"):
         assert not file.is_file() or b"s3cret-of-git" not in file.read_bytes()
+
+
+def test_a_branch_whose_name_ends_like_ours_is_not_ours(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    upstream.git("branch", "a/refs/heads/main")
+    mirror = mirror_of(upstream, tmp_path)
+    assert mirror.look() == mirror.fetch() == first
+    moved = upstream.commit(two=".")
+    assert mirror.look() == moved
+    upstream.git("branch", "--move", "main", "gone")
+    with pytest.raises(FetchFailed) as caught:
+        mirror.look()
+    assert caught.value.message == f"{upstream.url} has no refs/heads/main"
+
+
+def test_a_mirror_that_is_not_there_is_said(upstream: Upstream, tmp_path: Path) -> None:
+    head = upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    with pytest.raises(GitFailed) as caught:
+        mirror.keep(head)
+    assert caught.value.message == f"git update-ref failed: {mirror.root} is not there"
+    assert not mirror.holds(head)

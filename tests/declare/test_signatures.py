@@ -181,3 +181,27 @@ def test_keys_that_changed_count_at_once(signed: Signed) -> None:
     keys.write_text(signed.exported("ann").read_text())
     with pytest.raises(Unsigned):
         signed.signer(first, Signers(gpg=keys))
+
+
+def test_a_key_that_has_expired_signs_nothing_whatever_date_a_commit_gives(signed: Signed) -> None:
+    key = signed.ssh_key("ann")
+    allowed = signed.allowed(key, options='valid-before="20200101"')
+    dated = ("env", "GIT_COMMITTER_DATE=2019-06-01T00:00:00Z", "git", "-c", "user.name=Ann", "-c", "user.email=a@b.org")
+    signed.run(*dated, *_signing(key), "commit", "--quiet", "--allow-empty", "-S", "--message", "x", cwd=signed.root)
+    commit = signed.git("rev-parse", "HEAD")
+    with pytest.raises(Unsigned) as caught:
+        signed.signer(commit, Signers(ssh=allowed))
+    assert caught.value.message == f"the commit {commit[:12]} is signed by somebody who may not sign"
+    assert signed.signer(commit, Signers(ssh=signed.allowed(key))).startswith("ann@example.com")
+
+
+def test_a_signed_tag_counts_under_its_own_name_alone(signed: Signed) -> None:
+    key = signed.ssh_key("ann")
+    signed.commit()
+    signed.git(*_signing(key), "tag", "-s", "--message", "an old one", "v1")
+    tag, signers = signed.git("rev-parse", "v1"), Signers("tag", ssh=signed.allowed(key))
+    assert signed_by(signed.root, tag, signers, signed.home, "v1").startswith("ann@example.com")
+    with pytest.raises(Unsigned) as caught:
+        signed_by(signed.root, tag, signers, signed.home, "production")
+    assert caught.value.message == "production is the tag v1 under another name"
+    assert caught.value.hint == "tag the commit with: git tag -s production"

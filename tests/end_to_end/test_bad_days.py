@@ -140,12 +140,12 @@ def test_a_repository_of_another_account_is_explained(place: Workplace) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 1 MiB."""
+    """Mount a disk of 2 MiB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "reconciler-test", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "reconciler-test", disk], check=True)
     try:
         yield disk
     finally:

@@ -59,9 +59,11 @@ def test_a_script_that_is_not_to_run_alone_is_stopped_and_counts_as_lost(fleet: 
     if agent_dies:
         agent.start()
     until(lambda: space.task().state is TaskState.FAILED, "the end of the task", FOLLOWS_WITHIN)
+    until(lambda: space.attempts()[0].state is AttemptState.ENDED, "the news of its end", FOLLOWS_WITHIN)
     run, (attempt,) = space.runs()["Ship"], space.attempts()
-    assert (run.state, attempt.state) == (StepState.LOST, AttemptState.ENDED)
-    assert run.reason == "stopped by its worker, which had lost the server; nothing of it is left running"
+    assert run.state is StepState.LOST
+    if agent_dies:  # the other one may call so late that the server has given it up before it hears
+        assert run.reason == "stopped by its worker, which had lost the server; nothing of it is left running"
     assert "CutOff" in attempt.ending
     assert KILLED in space.log(attempt.ticket, Kind.SYSTEM).decode()
     assert space.starts() == {"Ship": 1}

@@ -82,7 +82,7 @@ async def test_a_deployment_that_fails_stalls_until_a_commit_mends_it(tmp_path: 
         assert stalled.status
         assert stalled.message == (
             'Deployment/shop-live failed at release 1 (task 1: "Work" failed: exit code 3); '
-            "repeat it with: reconcile apply --retry-failed"
+            "repeat it with: reconcile retry 1"
         )
         here.repository.write("project.yaml", PROJECT.format(body="true"))
         here.repository.write("deployment.yaml", DEPLOYMENT.format(release="2"))
@@ -161,7 +161,9 @@ async def test_nobody_approves_beyond_the_ceiling_of_the_server(tmp_path: Path) 
         assert await here.reason() == "Refused"
         assert await here.controller.engine.store.read(following.proposals) == []
         message = (await here.condition(ConditionType.STALLED)).message
-        assert "this plan removes 3 of 4 WorkerPools and maxRemovals 2 allows 2" in message
+        sentence = "this plan removes 3 of 4 WorkerPools and the server's removals_max 2 allows 2, whoever approves it"
+        assert sentence in message
+        assert "--max-removals" not in message
 
 
 async def test_a_space_may_want_every_plan_approved(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import LiveObject, LiveState
@@ -21,11 +20,11 @@ class Space:
     """As much of a space as is asked for its machines."""
 
     name: str
-    post: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(controller=None))
+    machines: dict[str, Address] = field(default_factory=dict)
 
     def has(self, name: str, endpoint: dict[str, object]) -> None:
         """Let it have carried out a worker."""
-        self.post.controller = SimpleNamespace(machines=dict(machines(worker(name, endpoint))))
+        self.machines = dict(machines(worker(name, endpoint)))
 
 
 def worker(name: str, endpoint: dict[str, object]) -> dict[Address, LiveObject]:
