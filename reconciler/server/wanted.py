@@ -1,12 +1,13 @@
 """Which workers are to be linked, read from the store: declared ones, leaving ones with attempts, less the revoked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.model.infrastructure import Listening, Polling, WorkerSpec
 from reconciler.model.organisation import AccountSpec, ProxySpec
 from reconciler.server.registered import Registered
 from reconciler.store import attempts, enrolment, leaving, objects, worker_status
+from reconciler.store.counters import last_number
 from reconciler.store.database import Transaction
 
 
@@ -50,6 +51,8 @@ class WantedWorkers:
     workers: Mapping[str, Wanted]
     revoked: frozenset[str]
     sessions: Mapping[str, LastSession]
+    mark: tuple[object, ...] = ()
+    """What they were read from; while that is the same, so are they."""
 
 
 NOBODY = WantedWorkers({}, frozenset(), {})
@@ -58,9 +61,11 @@ NOBODY = WantedWorkers({}, frozenset(), {})
 
 def wanted_workers(tx: Transaction, before: WantedWorkers) -> WantedWorkers:
     """Read them; a declaration that has not changed since `before` is not parsed again."""
-    revoked = frozenset(enrolment.revocations(tx))
+    revoked, going = frozenset(enrolment.revocations(tx)), leaving.leaving(tx)
+    mark = (last_number(tx, "serial"), revoked, going)
+    if mark == before.mark:
+        return replace(before, sessions={})
     proxies, accounts = objects.of_kind(tx, "Proxy"), objects.of_kind(tx, "Account")
-    going = leaving.leaving(tx)
     specs = {name: found.spec for name, found in objects.of_kind(tx, "Worker").items()} | going
     endpoints = {name: _endpoint(spec, before.workers.get(name)) for name, spec in specs.items()}
     kept = {each for name in going if (endpoint := endpoints[name]) for each in endpoint.thumbprints}
@@ -77,7 +82,7 @@ def wanted_workers(tx: Transaction, before: WantedWorkers) -> WantedWorkers:
             account = AccountSpec.parse(accounts[proxy.account].spec) if proxy.account in accounts else None
         workers[name] = Wanted(name, specs[name], endpoint, thumbprints, proxy, account)
     sessions = {name: _last_session(tx, name) for name in workers.keys() - before.workers.keys()}
-    return WantedWorkers(workers, revoked, sessions)
+    return WantedWorkers(workers, revoked, sessions, mark)
 
 
 def _endpoint(spec: str, known: Wanted | None) -> Listening | Polling | None:

@@ -2,7 +2,13 @@
 
 import pytest
 
+from reconciler.model.desired import DesiredState
+from reconciler.model.live import LiveObject, LiveState
+from reconciler.model.space import SpaceSpec
+from reconciler.model.spec import Address, Position
 from reconciler.model.text import Removals
+from reconciler.plan.changes import Action, Change
+from reconciler.plan.safety import guard
 
 
 @pytest.mark.parametrize(
@@ -25,3 +31,19 @@ from reconciler.model.text import Removals
 )
 def test_a_budget_allows(budget: str, total: int, most: int) -> None:
     assert Removals(budget).most(total) == most
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "bound"),
+    [
+        (True, "the server's removals_max 2 allows 2, whoever approves it"),
+        (False, "maxRemovals 2 allows 2; if that is meant, apply with --max-removals 3"),
+    ],
+)
+def test_a_budget_says_whose_it_is(ceiling: bool, bound: str) -> None:
+    pools = [Address("WorkerPool", name) for name in "abcd"]
+    live = LiveState({pool: LiveObject(pool, "{}", "{}", "", Position("p.yaml", 1, 1), "") for pool in pools}, {})
+    changes = [Change(pool, Action.REMOVE, "gone") for pool in pools[:3]]
+    desired = DesiredState("s", SpaceSpec(), {}, "c", complete=True)
+    guarded = guard(changes, desired, live, SpaceSpec(), Removals("2"), ceiling=ceiling)
+    assert {change.refusal for change in guarded} == {f"this plan removes 3 of 4 WorkerPools and {bound}"}

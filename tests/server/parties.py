@@ -56,7 +56,7 @@ class Installation:
     def declare(self, worker: str, *agents: "Agent", subscription: str = "poll://worker-1") -> None:
         """Let Git declare a polling worker with the identities of `agents`."""
         found = polling_worker(worker, subscription, *(agent.thumbprint for agent in agents))
-        self.store.write_now(lambda tx: objects.put(tx, found))
+        self.store.write_now(lambda tx: (objects.put(tx, found), objects.next_serial(tx)))
 
     def greet(self, worker: str, now: float) -> None:
         """Let a worker's agent be seen."""

@@ -40,7 +40,7 @@ class Office:
     grounds: Grounds
 
     async def declare(self, *found: LiveObject) -> None:
-        self.here.store.write_now(lambda tx: objects.put_many(tx, found))
+        self.here.store.write_now(lambda tx: (objects.put_many(tx, found), objects.next_serial(tx)))
         await self.roster.look(start=False)
 
 
@@ -98,7 +98,7 @@ async def test_links_follow_what_is_declared(tmp_path: Path) -> None:
         )
         assert place.grounds.links["w1"] is link
         assert set(place.roster.declared) == {FIRST, SECOND, THIRD}
-        place.here.store.write_now(lambda tx: objects.remove(tx, Address("Worker", "w1")))
+        place.here.store.write_now(lambda tx: (objects.remove(tx, Address("Worker", "w1")), objects.next_serial(tx)))
         await place.roster.look(start=False)
         assert set(place.grounds.links) == {"w2"}
 
@@ -137,7 +137,7 @@ async def test_a_worker_that_left_is_spoken_with_until_its_last_attempt_has_ende
         await place.declare(former)
         live_attempt(place.here.store, "w1")
         assert place.here.store.write_now(lambda tx: leaving.keep(tx, "w1", former.spec))
-        place.here.store.write_now(lambda tx: objects.remove(tx, former.address))
+        place.here.store.write_now(lambda tx: (objects.remove(tx, former.address), objects.next_serial(tx)))
         await place.declare(polling_worker("heir", "poll://worker-1", FIRST))
         assert set(place.grounds.links) == {"w1", "heir"}
         assert place.roster.declared[FIRST].worker == "w1"
