@@ -18,7 +18,7 @@ class Prompt(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _seen: tuple[object, bool] = (None, True)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the kind that uvicorn is given
         """Take a connection, if there are not too many."""
         super().connection_made(transport)
         if len(self.connections) > SHARE_MAX * resource.getrlimit(resource.RLIMIT_NOFILE)[0]:

@@ -180,7 +180,7 @@ class RemoteDesk:
         while True:
             limit = min(LIMIT_MAX, most - len(found))
             more = urlencode([("limit", limit), *([("after", after)] if after is not None else [])])
-            page = self._get(Page[kind], f"{path}{'&' if '?' in path else '?'}{more}")  # type: ignore[valid-type]
+            page = self._get(Page[kind], f"{path}{'&' if '?' in path else '?'}{more}")  # type: ignore[valid-type]  # pydantic makes the type
             found += page.items
             after = page.next
             if after is None or len(found) >= most:

@@ -81,8 +81,10 @@ async def apply_lease(engine: Engine) -> AsyncIterator[int]:
         yield token
     finally:
         beating.cancel()
-        await asyncio.wait({beating})  # not its result: who cancels us meanwhile is heard
-        await engine.store.write(lambda tx: leases.release(tx, APPLY_LEASE, token))
+        try:
+            await asyncio.wait({beating})  # not its result: who cancels us meanwhile is heard
+        finally:
+            await engine.store.write(lambda tx: leases.release(tx, APPLY_LEASE, token))
 
 
 async def _beat(engine: Engine, token: int) -> None:

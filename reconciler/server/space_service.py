@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchfiles import awatch
+from watchfiles import DefaultFilter, awatch
 
 from reconciler.model.errors import StateUnreadable, UsageMistake
 from reconciler.model.spec import Address
@@ -104,7 +104,7 @@ class SpaceService:
                 if herald is not None:
                     running.carry(herald.run())
                 if followed.watched is not None:
-                    running.carry(_watch(followed.watched, controller))
+                    running.carry(_watch(followed.watched, self.place.files.root, controller))
                 self.post.controller = controller
                 self.voice.say(
                     "serving",
@@ -144,7 +144,12 @@ def _machines_of(place: Place) -> Mapping[str, Address]:
         return {}
 
 
-async def _watch(root: Path, controller: Controller) -> None:
-    """Let the controller look whenever a file of a working tree has changed."""
-    async for _ in awatch(root, stop_event=asyncio.Event(), recursive=True):
+async def _watch(root: Path, state: Path, controller: Controller) -> None:
+    """Let the controller look whenever a file of a working tree has changed; what it writes itself is no change."""
+    async for _ in awatch(root, watch_filter=declared_below(state)):
         controller.wake()
+
+
+def declared_below(state: Path) -> DefaultFilter:
+    """Return what tells changes of declarations from those that an engine makes in its state, which may lie beside them."""
+    return DefaultFilter(ignore_paths=[state])

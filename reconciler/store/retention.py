@@ -34,7 +34,7 @@ def remove_tasks(tx: Transaction, numbers: Sequence[TaskId]) -> int:
     """Remove tasks with all that belongs to them; return how many."""
     marks = _marks(numbers)
     attempts = f"SELECT ticket FROM attempts WHERE task IN ({marks})"  # noqa: S608 - question marks alone
-    tx.execute(f"DELETE FROM left_attempts WHERE ticket IN ({attempts})", *numbers)  # noqa: S608 - the same
+    tx.execute(f"DELETE FROM left_attempts WHERE ticket IN ({attempts})", *numbers)  # noqa: S608 - question marks alone
     for table in _OF_TASKS:
         tx.execute(f"DELETE FROM {table} WHERE task IN ({marks})", *numbers)  # noqa: S608 - our own tables
     return tx.execute(f"DELETE FROM tasks WHERE id IN ({marks})", *numbers)  # noqa: S608 - question marks alone
@@ -47,7 +47,7 @@ def unused_pins(tx: Transaction) -> list[str]:
 
 def remove_pins(tx: Transaction, digests: Sequence[str]) -> int:
     """Remove pins, unless a task has come to name one; return how many."""
-    unused = f"digest IN ({_marks(digests)}) AND NOT EXISTS (SELECT 1 FROM tasks WHERE pin = pins.digest)"  # noqa: S608 - the same
+    unused = f"digest IN ({_marks(digests)}) AND NOT EXISTS (SELECT 1 FROM tasks WHERE pin = pins.digest)"  # noqa: S608 - question marks alone
     return tx.execute(f"DELETE FROM pins WHERE {unused}", *digests)  # noqa: S608 - question marks alone
 
 
@@ -64,7 +64,7 @@ def old_logs(tx: Transaction, before: float) -> list[str]:
 def remove_logs(tx: Transaction, tickets: Sequence[str]) -> int:
     """Record that logs are kept no longer: an attempt that has ended and has no digest of its log had one."""
     ours = f"ticket IN ({_marks(tickets)})"
-    return tx.execute(f"UPDATE attempts SET log_length = 0, log_digest = '' WHERE {ours}", *tickets)  # noqa: S608 - the same
+    return tx.execute(f"UPDATE attempts SET log_length = 0, log_digest = '' WHERE {ours}", *tickets)  # noqa: S608 - question marks alone
 
 
 def old_artifacts(tx: Transaction, before: float) -> list[str]:
@@ -80,7 +80,7 @@ def old_artifacts(tx: Transaction, before: float) -> list[str]:
 
 def remove_artifacts(tx: Transaction, tickets: Sequence[str]) -> int:
     """Record that the artifacts of tickets are kept no longer; return how many there were."""
-    return tx.execute(f"DELETE FROM artifacts WHERE ticket IN ({_marks(tickets)})", *tickets)  # noqa: S608 - the same
+    return tx.execute(f"DELETE FROM artifacts WHERE ticket IN ({_marks(tickets)})", *tickets)  # noqa: S608 - question marks alone
 
 
 def last_task(tx: Transaction) -> int:
@@ -107,7 +107,7 @@ def remove_pinned_files(tx: Transaction, digests: Sequence[str], newest: int) ->
     unused = [digest for digest in digests if digest not in pinned_since]
     if not unused:
         return 0
-    return tx.execute(f"DELETE FROM pinned_files WHERE digest IN ({_marks(unused)})", *unused)  # noqa: S608 - the same
+    return tx.execute(f"DELETE FROM pinned_files WHERE digest IN ({_marks(unused)})", *unused)  # noqa: S608 - question marks alone
 
 
 def prune_audit(tx: Transaction, before: float, now: float) -> int:

@@ -124,7 +124,7 @@ def begun_call(port: int, length: int, body: bytes) -> bytes:
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \nsecond line\n"])
 def test_a_secret_that_is_empty_proves_nothing(tmp_path: Path, kind: str, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(content)
-    secret = WebhookTable(kind=kind, secret_file=str(tmp_path / "secret")).secret()  # type: ignore[arg-type]
+    secret = WebhookTable(kind=kind, secret_file=str(tmp_path / "secret")).secret()  # type: ignore[arg-type]  # one of the words
     empty = hmac.new(b"", b"{}", sha256).hexdigest()
     headers = {
         "x-reconciler-signature": f"sha256={empty}", "x-hub-signature-256": f"sha256={empty}",

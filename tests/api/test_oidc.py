@@ -46,7 +46,7 @@ class Forge:
         now = int(time.time())
         said = {"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "iat": now, "exp": now + 300, "ref": "refs/heads/main"}
         left = {name: value for name, value in {**said, **claims}.items() if value is not None}
-        return jwt.encode(left, key or self.key, algorithm, {"kid": self.kid if kid is None else kid})  # type: ignore[arg-type]
+        return jwt.encode(left, key or self.key, algorithm, {"kid": self.kid if kid is None else kid})  # type: ignore[arg-type]  # any key
 
     def table(self, **more: object) -> OidcTable:
         known = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_file": str(self.file), "subject": "repo:acme/shop:*"}
@@ -77,7 +77,7 @@ async def test_tables_that_fit_give_together(forge: Forge) -> None:
 
 
 def unsigned(forge: Forge) -> str:
-    return jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "exp": time.time() + 60}, "", "none")  # type: ignore[arg-type]
+    return jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "exp": time.time() + 60}, "", "none")  # type: ignore[arg-type]  # no key
 
 
 def with_the_public_key_as_a_secret(forge: Forge) -> str:

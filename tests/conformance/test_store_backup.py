@@ -250,11 +250,11 @@ def test_a_backup_goes_through_a_pipe(place: Place, tmp_path: Path) -> None:
                 return True
 
             def write(self, data: object) -> int:
-                self.held += data  # type: ignore[arg-type]
-                return len(data)  # type: ignore[arg-type]
+                self.held += data  # type: ignore[arg-type]  # bytes
+                return len(data)  # type: ignore[arg-type]  # bytes
 
         pipe = Pipe()
-        manifest = back_up(where(place), pipe, with_key=False)  # type: ignore[arg-type]
+        manifest = back_up(where(place), pipe, with_key=False)  # type: ignore[arg-type]  # it only writes
     (tmp_path / "b.tar").write_bytes(pipe.held)
     assert read_backup(tmp_path / "b.tar") == manifest
     with tarfile.open(tmp_path / "b.tar") as tar:

@@ -63,7 +63,7 @@ def test_what_ran_after_the_backup_is_shown_and_not_repeated(tmp_path: Path) -> 
             readers = open_for_reading(str(data))
             assert readers is not None
             with readers:
-                (attempt,) = readers.read_now(lambda tx: attempts.attempts(tx, 1))  # type: ignore[arg-type]
+                (attempt,) = readers.read_now(lambda tx: attempts.attempts(tx, 1))  # type: ignore[arg-type]  # a number
             return attempt.state is AttemptState.ENDED
 
         until(ended, "the word of the agent about what the backup knew", FOLLOWS_WITHIN)

@@ -248,11 +248,11 @@ def _leaves(schema: dict[str, object], defs: dict[str, object], path: str, above
     if isinstance(reference, str):
         name = reference.rpartition("/")[2]
         if name not in above:
-            yield from _leaves(defs[name], defs, path, (*above, name))  # type: ignore[arg-type]
+            yield from _leaves(defs[name], defs, path, (*above, name))  # type: ignore[arg-type]  # JSON
         return
-    parts = [part for key in ("anyOf", "oneOf", "allOf") for part in schema.get(key, [])]  # type: ignore[attr-defined]
+    parts = [part for key in ("anyOf", "oneOf", "allOf") for part in schema.get(key, [])]  # type: ignore[attr-defined]  # JSON
     inner = [(path, part) for part in parts]
-    inner += [(f"{path}.{key}".lstrip("."), part) for key, part in schema.get("properties", {}).items()]  # type: ignore[attr-defined]
+    inner += [(f"{path}.{key}".lstrip("."), part) for key, part in schema.get("properties", {}).items()]  # type: ignore[attr-defined]  # JSON
     inner += [
         (f"{path}.*", schema[key]) for key in ("items", "additionalProperties") if isinstance(schema.get(key), dict)
     ]

@@ -77,6 +77,14 @@ class Repository:
         self.git("commit", "--quiet", "--allow-empty", *options, "--message", message)
         return self.git("rev-parse", "HEAD")
 
+    def shop(self, project: str, release: str = "1") -> str:
+        """Commit a space that deploys a release by the process of `project`."""
+        self.write("reconcile.yaml", SPACE.format(spec="{}"))
+        self.write("env.yaml", ENVIRONMENT)
+        self.write("project.yaml", project)
+        self.write("deployment.yaml", DEPLOYMENT.format(release=release))
+        return self.commit(f"Release {release}")
+
     def pools(self, *names: str, spec: str = "{}") -> str:
         """Commit a space with these pools and no other."""
         for file in self.root.glob("pool-*.yaml"):

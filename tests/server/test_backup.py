@@ -112,7 +112,7 @@ def test_a_backup_with_its_key_opens_everything(whole: Path, tmp_path: Path) -> 
 def opened(data: Path) -> str:
     with Store.open(str(data), data) as store:
         seal = store.write_now(lambda tx: sealer(tx, data / "key"))
-        (value,) = store.read_now(lambda tx: results.outputs(tx, 1, seal))  # type: ignore[arg-type]
+        (value,) = store.read_now(lambda tx: results.outputs(tx, 1, seal))  # type: ignore[arg-type]  # a number
         return value.value
 
 

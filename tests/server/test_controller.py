@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from watchfiles import Change
 
 from reconciler.declare.mirror import Mirror, Remote
 from reconciler.model.following import ConditionType, Verdict
@@ -14,10 +15,9 @@ from reconciler.model.text import Removals
 from reconciler.server.orders import DecidePlan, Resume, Suspend
 from reconciler.server.policy import Policy
 from reconciler.server.sources import Fetched
+from reconciler.server.space_service import declared_below
 from reconciler.store import audit, following, objects, tasks
 from tests.server.following import (
-    DEPLOYMENT,
-    ENVIRONMENT,
     PATIENCE,
     PROJECT,
     SPACE,
@@ -54,11 +54,7 @@ async def test_a_commit_becomes_reality(tmp_path: Path) -> None:
 
 async def test_a_deployment_runs_to_its_end_before_the_space_is_ready(tmp_path: Path) -> None:
     async with followed(tmp_path, Policy(new_state=True)) as here:
-        here.repository.write("reconcile.yaml", SPACE.format(spec="{}"))
-        here.repository.write("env.yaml", ENVIRONMENT)
-        here.repository.write("project.yaml", PROJECT.format(body="sleep 0.3"))
-        here.repository.write("deployment.yaml", DEPLOYMENT.format(release="1"))
-        here.repository.commit()
+        here.repository.shop(PROJECT.format(body="sleep 0.3"))
         await here.look()
         assert (await here.condition(ConditionType.RECONCILING)).reason == "Deploying"
         assert not (await here.condition(ConditionType.READY)).status
@@ -68,11 +64,7 @@ async def test_a_deployment_runs_to_its_end_before_the_space_is_ready(tmp_path: 
 
 async def test_a_deployment_that_fails_stalls_until_a_commit_mends_it(tmp_path: Path) -> None:
     async with followed(tmp_path, Policy(new_state=True)) as here:
-        here.repository.write("reconcile.yaml", SPACE.format(spec="{}"))
-        here.repository.write("env.yaml", ENVIRONMENT)
-        here.repository.write("project.yaml", PROJECT.format(body="exit 3"))
-        here.repository.write("deployment.yaml", DEPLOYMENT.format(release="1"))
-        here.repository.commit()
+        here.repository.shop(PROJECT.format(body="exit 3"))
         await here.look()
         async with asyncio.timeout(PATIENCE):
             while await here.reason() != "DeploymentFailed":
@@ -84,9 +76,7 @@ async def test_a_deployment_that_fails_stalls_until_a_commit_mends_it(tmp_path: 
             'Deployment/shop-live failed at release 1 (task 1: "Work" failed: exit code 3); '
             "repeat it with: reconcile retry 1"
         )
-        here.repository.write("project.yaml", PROJECT.format(body="true"))
-        here.repository.write("deployment.yaml", DEPLOYMENT.format(release="2"))
-        here.repository.commit()
+        here.repository.shop(PROJECT.format(body="true"), "2")
         await here.look()
         await ready(here)
 
@@ -338,11 +328,7 @@ async def test_a_hundred_commits_end_on_the_last(tmp_path: Path) -> None:
 
 async def test_an_empty_state_asks_before_it_runs_what_never_ran(tmp_path: Path) -> None:
     async with followed(tmp_path) as here:
-        here.repository.write("reconcile.yaml", SPACE.format(spec="{}"))
-        here.repository.write("env.yaml", ENVIRONMENT)
-        here.repository.write("project.yaml", PROJECT.format(body="true"))
-        here.repository.write("deployment.yaml", DEPLOYMENT.format(release="1"))
-        here.repository.commit()
+        here.repository.shop(PROJECT.format(body="true"))
         await here.look()
         (proposal,) = await here.controller.engine.store.read(following.proposals)
         assert (await here.condition(ConditionType.STALLED)).message == (
@@ -453,18 +439,12 @@ spec:
 
 async def test_a_fixing_commit_takes_the_place_of_one_that_waits_for_a_person(tmp_path: Path) -> None:
     async with followed(tmp_path, Policy(new_state=True)) as here:
-        here.repository.write("reconcile.yaml", SPACE.format(spec="{}"))
-        here.repository.write("env.yaml", ENVIRONMENT)
-        here.repository.write("project.yaml", ASKING)
-        here.repository.write("deployment.yaml", DEPLOYMENT.format(release="1"))
-        here.repository.commit()
+        here.repository.shop(ASKING)
         await here.look()
         async with asyncio.timeout(PATIENCE):
             while (await here.task(1)).state is not TaskState.AWAITING_INTERVENTION:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
-        here.repository.write("project.yaml", PROJECT.format(body="true"))
-        here.repository.write("deployment.yaml", DEPLOYMENT.format(release="2"))
-        here.repository.commit()
+        here.repository.shop(PROJECT.format(body="true"), "2")
         await here.look()
         await ready(here)
         assert [(await here.task(number)).state for number in (1, 2)] == [TaskState.CANCELLED, TaskState.SUCCEEDED]
@@ -472,3 +452,10 @@ async def test_a_fixing_commit_takes_the_place_of_one_that_waits_for_a_person(tm
         assert "superseded while it waited for a person: the deployment was edited" in {
             event.detail for event in events
         }
+
+
+def test_what_the_engine_writes_itself_is_no_change_of_a_working_tree(tmp_path: Path) -> None:
+    counts = declared_below(tmp_path / ".reconcile")
+    assert counts(Change.modified, str(tmp_path / "pools" / "far.yaml"))
+    for written in (".reconcile/state.db-wal", ".reconcile/logs/1-1-1.journal", ".git/index.lock"):
+        assert not counts(Change.modified, str(tmp_path / written))

@@ -6,11 +6,9 @@ Whatever can happen now happens before time passes, in an order that the seed dr
 import math
 import random
 from collections.abc import Callable, Collection, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.agent import life
-from reconciler.execute import records
 from reconciler.protocol.tickets import TicketId
 from reconciler.store import claims
 from reconciler.store.sqlite import SqliteConnection
@@ -23,9 +21,9 @@ from tests.simulation.fleet_play import Play, play_of
 from tests.simulation.fleet_waits import Waits
 from tests.simulation.fleet_witness import FleetWitness, rows_of
 from tests.simulation.network import END
+from tests.simulation.played import played
 from tests.simulation.server_end import Killed
 from tests.simulation.still_time import BEGINNING, Clock, Job, StillLoop
-from tests.simulation.ticket_world import _Chance
 
 RESTART_AFTER = 1.0
 """Seconds until a killed server is there again."""
@@ -94,21 +92,8 @@ class FleetWorld:
     @contextmanager
     def awake(self) -> Iterator[None]:
         """Put the package on this world's clock, disk and processes."""
-        replaced = {(records, "secrets"): _Chance(), (life, "sweep"): self._sweep, (life, "boot_id"): self._boot_id}
-        kept = {(module, name): getattr(module, name) for module, name in replaced}
-        chance = random.getstate()
-        with ExitStack() as stack:
-            stack.enter_context(self.clock.told())
-            stack.enter_context(self.disk.watching())
-            for (module, name), value in replaced.items():
-                setattr(module, name, value)
-            random.seed(0)
-            try:
-                yield
-            finally:
-                random.setstate(chance)
-                for (module, name), value in kept.items():
-                    setattr(module, name, value)
+        with self.clock.told(), self.disk.watching(), played(self._sweep, self._boot_id):
+            yield
 
     def run(self) -> None:
         """Live until all is settled."""

@@ -5,21 +5,19 @@ nothing can. An adversary may interfere before each event.
 """
 
 import math
-import random
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from reconciler.agent import life
-from reconciler.execute import records
 from reconciler.protocol.tickets import TicketId
 from reconciler.store import claims
 from tests.simulation.agent_end import Agent
 from tests.simulation.disk import Disk
 from tests.simulation.network import END, HEARTBEATS, Line, control_of, title
+from tests.simulation.played import played
 from tests.simulation.server_end import Books, Engine, Killed
 from tests.simulation.still_time import Clock, StillLoop
 from tests.simulation.supervisor import Supervisor
@@ -42,17 +40,6 @@ Event = tuple[str, Callable[[], None]]
 
 Interfere = Callable[["World", int, list[str]], Awaitable[bool]]
 """Acts before the event of that number, one of those named; says whether it will act again."""
-
-
-class _Chance:
-    """In place of the module `secrets` where attempts are named: the same names in each run."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def token_hex(self, length: int) -> str:
-        self._count += 1
-        return f"{self._count:0{2 * length}x}"
 
 
 class World:
@@ -86,21 +73,8 @@ class World:
     @contextmanager
     def awake(self) -> Iterator[None]:
         """Put the package on this world's clock, disk and processes."""
-        replaced = {(records, "secrets"): _Chance(), (life, "sweep"): self._sweep, (life, "boot_id"): self._boot_id}
-        kept = {(module, name): getattr(module, name) for module, name in replaced}
-        chance = random.getstate()
-        with ExitStack() as stack:
-            stack.enter_context(self.clock.told())
-            stack.enter_context(self.disk.watching())
-            for (module, name), value in replaced.items():
-                setattr(module, name, value)
-            random.seed(0)
-            try:
-                yield
-            finally:
-                random.setstate(chance)
-                for (module, name), value in kept.items():
-                    setattr(module, name, value)
+        with self.clock.told(), self.disk.watching(), played(self._sweep, self._boot_id):
+            yield
 
     def run(self, interfere: "Interfere") -> None:
         """Live until all is settled; `interfere` may act before each event, and says whether it will act again."""
