@@ -17,9 +17,9 @@ from benchmarks.figures import AtMost, Figure, Line, Unit
 from benchmarks.installation import POOL, Installation, begin, installed, memory, processor_seconds, until
 from reconciler.agent import bundle
 from reconciler.protocol.identity import thumbprint_of_key
-from reconciler.server.authority import Authority
-from reconciler.server.engine import open_engine
-from reconciler.server.place import place_of
+from reconciler.server.engine.engine import open_engine
+from reconciler.server.state.place import place_of
+from reconciler.server.trust.authority import Authority
 
 AGENTS = 1_000
 IDLE_SECONDS = 30.0

@@ -20,7 +20,7 @@ from reconciler.declare.cache import ParseCache
 from reconciler.declare.load import Loaded, load
 from reconciler.declare.mirror import Mirror, Remote
 from reconciler.plan.planner import Options
-from reconciler.server.planning import files_of, plan_space
+from reconciler.server.planning.planning import files_of, plan_space
 from reconciler.store import objects
 from reconciler.store.writer import Store
 

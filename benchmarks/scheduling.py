@@ -19,7 +19,7 @@ from reconciler.schedule.fleet import BUILTIN, Fleet, Member, Pool
 from reconciler.schedule.placement import Placed
 from reconciler.schedule.requests import Claim, Grant, Needs, Request, RequestId
 from reconciler.schedule.scheduler import Scheduler
-from reconciler.server.leading import Lead, Led
+from reconciler.server.engine.leading import Lead, Led
 from reconciler.store import tasks
 from reconciler.store.leadership import Node
 from reconciler.store.writer import Store

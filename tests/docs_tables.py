@@ -26,9 +26,12 @@ from reconciler.model.text import Duration, MeasuredText, Percentage, Removals, 
 from reconciler.model.variables import Scope, ScopedValue, SecretSource, Variable
 from reconciler.model.work import Acting, Parameter, Step
 from reconciler.schedule import variables
-from reconciler.server import access_settings, configuration, forge_settings, source_settings
+from reconciler.server import configuration
+from reconciler.server.forge import settings as forge_settings
 from reconciler.server.metrics import SpacesCollector
-from reconciler.server.retention_settings import RetentionTable
+from reconciler.server.sources import settings as source_settings
+from reconciler.server.state.retention_settings import RetentionTable
+from reconciler.server.trust import access_settings
 from reconciler.steps import filters, scope
 from reconciler.steps.table import STEP_TYPES
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 API = "/api/"
 BODY_BYTES_MAX = 1 << 20
+ROUNDING = 1e-6  # of a request
 CALLERS_MAX = 10_000
 """Buckets that are remembered; the one that was not used for the longest time goes first."""
 
@@ -155,7 +156,10 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Rates:
-    """A bucket of requests for each caller: it holds `burst` of them, and fills by `rate` a second."""
+    """A bucket of requests for each caller: it holds `burst` of them, and fills by `rate` a second.
+
+    What a bucket lacks for rounding alone does not count: who comes back when told to is served.
+    """
 
     rate: float
     burst: int
@@ -171,7 +175,7 @@ class Rates:
             self._buckets.popitem(last=False)
         bucket.left = min(float(self.burst), bucket.left + (now - bucket.at) * self.rate)
         bucket.at = now
-        if bucket.left < 1.0:
+        if bucket.left < 1.0 - ROUNDING:
             return max(1, math.ceil((1.0 - bucket.left) / self.rate))
-        bucket.left -= 1.0
+        bucket.left = max(0.0, bucket.left - 1.0)
         return 0

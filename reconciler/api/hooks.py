@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 
 from reconciler.api.bounds import BODY_WITHIN
 from reconciler.api.visits import address_of, gate_of
+from reconciler.server.sources.webhooks import BODY_BYTES_MAX, NotProven, check_call, concerns
 from reconciler.server.space_service import SpaceService
-from reconciler.server.webhooks import BODY_BYTES_MAX, NotProven, check_call, concerns
 
 
 def hooks(spaces: Sequence[SpaceService]) -> APIRouter:

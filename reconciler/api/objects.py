@@ -10,7 +10,7 @@ from reconciler.api.visits import NAME, Visit, Visited, needs
 from reconciler.model.access import Permission
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.kinds import KINDS
-from reconciler.server.overview import ObjectRow, object_rows
+from reconciler.server.answers.overview import ObjectRow, object_rows
 from reconciler.store import objects
 
 router = APIRouter(prefix="/spaces/{space}/objects", tags=["objects"])

@@ -9,9 +9,9 @@ from reconciler.api.visits import Visit
 from reconciler.model.errors import Conflict
 from reconciler.model.spec import canonical_json, digest_of
 from reconciler.protocol.objects import dumped, loaded
-from reconciler.server.control import Request, carry_out
-from reconciler.server.decisions import Decision, decision_to
-from reconciler.server.orders import Answer, order_to
+from reconciler.server.engine.control import Request, carry_out
+from reconciler.server.orders.decisions import Decision, decision_to
+from reconciler.server.orders.orders import Answer, order_to
 from reconciler.store import access
 from reconciler.store.access import KeptAnswer
 from reconciler.store.database import Transaction

@@ -17,12 +17,12 @@ from reconciler.model.access import Permission
 from reconciler.model.errors import Conflict, Invalid
 from reconciler.model.following import Proposal, SourceState, Verdict
 from reconciler.model.live import LiveState
-from reconciler.server.choosing import options_of
-from reconciler.server.commit_names import repositories, whole_name
-from reconciler.server.drifting import check_for, drift, load_applied, load_commit
-from reconciler.server.orders import Answer, DecidePlan
-from reconciler.server.planning import files_of, plan_space
-from reconciler.server.shown import Form, ShownPlan, faulty, saved, shown
+from reconciler.server.answers.commit_names import repositories, whole_name
+from reconciler.server.orders.orders import Answer, DecidePlan
+from reconciler.server.planning.choosing import options_of
+from reconciler.server.planning.drifting import check_for, drift, load_applied, load_commit
+from reconciler.server.planning.planning import files_of, plan_space
+from reconciler.server.planning.shown import Form, ShownPlan, faulty, saved, shown
 from reconciler.store import following, objects
 from reconciler.store.database import Transaction
 

@@ -10,9 +10,9 @@ from reconciler.api.plans import live_and_source, load_head
 from reconciler.api.visits import Visit, Visited, needs
 from reconciler.model.access import Permission
 from reconciler.plan.explanation import Explanation
-from reconciler.server.explaining import Question, explained
-from reconciler.server.reasons import reasons
-from reconciler.server.steps import loads_in
+from reconciler.server.answers.reasons import reasons
+from reconciler.server.answers.steps import loads_in
+from reconciler.server.planning.explaining import Question, explained
 
 router = APIRouter(prefix="/spaces/{space}", tags=["reasons"])
 

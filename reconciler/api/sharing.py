@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from reconciler.api.visits import Visit
 from reconciler.model.live import TaskId
 from reconciler.protocol.tickets import TicketId
-from reconciler.server.log_walk import Facts, Piece, Reading, facts_of, reading
+from reconciler.server.answers.log_walk import Facts, Piece, Reading, facts_of, reading
 from reconciler.store import audit
 from reconciler.store.writer import Store
 

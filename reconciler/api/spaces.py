@@ -17,9 +17,9 @@ from reconciler.api.workers import Seconds
 from reconciler.model.access import Permission
 from reconciler.model.errors import Conflict
 from reconciler.model.following import Condition, Judged, SourceState, Suspension
-from reconciler.server.commit_names import Standing, repositories, standing, whole_name
-from reconciler.server.orders import Answer, Resume, Suspend
-from reconciler.server.overview import Overview, overview
+from reconciler.server.answers.commit_names import Standing, repositories, standing, whole_name
+from reconciler.server.answers.overview import Overview, overview
+from reconciler.server.orders.orders import Answer, Resume, Suspend
 from reconciler.store import following
 
 LOOK_WITHIN = 90.0

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from reconciler.api.sharing import LOOK_SECONDS, Follows, as_json, follows_of
 from reconciler.api.visits import Visit
 from reconciler.model.live import TaskId
-from reconciler.server.log_walk import Cursor, Entry, Facts, Printed, Walk
+from reconciler.server.answers.log_walk import Cursor, Entry, Facts, Printed, Walk
 from reconciler.store import audit
 
 QUIET_SECONDS = 15.0

@@ -15,10 +15,10 @@ from reconciler.api.visits import NAME, Visit, Visited, needs
 from reconciler.model.access import Permission
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Attempt, StepRun, Task, TaskId, TaskState
-from reconciler.server.decisions import Decision, find_task
-from reconciler.server.log_walk import Cursor, Entry, Walk, check_step, facts_of, reading
-from reconciler.server.orders import Answer
-from reconciler.server.reasons import outcome_of
+from reconciler.server.answers.log_walk import Cursor, Entry, Walk, check_step, facts_of, reading
+from reconciler.server.answers.reasons import outcome_of
+from reconciler.server.orders.decisions import Decision, find_task
+from reconciler.server.orders.orders import Answer
 from reconciler.store import tasks
 from reconciler.store.database import Transaction
 

@@ -13,11 +13,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from reconciler.api.bounds import Rates
 from reconciler.api.faults import ApiFault
 from reconciler.model.access import Bearer, Permission
-from reconciler.server import origins
-from reconciler.server.controller import Controller
-from reconciler.server.granting import FORM, bearer_of, digest_of_text
-from reconciler.server.oidc import Issuers
+from reconciler.server.controller.controller import Controller
+from reconciler.server.orders.granting import FORM, bearer_of, digest_of_text
 from reconciler.server.space_service import SpaceService
+from reconciler.server.state import origins
+from reconciler.server.trust.oidc import Issuers
 from reconciler.store import access
 from reconciler.store.database import Work
 

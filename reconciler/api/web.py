@@ -15,10 +15,10 @@ from reconciler.api.faults import RESPONSES, answer_faults
 from reconciler.api.hooks import hooks
 from reconciler.api.pages import pages
 from reconciler.api.visits import Gate
-from reconciler.server.access_settings import HttpTable
 from reconciler.server.configuration import Configuration
-from reconciler.server.oidc import Issuers
 from reconciler.server.space_service import SpaceService
+from reconciler.server.trust.access_settings import HttpTable
+from reconciler.server.trust.oidc import Issuers
 
 VERSION = "1"
 

@@ -13,9 +13,9 @@ from reconciler.api.paging import LIMIT, Page, page_of
 from reconciler.api.visits import NAME, Visited, needs
 from reconciler.model.access import Permission
 from reconciler.model.errors import UsageMistake
-from reconciler.server.orders import Answer, CreateToken, Drain, Lift, Revoke, RevokeToken, Undrain
-from reconciler.server.overview import WorkerRow, worker_rows
-from reconciler.server.tokens import TokenRow, token_rows
+from reconciler.server.answers.overview import WorkerRow, worker_rows
+from reconciler.server.orders.orders import Answer, CreateToken, Drain, Lift, Revoke, RevokeToken, Undrain
+from reconciler.server.trust.tokens import TokenRow, token_rows
 from reconciler.store import objects
 
 router = APIRouter(prefix="/spaces/{space}", tags=["workers"])

@@ -11,10 +11,10 @@ from reconciler.cli.verbs import Verbs
 from reconciler.model.access import ROLES, AccessToken
 from reconciler.model.errors import UsageMistake
 from reconciler.model.text import Duration
-from reconciler.server.looking import looking
-from reconciler.server.orders import CreateAccess, RevokeAccess
-from reconciler.server.place import Place
-from reconciler.server.times import stamp
+from reconciler.server.orders.orders import CreateAccess, RevokeAccess
+from reconciler.server.state.looking import looking
+from reconciler.server.state.place import Place
+from reconciler.server.state.times import stamp
 from reconciler.store import access
 
 

@@ -20,10 +20,10 @@ from reconciler.cli.wait import wait_for
 from reconciler.model.errors import Conflict, Interrupted, UsageMistake
 from reconciler.plan.planner import Options
 from reconciler.plan.saved import SavedPlan, moved, read
-from reconciler.server.choosing import options_of
-from reconciler.server.embedded import Approval, Embedded, Ending, Finding
-from reconciler.server.planning import Planned
-from reconciler.server.shown import Form, shown
+from reconciler.server.engine.embedded import Approval, Embedded, Ending, Finding
+from reconciler.server.planning.choosing import options_of
+from reconciler.server.planning.planning import Planned
+from reconciler.server.planning.shown import Form, shown
 
 FOLLOWED_WITHIN = "1h"
 """How long a server may take to carry out the head of its source."""

@@ -10,9 +10,9 @@ from reconciler.cli.output import json_list, note, table
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import StoredArtifact
-from reconciler.server.decisions import find_task
-from reconciler.server.looking import looking
-from reconciler.server.place import Place
+from reconciler.server.orders.decisions import find_task
+from reconciler.server.state.looking import looking
+from reconciler.server.state.place import Place
 from reconciler.store import results
 from reconciler.store.blobs import blob_path
 

@@ -13,9 +13,9 @@ from reconciler.model.errors import StateUnreadable, UsageMistake
 from reconciler.model.live import Event
 from reconciler.model.text import Duration
 from reconciler.plan.text import shown_revision
-from reconciler.server.looking import looking
-from reconciler.server.place import Place
-from reconciler.server.times import stamp
+from reconciler.server.state.looking import looking
+from reconciler.server.state.place import Place
+from reconciler.server.state.times import stamp
 from reconciler.store import audit
 from reconciler.store.chain import Broken, Whole
 from reconciler.store.exports import check_export, export

@@ -11,10 +11,10 @@ import click
 from reconciler.cli.options import located
 from reconciler.cli.output import note
 from reconciler.model.errors import UsageMistake
-from reconciler.server.archive import KEY, Manifest
-from reconciler.server.backup import back_up
-from reconciler.server.place import Place
-from reconciler.server.times import stamp
+from reconciler.server.state.archive import KEY, Manifest
+from reconciler.server.state.backup import back_up
+from reconciler.server.state.place import Place
+from reconciler.server.state.times import stamp
 
 ABSENT_SHOWN = 10
 

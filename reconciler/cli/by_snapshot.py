@@ -8,10 +8,10 @@ from reconciler.cli.options import Selection
 from reconciler.cli.output import note
 from reconciler.declare.beside import Beside
 from reconciler.declare.source import open_tree
-from reconciler.server.place import Place
-from reconciler.server.planning import Planned, files_of, plan_snapshot
-from reconciler.server.shown import Form, ShownPlan, saved, shown
-from reconciler.server.snapshots import opened, remarks
+from reconciler.server.planning.planning import Planned, files_of, plan_snapshot
+from reconciler.server.planning.shown import Form, ShownPlan, saved, shown
+from reconciler.server.planning.snapshots import opened, remarks
+from reconciler.server.state.place import Place
 
 
 def plan_by_snapshot(

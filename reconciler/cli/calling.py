@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from reconciler.model.errors import Conflict, ReconcilerError, Refused, UsageMistake
-from reconciler.server.access_settings import is_loopback
+from reconciler.server.trust.access_settings import is_loopback
 
 WITHIN = 120.0
 """Seconds that a server may take to answer; a look at its source takes the longest."""

@@ -11,8 +11,8 @@ import click
 from reconciler.cli.output import note
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
-from reconciler.server.forge_line import Line
-from reconciler.server.forges import forge_of
+from reconciler.server.forge.forges import forge_of
+from reconciler.server.forge.line import Line
 
 TOKEN = "RECONCILE_FORGE_TOKEN"  # noqa: S105 - the name of a variable
 """Stands for what --token-file holds."""

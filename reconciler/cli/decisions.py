@@ -5,9 +5,9 @@ import click
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import person
-from reconciler.server.decisions import Decision
-from reconciler.server.orders import DecidePlan
-from reconciler.server.steering import PLAN
+from reconciler.server.orders.decisions import Decision
+from reconciler.server.orders.orders import DecidePlan
+from reconciler.server.orders.steering import PLAN
 
 PLAN_VERBS = ("approve", "reject")
 """What is decided about plans too."""

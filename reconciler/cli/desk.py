@@ -8,14 +8,14 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.cli.options import Selection
     from reconciler.model.live import Event, Task, TaskState
     from reconciler.plan.explanation import Explanation
-    from reconciler.server.commit_names import Standing
-    from reconciler.server.control import Decided, Request
-    from reconciler.server.explaining import Question
-    from reconciler.server.log_walk import Entry
-    from reconciler.server.overview import ObjectRow, Overview, WorkerRow
-    from reconciler.server.place import Place
-    from reconciler.server.shown import Form, ShownPlan
-    from reconciler.server.tokens import TokenRow
+    from reconciler.server.answers.commit_names import Standing
+    from reconciler.server.answers.log_walk import Entry
+    from reconciler.server.answers.overview import ObjectRow, Overview, WorkerRow
+    from reconciler.server.engine.control import Decided, Request
+    from reconciler.server.planning.explaining import Question
+    from reconciler.server.planning.shown import Form, ShownPlan
+    from reconciler.server.state.place import Place
+    from reconciler.server.trust.tokens import TokenRow
 
 
 @dataclass(frozen=True, slots=True)

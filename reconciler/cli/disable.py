@@ -5,7 +5,7 @@ import click
 from reconciler.cli.options import located
 from reconciler.cli.worker_states import declare_state
 from reconciler.cli.writing import Manner, reasoned, writing
-from reconciler.server.place import Place
+from reconciler.server.state.place import Place
 
 
 @click.command("disable")

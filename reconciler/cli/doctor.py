@@ -7,10 +7,10 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.cli.output import json_list
-from reconciler.server.checkup import Subject, checked
-from reconciler.server.checkup_settings import Addresses
-from reconciler.server.findings import Finding, Verdict
-from reconciler.server.place import Place
+from reconciler.server.checkup.checkup import Subject, checked
+from reconciler.server.checkup.findings import Finding, Verdict
+from reconciler.server.checkup.settings import Addresses
+from reconciler.server.state.place import Place
 
 WIDTH = max(map(len, Verdict))
 

@@ -9,7 +9,7 @@ from reconciler.cli.until import seconds_until
 from reconciler.cli.worker_states import declare_state
 from reconciler.cli.writing import Manner, writing
 from reconciler.model.errors import UsageMistake
-from reconciler.server.orders import Drain
+from reconciler.server.orders.orders import Drain
 
 UNTIL = "24h"
 """How long an override holds where nobody says until when."""

@@ -7,7 +7,7 @@ from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import at_desk, coloured
 from reconciler.cli.output import wants_colour
 from reconciler.cli.plan import show
-from reconciler.server.shown import Form
+from reconciler.server.planning.shown import Form
 
 
 @click.command("drift")

@@ -7,7 +7,7 @@ from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list, table
 from reconciler.model.live import Event
 from reconciler.plan.text import shown_revision
-from reconciler.server.times import stamp
+from reconciler.server.state.times import stamp
 
 
 @click.command("events")

@@ -6,7 +6,7 @@ from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list
 from reconciler.plan.explanation import Explanation
-from reconciler.server.explaining import Question
+from reconciler.server.planning.explaining import Question
 
 
 @click.command("explain")

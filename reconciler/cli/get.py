@@ -11,7 +11,7 @@ from reconciler.cli.output import json_list, table
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.plan.text import shown_revision
-from reconciler.server.overview import ObjectRow
+from reconciler.server.answers.overview import ObjectRow
 
 SHORT = {"pool": "WorkerPool", "location": "ExecutionLocation", "policy": "MachinePolicy", "target": "DeploymentTarget"}
 """Names that people say for kinds."""

@@ -10,7 +10,7 @@ from reconciler.declare.load import Loaded, load
 from reconciler.declare.source import Tree
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import Invalid, UsageMistake
-from reconciler.server.place import Place
+from reconciler.server.state.place import Place
 
 SHOWN_MAX = 200
 """Diagnostics shown before plan and apply; `validate` shows all."""

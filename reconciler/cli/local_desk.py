@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from reconciler.server.looking import engine_runs, looking
+from reconciler.server.state.looking import engine_runs, looking
 
 if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.cli.desk import Listing, LogWish, Telling
     from reconciler.cli.options import Selection
     from reconciler.model.live import Event, Task, TaskState
     from reconciler.plan.explanation import Explanation
-    from reconciler.server.commit_names import Standing
-    from reconciler.server.control import Decided, Request
-    from reconciler.server.explaining import Question
-    from reconciler.server.log_walk import Entry
-    from reconciler.server.overview import ObjectRow, Overview, WorkerRow
-    from reconciler.server.place import Place
-    from reconciler.server.shown import Form, ShownPlan
-    from reconciler.server.tokens import TokenRow
+    from reconciler.server.answers.commit_names import Standing
+    from reconciler.server.answers.log_walk import Entry
+    from reconciler.server.answers.overview import ObjectRow, Overview, WorkerRow
+    from reconciler.server.engine.control import Decided, Request
+    from reconciler.server.planning.explaining import Question
+    from reconciler.server.planning.shown import Form, ShownPlan
+    from reconciler.server.state.place import Place
+    from reconciler.server.trust.tokens import TokenRow
     from reconciler.store.database import Transaction
 
 LOOK_AGAIN = 0.2
@@ -35,14 +35,14 @@ class LocalDesk:
 
     def overview(self) -> "Overview":
         """Return how all stands; only while an engine runs is it known whether an agent is connected."""
-        from reconciler.server.overview import overview
+        from reconciler.server.answers.overview import overview
 
         with looking(self.place) as readers:
             return readers.read_now(partial(overview, engine_runs=engine_runs(self.place.files)))
 
     def objects(self, kind: str) -> "Sequence[ObjectRow]":
         """Return the live objects of a kind by name."""
-        from reconciler.server.overview import object_rows
+        from reconciler.server.answers.overview import object_rows
         from reconciler.store import objects
 
         with looking(self.place) as readers:
@@ -50,7 +50,7 @@ class LocalDesk:
 
     def workers(self) -> "Sequence[WorkerRow]":
         """Return the workers, the built-in one first."""
-        from reconciler.server.overview import worker_rows
+        from reconciler.server.answers.overview import worker_rows
         from reconciler.store import objects
 
         with looking(self.place) as readers:
@@ -71,7 +71,7 @@ class LocalDesk:
 
     def reasons(self, address: str) -> Sequence[str]:
         """Return sentences about something."""
-        from reconciler.server.reasons import reasons
+        from reconciler.server.answers.reasons import reasons
 
         with looking(self.place) as readers:
             return readers.read_now(lambda tx: list(reasons(tx, address)))
@@ -79,9 +79,9 @@ class LocalDesk:
     def explanation(self, question: "Question") -> "Explanation":
         """Return where a step of the working tree would run."""
         from reconciler.cli.loading import load_space
-        from reconciler.server.explaining import explained
-        from reconciler.server.planning import check_reader, files_of, read_live
-        from reconciler.server.steps import read_loads
+        from reconciler.server.answers.steps import read_loads
+        from reconciler.server.planning.explaining import explained
+        from reconciler.server.planning.planning import check_reader, files_of, read_live
 
         live = read_live(self.place.data)
         loaded = load_space(self.place, rev=None, live_paths=files_of(live))
@@ -94,8 +94,8 @@ class LocalDesk:
         from reconciler.cli.loading import load_space
         from reconciler.declare.beside import Beside
         from reconciler.declare.source import open_tree
-        from reconciler.server.planning import check_reader, files_of, plan_space, read_live
-        from reconciler.server.shown import saved, shown
+        from reconciler.server.planning.planning import check_reader, files_of, plan_space, read_live
+        from reconciler.server.planning.shown import saved, shown
 
         opening = Beside(lambda: open_tree(self.place.root, selection.rev).with_first_commit())  # while we read
         live = read_live(self.place.data)
@@ -109,8 +109,8 @@ class LocalDesk:
         """Return what was changed behind Git's back."""
         from reconciler.cli.loading import show
         from reconciler.model.errors import Invalid
-        from reconciler.server.drifting import drift, load_applied
-        from reconciler.server.shown import shown
+        from reconciler.server.planning.drifting import drift, load_applied
+        from reconciler.server.planning.shown import shown
         from reconciler.store import following, objects
 
         with looking(self.place) as readers:
@@ -123,7 +123,7 @@ class LocalDesk:
 
     def standing(self, commit: str) -> "Standing":
         """Return where a commit stands."""
-        from reconciler.server.commit_names import repositories, standing, whole_name
+        from reconciler.server.answers.commit_names import repositories, standing, whole_name
 
         roots = repositories(self.place)
         named = whole_name(roots, commit) or commit
@@ -138,8 +138,8 @@ class LocalDesk:
     def log(self, wish: "LogWish", tell: "Telling") -> Iterator["Entry"]:
         """Yield what a log holds, with `follow` until the task has ended or no engine runs any more."""
         from reconciler.execute.logs import LogStore
-        from reconciler.server.decisions import find_task
-        from reconciler.server.log_walk import Walk, check_step, facts_of, reading
+        from reconciler.server.answers.log_walk import Walk, check_step, facts_of, reading
+        from reconciler.server.orders.decisions import find_task
 
         with looking(self.place) as readers:
             number = readers.read_now(lambda tx: find_task(tx, wish.task)).id
@@ -157,14 +157,14 @@ class LocalDesk:
 
     def tokens(self) -> Sequence["TokenRow"]:
         """Return the enrolment tokens, the newest first."""
-        from reconciler.server.tokens import token_rows
+        from reconciler.server.trust.tokens import token_rows
 
         with looking(self.place) as readers:
             return readers.read_now(lambda tx: token_rows(tx, time.time()))
 
     def decide(self, request: "Request") -> "Decided":
         """Have a request carried out by the live engine, or here."""
-        from reconciler.server.control import decide
+        from reconciler.server.engine.control import decide
 
         return decide(self.place, request)
 

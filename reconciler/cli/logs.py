@@ -9,8 +9,8 @@ from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_lines, json_list, note, wants_colour
 from reconciler.cli.progress import harmless, marked, progress_text, text_of
 from reconciler.protocol.journal import Kind, Record
-from reconciler.server.log_walk import Ended, Entered, Entry, Printed, Remark, Tried
-from reconciler.server.times import stamp
+from reconciler.server.answers.log_walk import Ended, Entered, Entry, Printed, Remark, Tried
+from reconciler.server.state.times import stamp
 
 
 @click.command("logs")

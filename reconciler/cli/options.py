@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.model.errors import UsageMistake
-from reconciler.server.place import place_of
+from reconciler.server.state.place import place_of
 
 if TYPE_CHECKING:  # commands that plan nothing start without the planner
     from reconciler.cli.desk import Desk
@@ -144,7 +144,7 @@ def selecting(function: Command) -> Command:
         space: str | None,
         **others: Any,
     ) -> int:
-        from reconciler.server.choosing import options_of
+        from reconciler.server.planning.choosing import options_of
 
         options = options_of(targets, excludes, max_removals, retry_failed=retry_failed)
         return function(selection=Selection(rev, space, options), **others)

@@ -6,9 +6,9 @@ from getpass import getuser
 from reconciler.cli.desk import Desk
 from reconciler.cli.local_desk import LocalDesk
 from reconciler.cli.output import note
-from reconciler.server.control import Request
-from reconciler.server.orders import Answer, Order
-from reconciler.server.place import Place
+from reconciler.server.engine.control import Request
+from reconciler.server.orders.orders import Answer, Order
+from reconciler.server.state.place import Place
 
 
 def person() -> str:

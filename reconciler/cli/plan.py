@@ -10,7 +10,7 @@ from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.options import Selection, at_desk_of_space, coloured, selecting
 from reconciler.cli.output import json_lines, note, plan_text, wants_colour
 from reconciler.model.errors import UsageMistake
-from reconciler.server.shown import Form, ShownPlan
+from reconciler.server.planning.shown import Form, ShownPlan
 
 
 @click.command("plan")

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.cli.writing import Manner, Undertaking, reasoned, write_back, writing
-from reconciler.server.place import Place
+from reconciler.server.state.place import Place
 
 
 @click.command("promote")
@@ -17,7 +17,7 @@ def command(*, deployment: str, release: str, reason: str, manner: Manner, place
     """Write another release into the file that declares a DEPLOYMENT; every other byte of it stays."""
     from reconciler.declare.editing import Assigned
     from reconciler.model.spec import Address
-    from reconciler.server.writeback import Wish
+    from reconciler.server.forge.writeback import Wish
 
     wish = Wish(Address("Deployment", deployment), (Assigned(("release",), release),))
     arguments = ["promote", deployment, "--release", release]

@@ -5,8 +5,8 @@ import click
 from reconciler.cli.loading import load_space
 from reconciler.cli.options import located
 from reconciler.cli.output import json_list
-from reconciler.server.place import Place
-from reconciler.server.planning import files_of
+from reconciler.server.planning.planning import files_of
+from reconciler.server.state.place import Place
 
 REPEATS_MAX = 1_000
 """Rehearsals of one command: each is kept until all are summed up."""
@@ -59,7 +59,7 @@ def command(
 
     By default those that `plan` would queue, each step as long as it took before.
     """
-    from reconciler.server.rehearsing import Wanted, read_with_durations, rehearsal
+    from reconciler.server.planning.rehearsing import Wanted, read_with_durations, rehearsal
 
     live, recorded = read_with_durations(place.data)
     loaded = load_space(place, rev=None, live_paths=files_of(live))

@@ -17,17 +17,17 @@ from reconciler.model.errors import ReconcilerError, UsageMistake
 from reconciler.model.following import SourceState
 from reconciler.model.live import Event, Task, TaskState
 from reconciler.plan.explanation import Explanation
-from reconciler.server import orders
-from reconciler.server.commit_names import Standing
-from reconciler.server.control import Decided, Request
-from reconciler.server.decisions import Decision
-from reconciler.server.explaining import Question
-from reconciler.server.log_walk import Entry
-from reconciler.server.orders import Answer
-from reconciler.server.overview import ObjectRow, Overview, WorkerRow
-from reconciler.server.place import Place
-from reconciler.server.shown import Form, ShownPlan
-from reconciler.server.tokens import TokenRow
+from reconciler.server.answers.commit_names import Standing
+from reconciler.server.answers.log_walk import Entry
+from reconciler.server.answers.overview import ObjectRow, Overview, WorkerRow
+from reconciler.server.engine.control import Decided, Request
+from reconciler.server.orders import orders
+from reconciler.server.orders.decisions import Decision
+from reconciler.server.orders.orders import Answer
+from reconciler.server.planning.explaining import Question
+from reconciler.server.planning.shown import Form, ShownPlan
+from reconciler.server.state.place import Place
+from reconciler.server.trust.tokens import TokenRow
 
 Thing = TypeVar("Thing")
 

@@ -7,10 +7,10 @@ import click
 from reconciler.cli.options import located
 from reconciler.cli.ordering import person
 from reconciler.cli.output import note
-from reconciler.server.place import Place
-from reconciler.server.restore import Restored, restore
-from reconciler.server.sealing import key_path
-from reconciler.server.times import stamp
+from reconciler.server.state.place import Place
+from reconciler.server.state.restore import Restored, restore
+from reconciler.server.state.sealing import key_path
+from reconciler.server.state.times import stamp
 
 
 @click.command("restore")

@@ -5,7 +5,7 @@ import click
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import ordered_at, person
-from reconciler.server.orders import Resume
+from reconciler.server.orders.orders import Resume
 
 
 @click.command("resume")

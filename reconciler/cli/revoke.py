@@ -6,7 +6,7 @@ from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import ordered_at, person
 from reconciler.model.errors import UsageMistake
-from reconciler.server.orders import Lift, Order, Revoke
+from reconciler.server.orders.orders import Lift, Order, Revoke
 
 
 @click.command("revoke")

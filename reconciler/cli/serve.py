@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli.options import located
 from reconciler.model.errors import UsageMistake
-from reconciler.server.place import Place
+from reconciler.server.state.place import Place
 
 
 @click.command("serve")
@@ -39,7 +39,7 @@ def command(
     """
     from reconciler.api.web import serve_http
     from reconciler.server.configuration import read_configuration
-    from reconciler.server.leading import checked_name, default_name
+    from reconciler.server.engine.leading import checked_name, default_name
     from reconciler.server.service import Wishes, service_of
     from reconciler.server.voice import Voice
 

@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli.output import wants_colour
 from reconciler.cli.progress import JsonProgress, LineProgress
-from reconciler.server.embedded import Progress
+from reconciler.server.engine.embedded import Progress
 
 
 def progress_for(*, as_json: bool, colour: str) -> Progress:

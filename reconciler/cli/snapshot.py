@@ -7,11 +7,11 @@ import click
 from reconciler.cli.options import located
 from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import note
-from reconciler.server.looking import looking
-from reconciler.server.orders import MakeSnapshotKey
-from reconciler.server.place import Place
-from reconciler.server.sealing import sealer_of
-from reconciler.server.snapshots import public_keys, written
+from reconciler.server.orders.orders import MakeSnapshotKey
+from reconciler.server.planning.snapshots import public_keys, written
+from reconciler.server.state.looking import looking
+from reconciler.server.state.place import Place
+from reconciler.server.state.sealing import sealer_of
 
 
 @click.command("snapshot")

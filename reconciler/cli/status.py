@@ -9,8 +9,8 @@ from reconciler.cli.options import at_desk
 from reconciler.cli.output import table
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
-from reconciler.server.overview import Overview, SlotRow
-from reconciler.server.times import ago, stamp
+from reconciler.server.answers.overview import Overview, SlotRow
+from reconciler.server.state.times import ago, stamp
 
 
 @click.command("status")

@@ -7,7 +7,7 @@ from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import ordered_at, person
 from reconciler.cli.until import seconds_until
 from reconciler.model.errors import UsageMistake
-from reconciler.server.orders import Suspend
+from reconciler.server.orders.orders import Suspend
 
 
 @click.command("suspend")

@@ -6,7 +6,7 @@ from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list, table
 from reconciler.model.live import Task, TaskState
-from reconciler.server.times import ago, stamp
+from reconciler.server.state.times import ago, stamp
 
 
 @click.command("tasks")

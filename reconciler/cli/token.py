@@ -8,9 +8,9 @@ from reconciler.cli.ordering import ordered_at, person
 from reconciler.cli.output import json_list, note, table
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
-from reconciler.server.orders import CreateToken, RevokeToken
-from reconciler.server.times import stamp
-from reconciler.server.tokens import TokenRow
+from reconciler.server.orders.orders import CreateToken, RevokeToken
+from reconciler.server.state.times import stamp
+from reconciler.server.trust.tokens import TokenRow
 
 
 @click.group("token", cls=Verbs, no_args_is_help=False)

@@ -8,10 +8,10 @@ from reconciler.cli.output import json_list, table
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
 from reconciler.model.trust import AuthorityKey, KeyState, Purpose, Revocation
-from reconciler.server.looking import looking
-from reconciler.server.orders import Order, Retire, Stage, Switch
-from reconciler.server.place import Place
-from reconciler.server.times import stamp
+from reconciler.server.orders.orders import Order, Retire, Stage, Switch
+from reconciler.server.state.looking import looking
+from reconciler.server.state.place import Place
+from reconciler.server.state.times import stamp
 from reconciler.store.authority import keys
 from reconciler.store.enrolment import revocations
 

@@ -10,7 +10,7 @@ from reconciler.cli.ordering import ordered_at, person
 from reconciler.cli.worker_states import declare_state, declared_worker
 from reconciler.cli.writing import Manner, reasoned, writing
 from reconciler.model.errors import Conflict, UsageMistake
-from reconciler.server.orders import Undrain
+from reconciler.server.orders.orders import Undrain
 
 
 @click.command("undrain")

@@ -9,7 +9,7 @@ from reconciler.cli.output import json_lines, json_list, wants_colour
 from reconciler.declare.load import Loaded, load
 from reconciler.model.diagnostics import Diagnostic, Severity
 from reconciler.model.errors import UsageMistake
-from reconciler.server.place import Place, folder_in_repository
+from reconciler.server.state.place import Place, folder_in_repository
 
 FORMS = click.Choice(["text", "json", "github", "sarif"])
 

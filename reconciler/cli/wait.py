@@ -9,7 +9,7 @@ from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import at_desk
 from reconciler.model.errors import UsageMistake
 from reconciler.model.text import Duration
-from reconciler.server.waiting import Stand
+from reconciler.server.answers.waiting import Stand
 
 LOOK_SECONDS = 0.5
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.writing import Manner, Undertaking, write_back
 from reconciler.model.spec import Address
-from reconciler.server.place import Place
+from reconciler.server.state.place import Place
 
 if TYPE_CHECKING:
     from reconciler.model.desired import Declared
@@ -20,7 +20,7 @@ def declare_state(
 ) -> int:
     """Declare the state of a worker in its file, and until when a drain should have ended."""
     from reconciler.declare.editing import Assigned
-    from reconciler.server.writeback import Wish
+    from reconciler.server.forge.writeback import Wish
 
     verb = verb or VERBS[state]
     assigned = [Assigned(("state",), state, "enabled", BEHIND)]

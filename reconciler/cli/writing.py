@@ -12,11 +12,11 @@ import click
 
 from reconciler.cli.output import note
 from reconciler.model.errors import UsageMistake
-from reconciler.server.place import Place
+from reconciler.server.state.place import Place
 
 if TYPE_CHECKING:  # `drain --live` needs nothing of it
-    from reconciler.server.commits import Checkout, Credit
-    from reconciler.server.writeback import Published, Wish
+    from reconciler.server.forge.commits import Checkout, Credit
+    from reconciler.server.forge.writeback import Published, Wish
 
 Command = Callable[..., int]
 SHORT = 12
@@ -93,8 +93,8 @@ def reasoned(function: Command) -> Command:
 def write_back(place: Place, undertaking: Undertaking, manner: Manner) -> int:
     """Change the file that declares the object, as wanted; the patch goes to stdout, the rest to stderr."""
     from reconciler.cli.loading import SHOWN_MAX, show
-    from reconciler.server.commits import PushRefused
-    from reconciler.server.writeback import Faulty, PushedOut
+    from reconciler.server.forge.commits import PushRefused
+    from reconciler.server.forge.writeback import Faulty, PushedOut
 
     if (place.root / "HEAD").is_file() and (place.root / "objects").is_dir():
         raise UsageMistake(f"{place.root} is a bare repository: there is no file to change", "run this in a checkout")
@@ -112,8 +112,8 @@ def write_back(place: Place, undertaking: Undertaking, manner: Manner) -> int:
 
 def _write(place: Place, undertaking: Undertaking, manner: Manner) -> int:
     from reconciler.declare.source import open_tree
-    from reconciler.server.place import folder_in_repository
-    from reconciler.server.writeback import rewritten, write
+    from reconciler.server.forge.writeback import rewritten, write
+    from reconciler.server.state.place import folder_in_repository
 
     folder = folder_in_repository(place.root)
     change = rewritten(open_tree(place.root), undertaking.wish, folder=folder, cache=_cache(place))
@@ -131,7 +131,7 @@ def _write(place: Place, undertaking: Undertaking, manner: Manner) -> int:
 
 
 def _commit(place: Place, undertaking: Undertaking, manner: Manner) -> int:
-    from reconciler.server import commits, writeback
+    from reconciler.server.forge import commits, writeback
 
     checkout = commits.Checkout.of(place.root)
     credit, cache = _credit(checkout, undertaking, manner), _cache(place)
@@ -159,7 +159,7 @@ def _told(done: "Published", made: str, already: str, following: str) -> int:
 
 
 def _credit(checkout: "Checkout", undertaking: Undertaking, manner: Manner) -> "Credit":
-    from reconciler.server.commits import Credit, Signature, persons_signature
+    from reconciler.server.forge.commits import Credit, Signature, persons_signature
 
     known = persons_signature(checkout.top)
     author = known if manner.author is None else Signature.parse(manner.author)

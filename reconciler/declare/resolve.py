@@ -10,6 +10,7 @@ from reconciler.declare.partial import Hidden, Partial, names_stand_in
 from reconciler.declare.space import NOTHING_HIDDEN, FieldPath, FileKind, Locate, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic, Related, Severity
+from reconciler.model.infrastructure import DEFAULT_PORTS
 from reconciler.model.order import IMPLICIT
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Reference
@@ -165,8 +166,8 @@ def _may_share(space: Space, declared: Declared, owner: Declared, *, agree: bool
 def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, FieldPath, list[FieldPath]]]:
     """Yield each identity that an endpoint claims, the field to blame, and all fields that it is made of."""
     for kind, facts in endpoint.items():
-        if kind in {"listening", "ssh"} and "host" in facts:
-            port = facts.get("port", 10933 if kind == "listening" else 22)
+        if kind in DEFAULT_PORTS and "host" in facts:
+            port = facts.get("port", DEFAULT_PORTS[kind])
             yield f"{facts['host']}:{port}", (kind, "host"), [(kind, "host"), (kind, "port")]
         if "subscription" in facts:
             yield str(facts["subscription"]), (kind, "subscription"), [(kind, "subscription")]

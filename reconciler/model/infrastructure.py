@@ -38,11 +38,14 @@ class WorkerPoolSpec(Spec):
     dynamic: DynamicPool | None = Field(None, description="Makes the pool dynamic; absent, it is static.")
 
 
+DEFAULT_PORTS = {"listening": 10933, "ssh": 22}
+
+
 class Listening(Spec):
     """An agent that listens; the server dials it."""
 
     host: Text = Field(description="Name or address of the machine.")
-    port: Port = Field(10933, description="The agent's port.")
+    port: Port = Field(DEFAULT_PORTS["listening"], description="The agent's port.")
     thumbprints: Annotated[tuple[Thumbprint, ...], Field(min_length=1, max_length=2)] = Field(
         description="Current and, during a change of key, next identity."
     )
@@ -62,7 +65,7 @@ class Ssh(Spec):
     """A machine reached by SSH; no agent is installed."""
 
     host: Text = Field(description="Name or address of the machine.")
-    port: Port = Field(22, description="The SSH server's port.")
+    port: Port = Field(DEFAULT_PORTS["ssh"], description="The SSH server's port.")
     account: Annotated[Name, Ref("Account")] = Field(description="The account that logs in.")
     host_key: Text = Field(description="The machine's public key, as in known_hosts.")
     jump: Text | None = Field(None, description="A host to jump through.")

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from reconciler.execute.secrets import SecretRules
 from reconciler.model.errors import UsageMistake
-from reconciler.server.access_settings import HttpTable, OidcTable
-from reconciler.server.retention_settings import KEEPING, RetentionTable
-from reconciler.server.source_settings import SourceTable
+from reconciler.server.sources.settings import SourceTable
+from reconciler.server.state.retention_settings import KEEPING, RetentionTable
+from reconciler.server.trust.access_settings import HttpTable, OidcTable
 
 Network = IPv4Network | IPv6Network
 

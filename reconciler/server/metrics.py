@@ -15,7 +15,7 @@ from reconciler.store import drains, following, tasks, worker_status
 from reconciler.store.database import Transaction
 
 if TYPE_CHECKING:
-    from reconciler.server.controller import Controller
+    from reconciler.server.controller.controller import Controller
     from reconciler.server.space_service import SpaceService
 
 COUNTERS = {

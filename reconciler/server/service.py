@@ -11,12 +11,12 @@ from pathlib import Path
 from reconciler.model.errors import UsageMistake
 from reconciler.server.binding import bound
 from reconciler.server.configuration import Configuration
-from reconciler.server.machines import claims_of
-from reconciler.server.place import Place
-from reconciler.server.policy import Policy
-from reconciler.server.sources import CheckedOut, WorkingTree
+from reconciler.server.planning.machines import claims_of
+from reconciler.server.sources.policy import Policy
+from reconciler.server.sources.sources import CheckedOut, WorkingTree
 from reconciler.server.space_service import Followed, SpaceService
 from reconciler.server.standby import first_of
+from reconciler.server.state.place import Place
 from reconciler.server.voice import Voice
 from reconciler.store.dialects import is_address
 from reconciler.store.directory import DataDirectory

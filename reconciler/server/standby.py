@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from reconciler.model.errors import Deposed, ReconcilerError
-from reconciler.server.controller import Controller
-from reconciler.server.leading import Led, node_of, other_leader
-from reconciler.server.place import Place
-from reconciler.server.sealing import check_key
-from reconciler.server.times import stamp
+from reconciler.server.controller.controller import Controller
+from reconciler.server.engine.leading import Led, node_of, other_leader
+from reconciler.server.state.place import Place
+from reconciler.server.state.sealing import check_key
+from reconciler.server.state.times import stamp
 from reconciler.server.voice import Voice
 from reconciler.store.dialects import is_address
 from reconciler.store.keys import SEALS

@@ -13,14 +13,14 @@ from typing import Any
 
 from reconciler.api.web import serve_http
 from reconciler.cli.exit_codes import ExitCode
-from reconciler.server.access_settings import HttpTable
 from reconciler.server.binding import bound
 from reconciler.server.configuration import EMBEDDED, Configuration
-from reconciler.server.control import decide
-from reconciler.server.orders import CreateAccess
+from reconciler.server.engine.control import decide
+from reconciler.server.orders.orders import CreateAccess
 from reconciler.server.service import Wishes, service_of
 from reconciler.server.space_service import SpaceService
 from reconciler.server.standby import first_of
+from reconciler.server.trust.access_settings import HttpTable
 from reconciler.server.voice import Voice
 from tests.cli.workplace import Workplace, reconcile
 
@@ -127,7 +127,7 @@ def premises(
 @contextmanager
 def served(work: Workplace, configuration: Configuration = UNHURRIED) -> Iterator[Premises]:
     """Serve a repository; yields once a commit was judged."""
-    from reconciler.server.place import place_of
+    from reconciler.server.state.place import place_of
 
     place = place_of(str(work.root), None, None)
     listening = bound("127.0.0.1:0")

@@ -15,12 +15,12 @@ from reconciler.api import bounds, connections
 from reconciler.api.bounds import BODY_BYTES_MAX, CALLERS_MAX, Rates
 from reconciler.declare.signatures import Unsigned
 from reconciler.model.access import ROLES
-from reconciler.server.access_settings import HttpTable
 from reconciler.server.configuration import EMBEDDED
-from reconciler.server.control import decide
-from reconciler.server.granting import digest_of_text
-from reconciler.server.orders import RevokeAccess
-from reconciler.server.sources import CheckedOut
+from reconciler.server.engine.control import decide
+from reconciler.server.orders.granting import digest_of_text
+from reconciler.server.orders.orders import RevokeAccess
+from reconciler.server.sources.sources import CheckedOut
+from reconciler.server.trust.access_settings import HttpTable
 from reconciler.store import access, audit
 from tests.api.premises import PATIENCE, Premises, premises, until
 

@@ -14,15 +14,15 @@ import pytest
 
 from reconciler.api import hooks
 from reconciler.api.web import serve_http
-from reconciler.server.access_settings import HttpTable
 from reconciler.server.binding import bound
 from reconciler.server.configuration import EMBEDDED, Configuration
-from reconciler.server.place import Place
-from reconciler.server.policy import Policy
-from reconciler.server.source_settings import SourceTable, WebhookTable
+from reconciler.server.sources.policy import Policy
+from reconciler.server.sources.settings import SourceTable, WebhookTable
+from reconciler.server.sources.webhooks import BODY_BYTES_MAX, NotProven, check_call, concerns
 from reconciler.server.space_service import Followed, SpaceService
+from reconciler.server.state.place import Place
+from reconciler.server.trust.access_settings import HttpTable
 from reconciler.server.voice import Voice
-from reconciler.server.webhooks import BODY_BYTES_MAX, NotProven, check_call, concerns
 from reconciler.store.directory import DataDirectory
 
 SECRET = b"a shared secret"

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from reconciler.model.access import Grant
 from reconciler.model.live import ActorKind
-from reconciler.server import oidc
-from reconciler.server.access_settings import OidcTable
-from reconciler.server.oidc import Issuers, KeySet
+from reconciler.server.trust import oidc
+from reconciler.server.trust.access_settings import OidcTable
+from reconciler.server.trust.oidc import Issuers, KeySet
 from reconciler.store import audit
 from tests.api.premises import UNHURRIED, premises
 

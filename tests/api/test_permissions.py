@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reconciler.model.access import ROLES, Permission
-from reconciler.server.control import decide
-from reconciler.server.orders import RevokeAccess
+from reconciler.server.engine.control import decide
+from reconciler.server.orders.orders import RevokeAccess
 from tests.api.premises import Premises
 
 VALUES = {

@@ -17,8 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from reconciler.api import spaces
 from reconciler.model.errors import UsageMistake
-from reconciler.server.access_settings import HttpTable, is_loopback
 from reconciler.server.configuration import EMBEDDED, read_configuration
+from reconciler.server.trust.access_settings import HttpTable, is_loopback
 from tests.api.premises import PATIENCE, Premises, premises, until
 from tests.cli.workplace import RECONCILE, Workplace, environment, reconcile
 

@@ -18,9 +18,9 @@ from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.protocol.journal import Kind, Level, Record, encoded
 from reconciler.protocol.tickets import TicketId
-from reconciler.server.control import decide
-from reconciler.server.log_walk import Cursor, Ended, Entry, Facts, Printed, Walk, reading
-from reconciler.server.orders import RevokeAccess
+from reconciler.server.answers.log_walk import Cursor, Ended, Entry, Facts, Printed, Walk, reading
+from reconciler.server.engine.control import decide
+from reconciler.server.orders.orders import RevokeAccess
 from tests.api.premises import PATIENCE, Premises, premises, until
 
 SLOW = "while [ ! -e {gate} ]; do sleep 0.05; done; echo opened; for i in $(seq 300); do echo line $i; done"

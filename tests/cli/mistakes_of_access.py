@@ -13,9 +13,9 @@ from pathlib import Path
 
 from reconciler.api import spaces
 from reconciler.api.plans import load_head
-from reconciler.server.access_settings import HttpTable
-from reconciler.server.log_walk import Cursor
-from reconciler.server.planning import EMPTY
+from reconciler.server.answers.log_walk import Cursor
+from reconciler.server.planning.planning import EMPTY
+from reconciler.server.trust.access_settings import HttpTable
 from tests.api.premises import premises
 from tests.cli.said import Said, cases, raised, shop, told
 from tests.cli.workplace import Outcome, reconcile

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.server.control import LINE_BYTES_MAX, decide
-from reconciler.server.decisions import Decision, carry_out_decision
-from reconciler.server.place import Place
+from reconciler.server.engine.control import LINE_BYTES_MAX, decide
+from reconciler.server.orders.decisions import Decision, carry_out_decision
+from reconciler.server.state.place import Place
 from reconciler.store.directory import DataDirectory
 from tests.cli.said import Said, applied, cases, failed, raised, shop, told, waiting
 from tests.cli.workplace import ENVIRONMENT, POOL, PROJECT, RECONCILE, Outcome, Workplace, reconcile

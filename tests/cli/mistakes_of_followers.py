@@ -9,11 +9,11 @@ from reconciler.declare.source import open_tree
 from reconciler.model.following import Proposal, Why
 from reconciler.model.live import Binding, LiveState
 from reconciler.server.configuration import read_configuration
-from reconciler.server.controller import invalid
-from reconciler.server.place import place_of
-from reconciler.server.planning import check_reader
+from reconciler.server.controller.controller import invalid
+from reconciler.server.planning.planning import check_reader
 from reconciler.server.service import Wishes, service_of
-from reconciler.server.source_settings import SourceTable
+from reconciler.server.sources.settings import SourceTable
+from reconciler.server.state.place import place_of
 from reconciler.server.voice import Voice
 from reconciler.store import following, objects
 from reconciler.store.writer import Store

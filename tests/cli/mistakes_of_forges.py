@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.cli.ci import KNOWN, TOKEN
-from reconciler.server.forge_line import Line
-from reconciler.server.forges import State, Status, forge_of
+from reconciler.server.forge.forges import State, Status, forge_of
+from reconciler.server.forge.line import Line
 from tests.cli.said import Said, cases, raised, told
 from tests.cli.workplace import Outcome, reconcile
 from tests.server.listening_forge import Answer, listening

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from reconciler.model.spec import canonical_json
-from reconciler.server.snapshots import read
+from reconciler.server.planning.snapshots import read
 from reconciler.store.signing import new_signing_key, public_key, signature
 from tests.cli.said import Said, applied, cases, raised, shop, told
 from tests.cli.workplace import Workplace

@@ -10,7 +10,7 @@ from reconciler.declare.git import TIMEOUT, GitFailed, GitSlow, blobs
 from reconciler.declare.source import ENTRIES_MAX, _records, open_tree
 from reconciler.model.live import Attempt, AttemptState, TaskId
 from reconciler.model.spec import Address
-from reconciler.server.leading import Lead
+from reconciler.server.engine.leading import Lead
 from reconciler.store import attempts, leadership, leases, objects
 from reconciler.store.blobs import put_blob, read_blob
 from reconciler.store.directory import DataDirectory, EngineLock

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.declare.source import open_tree
-from reconciler.server.writeback import rewritten, write
+from reconciler.server.forge.writeback import rewritten, write
 from tests.cli.said import Said, cases, raised, told
 from tests.cli.workplace import POOL, Workplace, worker
 from tests.server.test_writeback import DRAIN, moving

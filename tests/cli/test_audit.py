@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.server.control import ControlSocket
-from reconciler.server.sealing import sealer_of
+from reconciler.server.engine.control import ControlSocket
+from reconciler.server.state.sealing import sealer_of
 from reconciler.store import audit
 from reconciler.store.directory import DataDirectory, EngineLock
 from tests.cli.workplace import DEPLOYMENT, ENVIRONMENT, Outcome, Workplace, reconcile

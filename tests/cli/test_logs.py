@@ -11,8 +11,8 @@ from reconciler.execute.logs import LogStore
 from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, Task, TaskId, TaskState
 from reconciler.protocol.journal import Kind, Level, Record, encoded
 from reconciler.protocol.tickets import TicketId
-from reconciler.server.log_walk import Facts, Walk, reading
-from reconciler.server.looking import engine_runs
+from reconciler.server.answers.log_walk import Facts, Walk, reading
+from reconciler.server.state.looking import engine_runs
 from reconciler.store.directory import DataDirectory, EngineLock
 from tests.cli.workplace import MANUAL, PROJECT, Workplace
 

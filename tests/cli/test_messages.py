@@ -48,7 +48,7 @@ PACKAGE = Path(errors.__file__).parent.parent
 SPEAKING = [
     *sorted((PACKAGE / "api").glob("*.py")),
     *sorted((PACKAGE / "cli").glob("*.py")),
-    *sorted((PACKAGE / "server").glob("*.py")),
+    *sorted((PACKAGE / "server").rglob("*.py")),
     *sorted((PACKAGE / "store").glob("*.py")),
     PACKAGE / "declare" / "editing.py",
     PACKAGE / "declare" / "git.py",

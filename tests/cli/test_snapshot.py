@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import UsageMistake
-from reconciler.server.snapshots import read, remarks
+from reconciler.server.planning.snapshots import read, remarks
 from reconciler.store.signing import keys_in
 from tests.cli.workplace import ENVIRONMENT, POOL, PROJECT, Workplace, environment, worker
 

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from reconciler.model.spec import Address
-from reconciler.server.control import ControlSocket
-from reconciler.server.enrolment import enrol
-from reconciler.server.keyring import keyring
-from reconciler.server.sealing import sealer_of
-from reconciler.server.tokens import parse_token
+from reconciler.server.engine.control import ControlSocket
+from reconciler.server.state.sealing import sealer_of
+from reconciler.server.trust.enrolment import enrol
+from reconciler.server.trust.keyring import keyring
+from reconciler.server.trust.tokens import parse_token
 from reconciler.store import audit, objects
 from reconciler.store.directory import DataDirectory, EngineLock
 from tests.cli.workplace import Outcome, Workplace, reconcile

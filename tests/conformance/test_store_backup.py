@@ -14,10 +14,10 @@ from reconciler.model.following import Judged, Proposal, Verdict, Why
 from reconciler.model.live import AttemptState, StepState, TaskState
 from reconciler.model.trust import EnrolmentToken
 from reconciler.schedule.requests import Claim
-from reconciler.server.archive import Manifest, read_backup
-from reconciler.server.backup import back_up
-from reconciler.server.place import Place as CommandPlace
-from reconciler.server.restore import SUSPENDED, Restored, restore
+from reconciler.server.state.archive import Manifest, read_backup
+from reconciler.server.state.backup import back_up
+from reconciler.server.state.place import Place as CommandPlace
+from reconciler.server.state.restore import SUSPENDED, Restored, restore
 from reconciler.store import (
     attempts,
     audit,

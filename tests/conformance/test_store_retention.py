@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.live import Event, LiveState, Slot, TaskId, TaskState
-from reconciler.server.retention import Pass
-from reconciler.server.retention_settings import KEEPING, RetentionTable
+from reconciler.server.state.retention import Pass
+from reconciler.server.state.retention_settings import KEEPING, RetentionTable
 from reconciler.store import attempts, audit, objects, pinned_files, results, retention, tasks
 from reconciler.store.blobs import is_kept
 from reconciler.store.chain import Whole

@@ -24,7 +24,7 @@ from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Declined, Exited, Final, NotStarted, Running, TicketId, TicketReport
 from reconciler.schedule.fleet import BUILTIN
-from reconciler.server.decisions import Decision, carry_out_decision
+from reconciler.server.orders.decisions import Decision, carry_out_decision
 from reconciler.store import attempts, audit, tasks, worker_status
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store

@@ -26,7 +26,7 @@ from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Exited, Final, Offered, Running, TicketId, TicketReport
 from reconciler.schedule.progress import NOBODY_FOR
 from reconciler.schedule.requests import Claim
-from reconciler.server.decisions import Decision, carry_out_decision
+from reconciler.server.orders.decisions import Decision, carry_out_decision
 from reconciler.store import attempts, claims, objects, tasks, worker_leases
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store

@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 from reconciler.execute.peers import peer_of
-from reconciler.server.authority import Authority
+from reconciler.server.trust.authority import Authority
 from tests.server.parties import NOW, Installation
 
 CONNECTIONS = 20

@@ -20,7 +20,7 @@ from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import CutOff, Exited, Final, Running, TicketId, TicketReport
 from reconciler.schedule.progress import ABANDONED_AFTER
-from reconciler.server.unreached import unreached
+from reconciler.server.engine.unreached import unreached
 from reconciler.store import claims, objects, tasks
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store

@@ -33,7 +33,7 @@ from reconciler.schedule.placement import Nowhere, choose_pool, location_of, pla
 from reconciler.schedule.progress import ConditionUnclear
 from reconciler.schedule.selection import leaves_out
 from reconciler.schedule.variables import VariableContext, pool_in_context
-from reconciler.server.choosing import options_of
+from reconciler.server.planning.choosing import options_of
 from tests.scenarios.applying import EMPTY, applied, settled
 from tests.scenarios.declaring import declare
 from tests.scenarios.enrolling import enrolment

@@ -16,13 +16,13 @@ from reconciler.declare.signatures import Signers
 from reconciler.model.following import Condition, ConditionType
 from reconciler.model.live import LiveState, Task, TaskId
 from reconciler.server.configuration import EMBEDDED
-from reconciler.server.control import decide
-from reconciler.server.controller import Controller
-from reconciler.server.engine import open_engine
-from reconciler.server.orders import Order
-from reconciler.server.place import Place
-from reconciler.server.policy import Policy
-from reconciler.server.sources import Fetched
+from reconciler.server.controller.controller import Controller
+from reconciler.server.engine.control import decide
+from reconciler.server.engine.engine import open_engine
+from reconciler.server.orders.orders import Order
+from reconciler.server.sources.policy import Policy
+from reconciler.server.sources.sources import Fetched
+from reconciler.server.state.place import Place
 from reconciler.server.voice import Voice
 from reconciler.store import following, objects, tasks
 from reconciler.store.directory import DataDirectory

@@ -16,9 +16,9 @@ from reconciler.model.live import LiveObject, SeenWorker
 from reconciler.model.spec import Address, Position
 from reconciler.protocol.identity import thumbprint_of_key
 from reconciler.protocol.messages import Certified, Enrol, Renew
-from reconciler.server import enrolment
-from reconciler.server.keyring import Keyring, keyring
-from reconciler.server.tokens import create_token
+from reconciler.server.trust import enrolment
+from reconciler.server.trust.keyring import Keyring, keyring
+from reconciler.server.trust.tokens import create_token
 from reconciler.store import objects, worker_status
 from reconciler.store.keys import Sealer, sealer
 from reconciler.store.writer import Store

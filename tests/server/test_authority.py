@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.model.trust import Purpose
 from reconciler.protocol.identity import thumbprint
-from reconciler.server.authority import Authority
-from reconciler.server.keyring import retire, stage, switch
+from reconciler.server.trust.authority import Authority
+from reconciler.server.trust.keyring import retire, stage, switch
 from tests.server.parties import DAY, NOW, Agent, Installation, agent
 
 SECONDS = 10.0  # for one handshake and a few bytes

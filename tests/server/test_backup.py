@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from reconciler.model.errors import StateUnreadable, UsageMistake
 from reconciler.model.live import OutputValue, TaskState
 from reconciler.model.spec import canonical_json, digest_of
-from reconciler.server.archive import KEY, Manifest, read_backup
-from reconciler.server.backup import back_up
-from reconciler.server.place import Place
-from reconciler.server.restore import restore
+from reconciler.server.state.archive import KEY, Manifest, read_backup
+from reconciler.server.state.backup import back_up
+from reconciler.server.state.place import Place
+from reconciler.server.state.restore import restore
 from reconciler.store import results
 from reconciler.store.directory import DataDirectory
 from reconciler.store.keys import sealer

@@ -10,14 +10,15 @@ import pytest
 
 from reconciler.model.live import Event, OutputValue, SeenWorker
 from reconciler.model.trust import Identity
-from reconciler.server import checkup_machine, checkup_state
-from reconciler.server.checkup import Subject, checked
-from reconciler.server.checkup_machine import program_findings, service_findings
-from reconciler.server.checkup_settings import Addresses
+from reconciler.server.checkup import machine as checkup_machine
+from reconciler.server.checkup import state as checkup_state
+from reconciler.server.checkup.checkup import Subject, checked
+from reconciler.server.checkup.findings import Finding, Verdict
+from reconciler.server.checkup.machine import program_findings, service_findings
+from reconciler.server.checkup.settings import Addresses
 from reconciler.server.configuration import Configuration
-from reconciler.server.findings import Finding, Verdict
-from reconciler.server.place import Place
-from reconciler.server.source_settings import SourceTable
+from reconciler.server.sources.settings import SourceTable
+from reconciler.server.state.place import Place
 from reconciler.store import audit, enrolment, objects, results, worker_status
 from reconciler.store.directory import DataDirectory, EngineLock
 from reconciler.store.keys import sealer

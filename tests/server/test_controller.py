@@ -12,9 +12,9 @@ from reconciler.declare.mirror import Mirror, Remote
 from reconciler.model.following import ConditionType, Verdict
 from reconciler.model.live import TaskState
 from reconciler.model.text import Removals
-from reconciler.server.orders import DecidePlan, Resume, Suspend
-from reconciler.server.policy import Policy
-from reconciler.server.sources import Fetched
+from reconciler.server.orders.orders import DecidePlan, Resume, Suspend
+from reconciler.server.sources.policy import Policy
+from reconciler.server.sources.sources import Fetched
 from reconciler.server.space_service import declared_below
 from reconciler.store import audit, following, objects, tasks
 from tests.server.following import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.live import TaskState
-from reconciler.server.policy import Policy
+from reconciler.server.sources.policy import Policy
 from reconciler.store import objects, tasks
 from reconciler.store.writer import Store
 from tests.cli.workplace import reconcile

@@ -14,12 +14,12 @@ from reconciler.model.errors import UsageMistake
 from reconciler.model.live import LiveState
 from reconciler.model.spec import Address
 from reconciler.plan.planner import Options
-from reconciler.server import controller
 from reconciler.server.configuration import EMBEDDED
-from reconciler.server.orders import DecidePlan, Resume, Suspend
-from reconciler.server.planning import Check, Planned, plan_space
-from reconciler.server.policy import Policy
-from reconciler.server.sources import Fetched
+from reconciler.server.controller import controller
+from reconciler.server.orders.orders import DecidePlan, Resume, Suspend
+from reconciler.server.planning.planning import Check, Planned, plan_space
+from reconciler.server.sources.policy import Policy
+from reconciler.server.sources.sources import Fetched
 from reconciler.server.space_service import Followed, SpaceService
 from reconciler.server.voice import Voice
 from reconciler.store import following, objects, tasks

@@ -11,9 +11,9 @@ from reconciler.execute.listener import Admitted
 from reconciler.execute.peers import Peer
 from reconciler.model.trust import Revocation
 from reconciler.protocol.messages import Hello
-from reconciler.server.enrolment import REFUSALS_TOLD_MAX, admit
-from reconciler.server.registered import Registered
-from reconciler.server.tokens import parse_token, revoke_token
+from reconciler.server.state.registered import Registered
+from reconciler.server.trust.enrolment import REFUSALS_TOLD_MAX, admit
+from reconciler.server.trust.tokens import parse_token, revoke_token
 from reconciler.store import audit, enrolment
 from tests.server.parties import DAY, HOUR, NOW, Agent, Installation, agent, issued, refused
 

@@ -10,8 +10,8 @@ from threading import Event
 
 import pytest
 
-from reconciler.server.forge_line import ForgeProblem, Line
-from reconciler.server.forges import DESCRIPTION_MAX, PER_PAGE, Forge, State, Status, forge_of
+from reconciler.server.forge.forges import DESCRIPTION_MAX, PER_PAGE, Forge, State, Status, forge_of
+from reconciler.server.forge.line import ForgeProblem, Line
 from tests.server.listening_forge import Answer, ListeningForge, listening
 
 TOKEN = "planted-token"
@@ -210,7 +210,7 @@ def test_an_answer_that_is_no_json_and_a_port_where_nobody_listens_may_pass(ther
 
 
 def test_a_forge_that_does_not_answer_is_given_up(there: ListeningForge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.server.forge_line.WITHIN", 0.1)
+    monkeypatch.setattr("reconciler.server.forge.line.WITHIN", 0.1)
     there.held = Event()
     with pytest.raises(ForgeProblem, match="cannot be reached: timed out") as caught:
         forge_at(there, "github").status(status())

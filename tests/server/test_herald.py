@@ -11,12 +11,12 @@ from threading import Event
 import pytest
 
 from reconciler.model.following import Condition, Judged, SourceState, Suspension, Verdict
-from reconciler.server.conditions import Facts, conditions_of
-from reconciler.server.controller import Controller
-from reconciler.server.forge_line import ForgeProblem, Line
-from reconciler.server.forge_settings import ForgeTable
-from reconciler.server.forges import Status, forge_of
-from reconciler.server.herald import UNTOLD_MAX, Herald
+from reconciler.server.controller.conditions import Facts, conditions_of
+from reconciler.server.controller.controller import Controller
+from reconciler.server.forge.forges import Status, forge_of
+from reconciler.server.forge.herald import UNTOLD_MAX, Herald
+from reconciler.server.forge.line import ForgeProblem, Line
+from reconciler.server.forge.settings import ForgeTable
 from reconciler.server.voice import Voice
 from tests.server.following import PATIENCE, followed, until
 from tests.server.listening_forge import Answer, ListeningForge, listening

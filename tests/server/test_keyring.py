@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.model.errors import Conflict, Refused
 from reconciler.model.trust import Purpose
-from reconciler.server.keyring import keyring, retire, stage, switch
+from reconciler.server.trust.keyring import keyring, retire, stage, switch
 from reconciler.store.certificates import thumbprint_of
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer, sealer

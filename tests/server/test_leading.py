@@ -10,10 +10,10 @@ from reconciler.model.errors import Deposed, UsageMistake
 from reconciler.model.live import Attempt, AttemptState, Slot, StepRun, StepState, TaskState
 from reconciler.schedule.fleet import BUILTIN
 from reconciler.schedule.requests import Claim
-from reconciler.server.engine import Engine, open_engine
-from reconciler.server.leading import Lead, Led, checked_name, default_name, node_of
-from reconciler.server.place import place_of
-from reconciler.server.settling import settle_in
+from reconciler.server.engine.engine import Engine, open_engine
+from reconciler.server.engine.leading import Lead, Led, checked_name, default_name, node_of
+from reconciler.server.engine.settling import settle_in
+from reconciler.server.state.place import place_of
 from reconciler.store import attempts, audit, claims, leadership, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.directory import DataDirectory

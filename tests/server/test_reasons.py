@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reconciler.model.live import SeenWorker
-from reconciler.server.reasons import reasons
+from reconciler.server.answers.reasons import reasons
 from reconciler.store import objects, worker_status
 from tests.server.parties import NOW, Installation, polling_worker
 from tests.server.test_roster import FIRST, live_attempt

@@ -8,9 +8,9 @@ import pytest
 from reconciler.apply.carry_out import APPLY_LEASE
 from reconciler.model.errors import Conflict
 from reconciler.schedule.fleet import BUILTIN
-from reconciler.server.engine import Engine, open_engine
-from reconciler.server.place import place_of
-from reconciler.server.reconciling import apply_lease
+from reconciler.server.engine.engine import Engine, open_engine
+from reconciler.server.engine.reconciling import apply_lease
+from reconciler.server.state.place import place_of
 from reconciler.store import leadership, leases
 from reconciler.store.leadership import Node
 from tests.server.test_roster import live_attempt

@@ -9,12 +9,12 @@ import pytest
 
 from reconciler.execute.watching import Unwatched
 from reconciler.model.errors import UsageMistake
-from reconciler.server import retention
 from reconciler.server.configuration import EMBEDDED, Configuration, read_configuration
-from reconciler.server.engine import open_engine
-from reconciler.server.place import Place
-from reconciler.server.retention import Pass
-from reconciler.server.retention_settings import KEEPING, RetentionTable
+from reconciler.server.engine.engine import open_engine
+from reconciler.server.state import retention
+from reconciler.server.state.place import Place
+from reconciler.server.state.retention import Pass
+from reconciler.server.state.retention_settings import KEEPING, RetentionTable
 from reconciler.store.directory import DataDirectory
 from tests.cli.said import applied
 from tests.server.following import until

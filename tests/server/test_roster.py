@@ -20,9 +20,9 @@ from reconciler.model.spec import Address
 from reconciler.model.trust import Revocation
 from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import AgentSession, ServerSession
-from reconciler.server.authority import Authority
 from reconciler.server.configuration import EMBEDDED
-from reconciler.server.roster import Roster
+from reconciler.server.engine.roster import Roster
+from reconciler.server.trust.authority import Authority
 from reconciler.store import attempts, enrolment, leaving, objects, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store

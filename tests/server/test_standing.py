@@ -10,9 +10,9 @@ from reconciler.model.live import Slot, StepRun, StepState, TaskId, TaskState
 from reconciler.model.pinned import Pinned
 from reconciler.model.work import DeploymentSpec, ProjectSpec
 from reconciler.schedule.requests import Claim
-from reconciler.server.overview import overview
-from reconciler.server.reasons import reasons
-from reconciler.server.standing import standing
+from reconciler.server.answers.overview import overview
+from reconciler.server.answers.reasons import reasons
+from reconciler.server.answers.standing import standing
 from reconciler.store import claims, objects, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store

@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.model.following import Condition, ConditionType, Judged, Verdict
-from reconciler.server.waiting import Found, Stand, stand_of
+from reconciler.server.answers.waiting import Found, Stand, stand_of
 
 OLD, NEW = "a" * 40, "b" * 40
 

@@ -10,8 +10,8 @@ from reconciler.declare.git import Terms
 from reconciler.declare.source import open_tree
 from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.spec import Address
-from reconciler.server.commits import NETWORK, Checkout, Credit, PushRefused, Signature
-from reconciler.server.writeback import PUSHES_MAX, Faulty, PushedOut, Wish, commit, publish, rewritten, write
+from reconciler.server.forge.commits import NETWORK, Checkout, Credit, PushRefused, Signature
+from reconciler.server.forge.writeback import PUSHES_MAX, Faulty, PushedOut, Wish, commit, publish, rewritten, write
 from tests.cli.workplace import POOL, worker
 from tests.declare.repository import Repository
 

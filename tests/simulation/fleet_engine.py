@@ -13,7 +13,7 @@ from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.polling import PollingCarrier
 from reconciler.execute.watching import Unwatched
-from reconciler.server.engine import _nobody_is_connected
+from reconciler.server.engine.engine import _nobody_is_connected
 from reconciler.store import attempts, worker_status
 from tests.simulation.fleet_books import Books
 from tests.simulation.network import Line

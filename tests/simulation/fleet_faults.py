@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.errors import Conflict
-from reconciler.server.decisions import Decision, carry_out_decision
-from reconciler.server.draining import carry_out_drain
-from reconciler.server.orders import Drain, Undrain
+from reconciler.server.orders.decisions import Decision, carry_out_decision
+from reconciler.server.orders.draining import carry_out_drain
+from reconciler.server.orders.orders import Drain, Undrain
 from reconciler.store import objects
 from tests.simulation.fleet_host import Host
 

@@ -19,8 +19,8 @@ from reconciler.model.live import Attempt, LiveObject, Slot, StepRun, Task, Task
 from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address, Position
 from reconciler.protocol.tickets import TicketId
-from reconciler.server.decisions import Decision, carry_out_decision
-from reconciler.server.engine import _nobody_is_connected
+from reconciler.server.engine.engine import _nobody_is_connected
+from reconciler.server.orders.decisions import Decision, carry_out_decision
 from reconciler.store import attempts, objects, tasks, worker_status
 from reconciler.store.keys import Sealer
 from reconciler.store.migrations import migrate

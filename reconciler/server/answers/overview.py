@@ -1,0 +1,202 @@
+"""What is, in one look: the space, its workers, its declared deployments and what waits for whom."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
+
+from reconciler.model.following import Condition, Proposal, SourceState
+from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerHealth, WorkerStatus
+from reconciler.model.space import SpaceSpec
+from reconciler.model.spec import Address
+from reconciler.plan.deployments import Wish, wishes_of
+from reconciler.plan.processes import process_digest
+from reconciler.schedule.fleet import BUILTIN, Member, fleet_of
+from reconciler.server.answers.standing import standing
+from reconciler.server.state.times import stamp
+from reconciler.store import following, objects, results, tasks
+from reconciler.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker as listings show it; the server's own machine is an ordinary row."""
+
+    name: str
+    pools: tuple[str, ...]
+    endpoint: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """One live object as listings show it; `metadata` and `spec` are as in YAML, `protected` holds against removal."""
+
+    kind: str
+    name: str
+    metadata: dict[str, JsonValue]
+    spec: dict[str, JsonValue]
+    file: str
+    line: int
+    revision: str
+    generation: int
+    protected: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """One slot, declared or only remembered (then no release is), and the last task queued for it.
+
+    `current` says whether that task ran what is declared now.
+    """
+
+    slot: Slot
+    deployment: str
+    declared_release: str | None
+    task: Task | None
+    steps: tuple[StepRun, ...] = ()
+    process_moved: bool = False
+    current: bool = False
+
+    @property
+    def condition(self) -> str:
+        """Say where the slot stands."""
+        if self.task is None:
+            return "never ran"
+        if self.declared_release is None:
+            return f"{self.task.state}, not declared any more"
+        if not self.current:
+            return f"{self.task.state}, edited since"
+        state = "adopted" if self.task.adopted else str(self.task.state)
+        return f"{state}, process changed since" if self.process_moved else state
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that `status` shows."""
+
+    binding: Binding | None
+    revision: str
+    serial: int
+    counts: dict[str, int]
+    workers: tuple[WorkerRow, ...]
+    slots: tuple[SlotRow, ...]
+    questions: tuple[Intervention, ...]
+    source: SourceState | None = None
+    conditions: tuple[Condition, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+
+
+def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
+    """Read the overview; only while an engine runs is it known whether an agent is connected."""
+    live = objects.live_state(tx)
+    counts: dict[str, int] = {}
+    for address in live.objects:
+        counts[address.kind] = counts.get(address.kind, 0) + 1
+    return Overview(
+        live.binding,
+        live.revision,
+        live.serial,
+        counts,
+        tuple(worker_rows(live, engine_runs=engine_runs)),
+        tuple(_slot_rows(tx, live)),
+        tuple(results.open_interventions(tx)),
+        following.source(tx),
+        tuple(following.conditions(tx).values()),
+        tuple(following.proposals(tx)),
+    )
+
+
+def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
+    """List the workers, the built-in one first."""
+    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
+    settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
+    fleet = fleet_of(live.objects, settings, live.workers, live.overrides)
+    if not settings.builtin_worker.enabled:
+        state = "disabled by the space"
+    elif fleet.runs_builtin(fleet.default_pool):
+        state = f"healthy; runs the steps of {fleet.default_pool}"
+    else:
+        state = f"healthy; idle, since {fleet.default_pool} has workers"
+    rows = [WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)]
+    for name, member in sorted(fleet.workers.items()):
+        state = "" if member.state == "enabled" else f", {state_of(member, live)}"
+        rows.append(
+            WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status, engine_runs=engine_runs)}{state}")
+        )
+    return [*rows, *_leaving_rows(live, engine_runs=engine_runs)]
+
+
+def object_rows(live: LiveState, kind: str | None = None) -> list[ObjectRow]:
+    """List the live objects of a kind, or all, in the order of their addresses."""
+    return [
+        ObjectRow(
+            *found.address,
+            json.loads(found.metadata),
+            json.loads(found.spec),
+            found.position.file,
+            found.position.line,
+            found.revision,
+            found.generation,
+            found.protected,
+            found.digest,
+        )
+        for address, found in live.objects.items()
+        if kind in {None, address.kind}
+    ]
+
+
+def _leaving_rows(live: LiveState, *, engine_runs: bool) -> Iterator[WorkerRow]:
+    """List the workers that left Git while something still lives on them."""
+    for name, spec in live.leaving.items():
+        if Address("Worker", name) not in live.objects:
+            left = json.loads(spec)
+            health = _health(live.workers.get(name), engine_runs=engine_runs)
+            state = f"{health}, left Git, {drain_in_words(name, live)}"
+            yield WorkerRow(name, tuple(left["pools"]), next(iter(left["endpoint"])), state)
+
+
+def state_of(member: Member, live: LiveState) -> str:
+    """Say whether a worker that is not enabled still drains, what is left there, and by whose order."""
+    order = f" {member.override.words}" if member.override is not None else ""
+    return f"{member.state if member.state != 'draining' else drain_in_words(member.name, live)}{order}"
+
+
+def drain_in_words(worker: str, live: LiveState) -> str:
+    """Say where the drain of a worker is: what is left there, since when nothing is, since when it is stalled."""
+    drain, left = live.drains.get(worker), len(live.occupants.get(worker, ()))
+    if not left:
+        return f"drained since {stamp(drain.drained_at)}" if drain is not None and drain.drained_at else "drained"
+    stalled = f", stalled since {stamp(drain.overdue_at)}" if drain is not None and drain.overdue_at else ""
+    return f"draining ({left} attempt{'s' if left > 1 else ''} left{stalled})"
+
+
+def _health(status: WorkerStatus | None, *, engine_runs: bool) -> str:
+    if status is None:
+        return "unknown"
+    if status.health is WorkerHealth.HEALTHY and not engine_runs:
+        return "unknown, no engine runs"
+    return f"{status.health}: {status.reason}" if status.reason else status.health.value
+
+
+def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
+    rows = []
+    declared: dict[Slot, Wish] = {}
+    places = standing(tx)
+    for address, found in live.objects.items():
+        if address.kind == "Deployment":
+            declared |= {wish.slot: wish for wish in wishes_of(address.name, found)}
+    for slot in sorted({*declared, *live.last_tasks}, key=str):
+        wish, task = declared.get(slot), live.last_tasks.get(slot)
+        name = wish.deployment if wish else task.deployment if task else ""
+        steps: tuple[StepRun, ...] = ()
+        if task is not None and not task.state.ended:
+            task = replace(task, reason=places.task(task))
+            steps = tuple(replace(run, reason=places.step(run)) for run in tasks.steps(tx, task.id))
+        moved = task is not None and task.process not in {"", process_digest(live.objects, slot.project)}
+        current = bool(task is not None and wish is not None and task.digest == wish.digest)
+        release = wish.spec.release if wish else None
+        rows.append(SlotRow(slot, name, release, task, steps, process_moved=moved, current=current))
+    return rows

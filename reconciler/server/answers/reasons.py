@@ -1,0 +1,192 @@
+"""Why something is as it is: where it is declared, what was done to it, where its steps run, what it waits for."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from reconciler.model.diagnostics import did_you_mean
+from reconciler.model.errors import UsageMistake
+from reconciler.model.following import ConditionType
+from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
+from reconciler.model.space import SpaceSpec
+from reconciler.model.spec import Address
+from reconciler.model.work import ProjectSpec, Step
+from reconciler.plan.deployments import wishes_of
+from reconciler.plan.explanation import MANUAL
+from reconciler.plan.stored import STORED
+from reconciler.plan.whereabouts import Whereabouts
+from reconciler.protocol.objects import loaded
+from reconciler.protocol.tickets import Final
+from reconciler.schedule.outcomes import Outcome, judge
+from reconciler.schedule.placement import Nowhere, place
+from reconciler.schedule.variables import VariableContext
+from reconciler.server.answers.overview import drain_in_words
+from reconciler.server.answers.standing import Standing, standing
+from reconciler.server.answers.steps import steps_called
+from reconciler.server.orders.decisions import find_task
+from reconciler.server.state.times import stamp
+from reconciler.store import attempts, audit, following, objects, tasks, worker_status
+from reconciler.store.database import Transaction
+
+EVENTS_SHOWN = 5
+"""Of an object's events, the last ones."""
+
+
+def reasons(tx: Transaction, address: str) -> Iterator[str]:
+    """Yield sentences about `Kind/name`, `Project/name/Step` or `task/number`; raises UsageMistake for anything else."""
+    kind, _, rest = address.partition("/")
+    if kind == "task":
+        yield from _of_task(tx, find_task(tx, rest))
+        return
+    live = objects.live_state(tx)
+    name, _, step = rest.partition("/")
+    found = live.objects.get(Address(kind, name))
+    if found is None and kind == "Worker" and name in live.leaving and not step:
+        yield f"{address} left Git, and is spoken with until what lives there has ended"
+        yield from _of_worker(tx, name, live)
+        return
+    if found is None:
+        known = [str(other) for other in live.objects]
+        raise UsageMistake(f"{address} is not applied{did_you_mean(f'{kind}/{name}', known)}", "see: reconcile status")
+    if step:
+        yield from _of_step(found, step, live)
+    else:
+        yield from _of_object(tx, found, live)
+
+
+def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[str]:
+    yield f"{found.address} is declared at {found.position}, applied from {found.revision}, generation {found.generation}"
+    yield from _of_commits(tx, found, live)
+    if found.protected:
+        yield "it is protected: no plan removes it"
+    if found.address.kind in STORED:
+        yield f"it is {STORED[found.address.kind]}"
+    if found.address.kind == "Worker":
+        yield from _of_worker(tx, found.address.name, live)
+    users = sorted(str(address) for address, other in live.objects.items() if _uses(other, found.address))
+    if users:
+        yield f"used by {', '.join(users)}"
+    if found.address.kind == "Deployment":
+        for wish in wishes_of(found.address.name, found):
+            task = live.last_tasks.get(wish.slot)
+            if task is None:
+                yield f"nothing was ever deployed for {wish.slot}"
+            else:
+                yield f"{wish.slot} wants release {wish.spec.release}; the last task is {task.id}"
+                yield from _of_task(tx, task)
+    for event in audit.events(tx, subject=str(found.address))[-EVENTS_SHOWN:]:
+        yield _event(event)
+
+
+def _of_commits(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[str]:
+    """Say who made the commit that an object was applied from, and what holds up a later one."""
+    made = following.commit(tx, found.revision) if found.revision else None
+    if made is not None and made.author:
+        yield f'that commit is by {made.author}: "{made.subject}"'
+    source = following.source(tx)
+    stalled = following.conditions(tx).get(ConditionType.STALLED)
+    if source is not None and source.head != live.revision and stalled is not None and stalled.status:
+        yield f"the head {source.head[:12]} of the source is not carried out: {stalled.message}"
+
+
+def _of_worker(tx: Transaction, name: str, live: LiveState) -> Iterator[str]:
+    """Say how a worker was last found, what its agent is, and what lives on it."""
+    status, override = live.workers.get(name), live.overrides.get(name)
+    if override is not None:
+        yield f"it is draining {override.words} (live override since {stamp(override.since)})"
+    if name in live.drains:
+        yield f"it is {drain_in_words(name, live)}, and drains since {stamp(live.drains[name].since)}"
+    if status is None:
+        yield "its agent has never been met"
+        return
+    reason = f": {status.reason}" if status.reason else ""
+    yield f"it is {status.health} since {stamp(status.since)}{reason}"
+    if status.seen is not None:
+        seen = status.seen
+        yield f"its agent {seen.release} greeted from {seen.address} and was last seen at {stamp(seen.at)}"
+        yield "it has " + ", ".join(f"{word} {text}".rstrip() for word, text in sorted(seen.capabilities.items()))
+    for attempt in attempts.unfinished_on(tx, name):
+        yield f"attempt {attempt.number} of step {attempt.step + 1} of task {attempt.task} is {attempt.state} there"
+
+
+def _uses(other: LiveObject, address: Address) -> bool:
+    """Say whether an object names another; a quick look at the JSON, made sure of by the kind's references."""
+    if f'"{address.name}"' not in other.spec:
+        return False
+    from reconciler.declare.uses import uses
+    from reconciler.model.kinds import KINDS
+
+    return any(use.target == address for use in uses(KINDS[other.address.kind].parse(other.spec)))
+
+
+def _event(event: Event) -> str:
+    detail = f": {event.detail}" if event.detail else ""
+    return f"event {event.id}: {event.action} by {event.actor}, {event.outcome}{detail}"
+
+
+def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
+    adopted = ", recorded as done without running" if task.adopted else ""
+    places = standing(tx) if not task.state.ended else Standing()
+    reason = f": {text}" if (text := places.task(task)) else ""
+    yield f"task {task.id} runs release {task.release} of {task.slot} and is {task.state}{adopted}{reason}"
+    tries = attempts.attempts(tx, task.id)
+    for run in tasks.steps(tx, task.id):
+        yield f"  {_step_sentence(replace(run, reason=places.step(run)))}"
+        for attempt in tries:
+            if attempt.step == run.index:
+                yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"
+                yield from _silence_of(attempt, worker_status.status(tx, attempt.worker))
+
+
+def _silence_of(attempt: Attempt, status: WorkerStatus | None) -> Iterator[str]:
+    """Say that nothing is heard of an attempt at present, where that is so."""
+    if not attempt.ending and status is not None and status.health is not WorkerHealth.HEALTHY:
+        yield f"      {attempt.worker} is {status.health}: {status.reason}; its scripts go on and are heard of when it is back"
+
+
+def outcome_of(attempt: Attempt) -> Outcome | None:
+    """Return how an attempt ended; None while it lives."""
+    return judge(loaded(Final, attempt.ending.encode())) if attempt.ending else None
+
+
+def _end_of(attempt: Attempt) -> str:
+    """Say how an attempt ended, as words that follow its worker."""
+    outcome = outcome_of(attempt)
+    return f" ({outcome.reason or 'succeeded'})" if outcome else ""
+
+
+def _step_sentence(run: StepRun) -> str:
+    reason = f": {run.reason}" if run.reason else ""
+    return f'step {run.index + 1} "{run.name}" is {run.state}{reason}'
+
+
+def _of_step(found: LiveObject, wanted: str, live: LiveState) -> Iterator[str]:
+    """Say where a step of a project would run now."""
+    if found.address.kind != "Project":
+        raise UsageMistake(f"{found.address} has no steps", "write Project/NAME/STEP")
+    project = ProjectSpec.parse(found.spec)
+    process = project.process
+    step = next(steps_called(wanted, process), None)
+    if step is None:
+        names = [step.name for step in process]
+        raise UsageMistake(f'{found.address} has no step "{wanted}"{did_you_mean(wanted, names)}')
+    yield f'"{step.name}" of {found.address} is declared at {found.position}'
+    context = VariableContext(process=found.address.name, step=step.key)
+    yield _where(step, project, live, context)
+
+
+def _where(step: Step, project: ProjectSpec, live: LiveState, context: VariableContext) -> str:
+    if step.action[0] == "manual":
+        return MANUAL
+    space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
+    settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
+    whereabouts = Whereabouts.of(live.objects, settings, live.workers, live.overrides)
+    match whereabouts.choice(step, project, context):
+        case str(missing):
+            return f"it cannot run: {missing}"
+        case Nowhere(reason):
+            return f"its pool depends on where it is deployed: {reason}"
+        case choice:
+            found = place(step, choice, whereabouts.fleet, "")
+    if isinstance(found, Nowhere):
+        return f"it cannot run: {found.reason}"
+    return f"it would run on {found.worker}: {found.because}"

@@ -1,0 +1,1 @@
+"""Check an installation: its machine, its configuration and its state."""

@@ -1,0 +1,113 @@
+"""Back a state up while an engine works on it: the database at one moment, and the files that it names."""
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from reconciler.server.state.archive import DUMP, KEY, STATE, Archive, Manifest
+from reconciler.server.state.looking import refuse_several
+from reconciler.server.state.place import Place
+from reconciler.server.state.sealing import key_path, sealer_of
+from reconciler.store import keys, named_files, objects
+from reconciler.store.blobs import blob_path
+from reconciler.store.copies import copied
+from reconciler.store.database import Transaction
+from reconciler.store.dialects import is_address
+from reconciler.store.directory import DataDirectory
+from reconciler.store.migrations import schema_version
+from reconciler.store.named_files import NamedLog
+
+COUNTED = ("objects", "tasks", "attempts", "events")
+
+
+@dataclass(slots=True)
+class _Copying:
+    """The files of one backup on their way into it; `absent` says of those that were not there."""
+
+    archive: Archive
+    files: DataDirectory
+    absent: list[str]
+
+    def log(self, named: NamedLog) -> None:
+        """Add a log, as long as the database says; of one that still grows, what is there."""
+        if not (file := self._opened(self.files.logs / f"{named.ticket}.journal")):
+            if named.length:
+                self.absent.append(f"the log of the attempt {named.ticket} is not in these files")
+            return
+        with file:
+            held = os.fstat(file.fileno()).st_size
+            length = held if named.length is None else min(held, named.length)
+            part = self.archive.add(f"logs/{named.ticket}.journal", file, length)
+        if named.length is not None and part.sha256 != named.digest:
+            self.absent.append(f"the log of the attempt {named.ticket} is not whole in these files")
+
+    def blob(self, digest: str, *, is_artifact: bool) -> None:
+        """Add a blob; what only looks like the digest of one may be anything, and need not be there."""
+        path = blob_path(self.files.blobs, digest)
+        if not (file := self._opened(path)):
+            if is_artifact:
+                self.absent.append(f"the artifact {digest[:12]} is not in these files")
+            return
+        with file:
+            part = self.archive.add(f"blobs/{digest[:2]}/{digest}", file, os.fstat(file.fileno()).st_size)
+        if part.sha256 != digest:
+            self.absent.append(f"the file {path} is not what its name says")
+
+    def _opened(self, path: Path) -> BinaryIO | None:
+        try:
+            return path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
+
+
+def back_up(place: Place, out: BinaryIO, *, with_key: bool) -> Manifest:
+    """Write a backup of a state to `out`, front to back, and return its manifest.
+
+    Raises UsageMistake where there is no state, StateUnreadable where it is broken, OSError where `out` takes no more.
+    """
+    refuse_several(place, "back each up by itself: reconcile backup --data {folder} --to FILE")
+    now = time.time()
+    with ExitStack() as stack:
+        folder = place.files.cache if place.files.cache.is_dir() else None
+        copy = Path(stack.enter_context(TemporaryDirectory(prefix="backup-", dir=folder))) / "copy"
+        tx = stack.enter_context(copied(place.data, copy))
+        archive = Archive(out, now)
+        with copy.open("rb") as file:
+            archive.add(DUMP if is_address(place.data) else STATE, file, copy.stat().st_size)
+        copying = _Copying(archive, place.files, [])
+        for named in named_files.logs(tx):
+            copying.log(named)
+        artifacts = named_files.artifacts(tx)
+        for digest in sorted(named_files.blobs(tx)):
+            copying.blob(digest, is_artifact=digest in artifacts)
+        fingerprint = keys.in_use(tx) or ""
+        if with_key and fingerprint:
+            sealer_of(tx, place.files)  # it is the one in use
+            with key_path(place.files).open("rb") as file:
+                archive.add(KEY, file, os.fstat(file.fileno()).st_size)
+        manifest = _manifest(tx, now, fingerprint, copying)
+        archive.finish(manifest)
+    return manifest
+
+
+def _manifest(tx: Transaction, now: float, fingerprint: str, copying: _Copying) -> Manifest:
+    bound = objects.binding(tx)
+    return Manifest(
+        made_at=now,
+        space=bound.space if bound is not None else "",
+        schema=schema_version(tx),
+        key=fingerprint,
+        counts={name: _count(tx, name) for name in COUNTED},
+        absent=tuple(copying.absent),
+        parts=tuple(copying.archive.parts),
+    )
+
+
+def _count(tx: Transaction, table: str) -> int:
+    row = tx.one(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - one of our own tables
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,1 @@
+"""Who is trusted: the installation's keys, agents and their certificates, tokens of people and CI."""
