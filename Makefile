@@ -47,7 +47,7 @@ agent: $(VENV)/ready ## the agent as one file, build/reconcile-agent.pyz
 bench: $(VENV)/ready ## figures as ratios against peers, in one run
 	$(BIN)/python benchmarks/run.py
 
-sim: $(VENV)/ready ## a fleet with faults on N seeds from SEED on, one ticket, and deaths at every write
+sim: $(VENV)/ready ## a fleet with one server and with several on N seeds from SEED on, one ticket, and deaths at every write
 	$(BIN)/python -m pytest -q -n 2 tests/simulation --seed=$(SEED) --seeds=$(N)
 
 chaos: $(VENV)/ready ## full counts of kill -9, bad weather and cut links against real processes

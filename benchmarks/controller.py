@@ -104,7 +104,7 @@ def _planned(bench: Bench, space: Path, state: Path, count: int) -> Iterator[flo
     mirror = Mirror(bench.folder / "mirror", Remote(f"file://{space}", f"refs/heads/{_branch(space)}"))
     parsed = ParseCache.open(None)
     with Store.open(str(state), state) as store:
-        live = store.read_now(objects.live_state)
+        store.read_now(store.known.at)
         for number in range(bench.runs(COMMITS) + 1):
             change_fleet(space, count, slots=5 + number)
             changed = worker_file(space, count // 2)
@@ -112,8 +112,7 @@ def _planned(bench: Bench, space: Path, state: Path, count: int) -> Iterator[flo
             commit(space)
             head = mirror.fetch()
             begun = time.monotonic()
-            before = live
-            live = store.read_now(lambda tx, before=before: objects.live_state(tx, before))
+            live = store.read_now(lambda tx: objects.live_state(tx, store.known))
             loaded = load(mirror.root, rev=head, cache=parsed, live_paths=files_of(live))
             plan_space(loaded, live, Options(), check=_anything)
             if number:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import (
     agents,
+    api,
     controller,
     no_op_steps,
     output,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Bench], Iterator[Line]]]] = {
     "scheduling": ("The scheduler, and its grants in the store", scheduling.measure),
     "rehearsal": ("A rehearsal of 10,000 tasks of ten steps", rehearsal.measure),
     "controller": ("A controller with 10,000 objects", controller.measure),
+    "api": ("The API of a server with 10,000 objects", api.measure),
     "agents": ("1,000 idle agents, and one alone", agents.measure),
 }
 LOAD_MAX = 1.0  # at the start; above it other programs take a core from us

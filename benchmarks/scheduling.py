@@ -10,8 +10,9 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Absent, AtLeast, AtMost, Figure, Line, Ratio, Unit
+from reconciler.execute.attempt_records import Entry, Granting
 from reconciler.execute.leasing import Leasing
-from reconciler.execute.records import begin_task, grant_attempt
+from reconciler.execute.records import begin_task
 from reconciler.model.live import SeenWorker, Slot, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.protocol.tickets import TicketId, TicketSpec
 from reconciler.schedule.asking import turn_request
@@ -21,6 +22,7 @@ from reconciler.schedule.requests import Claim, Grant, Needs, Request, RequestId
 from reconciler.schedule.scheduler import Scheduler
 from reconciler.server.engine.leading import Lead, Led
 from reconciler.store import tasks
+from reconciler.store.keys import Sealer
 from reconciler.store.leadership import Node
 from reconciler.store.writer import Store
 from tests.postgres import postgres_server
@@ -107,14 +109,15 @@ def committed(data: str, files: Path, grants: int) -> float:
 
 
 async def _commit(store: Store, queued: Sequence[Task]) -> float:
+    sealer = Sealer(bytes(32))
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for task in queued:
-            group.create_task(store.write(_granting(task)))
+            group.create_task(store.write(Entry({}, [], sealer, _granting(task))))
     return len(queued) / (time.perf_counter() - started)
 
 
-def _granting(task: Task):
+def _granting(task: Task) -> Granting:
     request = Request(
         *(RequestId(f"task/{task.id}/work#1"), task.slot.project, 0.0, task.id),
         needs=Needs("default"),
@@ -122,13 +125,8 @@ def _granting(task: Task):
         lease_key="default/package/",
     )
     spec = TicketSpec(TicketId(f"{task.id}-1-1-0"), ("sh",), "sh", "true", "0" * 64)
-    return grant_attempt(
-        *(task, 0, 1),
-        placed=Placed(BUILTIN, "it has no workers, so the built-in worker runs it"),
-        spec=spec,
-        grant=Grant(request, BUILTIN),
-        capacities={},
-    )
+    placed = Placed(BUILTIN, "it has no workers, so the built-in worker runs it")
+    return Granting(task, 0, 1, placed, spec, Grant(request, BUILTIN), {})
 
 
 def _queued(store: Store, count: int) -> list[Task]:

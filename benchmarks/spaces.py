@@ -37,6 +37,12 @@ spec:
   slots: {slots}
 """
 
+CALLING_WORKER = WORKER.replace(
+    "    listening:\n      host: {name}.example.org\n      port: 10933\n",
+    "    polling:\n      subscription: poll://{name}\n",
+)
+"""One that nobody dials."""
+
 RESOURCE = """\
 resource "terraform_data" "{name}" {{
   input = {{
@@ -69,7 +75,7 @@ spec: {{project: measured, release: "1", environment: production}}
 """
 
 
-def write_fleet(root: Path, count: int) -> None:
+def write_fleet(root: Path, count: int, worker: str = WORKER) -> None:
     """Make a committed repository of `count` objects, each in a file of its own: workers, and a pool for each fifty."""
     pools = count // WORKERS_PER_POOL
     _begin(root)
@@ -79,7 +85,7 @@ def write_fleet(root: Path, count: int) -> None:
     for number in range(count - pools):
         path = worker_file(root, number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(WORKER.format(**_fields(number, pools), slots=4))
+        path.write_text(worker.format(**_fields(number, pools), slots=4))
     commit(root)
 
 

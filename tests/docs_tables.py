@@ -59,6 +59,7 @@ MODELS: dict[str, type[BaseModel]] = {
         Variable,
         configuration.Secrets,
         configuration.BuiltinWorker,
+        configuration.TasksTable,
         configuration.NetworkRules,
         access_settings.HttpTable,
         access_settings.OidcTable,

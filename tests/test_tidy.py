@@ -112,6 +112,7 @@ def test_every_dependency_of_the_product_is_used() -> None:
     declared = {re.split(r"[\[>=<]", line)[0] for line in lines}
     module_of = {
         "gitpython": "git",
+        "httptools": "uvicorn.protocols.http.httptools_impl",
         "prometheus-client": "prometheus_client",
         "ruamel.yaml": "ruamel.yaml",
         "pyjwt": "jwt",

@@ -7,6 +7,7 @@ import os
 FIRST = 0.5  # seconds
 LONGEST = 30.0  # a server that is back is found within this
 LONGEST_BUSY = 60.0  # where it has asked for patience
+TOLD_SHARE = 0.2  # of the time that the server has named, so that those it refused at once do not come at once
 DOUBLINGS_MAX = 10  # past any bound
 
 
@@ -23,6 +24,8 @@ class Backoff:
     def delay(self, *, retry_after: float = 0.0, busy: bool = False) -> float:
         """Return the seconds to wait after one more failure."""
         bound: float = min(FIRST * 2 ** min(self._failures, DOUBLINGS_MAX), LONGEST_BUSY if busy else LONGEST)
+        if retry_after > 0.0 and not busy:
+            bound = min(bound, retry_after * TOLD_SHARE)
         self._failures += 1
         return max(0.0, retry_after) + bound * chance()
 

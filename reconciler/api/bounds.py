@@ -137,8 +137,8 @@ class Tagged:
 
 
 def _tag(start: Message, message: Message, wanted: str) -> Message:
-    tag = f'"{sha256(message.get("body", b"")).hexdigest()[:32]}"'
     headers = MutableHeaders(raw=start["headers"])
+    tag = headers.get("etag") or f'"{sha256(message.get("body", b"")).hexdigest()[:32]}"'
     headers["etag"] = tag
     headers["cache-control"] = "private, no-cache"
     if tag not in {part.strip().removeprefix("W/") for part in wanted.split(",")}:

@@ -1,22 +1,29 @@
-"""Connections of the web server: whoever holds one open asks for something soon, and nobody takes all of them."""
+"""Connections of the web server: whoever holds one open asks for something soon, reads the answer, and takes not all of them."""
 
 import asyncio
 import resource
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 ASKED_WITHIN = 15.0
 """Seconds in which the head of a request has to come; between two requests up to twice that, if keeping alive ends later."""
+
+HEAD_BYTES_MAX = 1 << 16
+"""Of a head, and of what stands between or behind the bytes of a body; what one read brings may go beyond it."""
 
 SHARE_MAX = 0.75
 """Of the files that this process may open: the engine needs some of its own."""
 
 
-class Prompt(H11Protocol):
-    """HTTP on one connection, which is closed where nothing is asked for."""
+class Prompt(HttpToolsProtocol):
+    """HTTP on one connection, which is closed where nothing is asked for, or where a head has no end."""
 
     _timer: asyncio.TimerHandle | None = None
     _seen: tuple[object, bool] = (None, True)
+    _unread = 0
+    """Bytes that were ready and that the other end did not take, at the last look."""
+    _idle_bytes = 0
+    """That came since the last ones which made a head whole or belong to a body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the kind that uvicorn is given
         """Take a connection, if there are not too many."""
@@ -32,11 +39,36 @@ class Prompt(H11Protocol):
             self._timer.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless too many came that are no body."""
+        self._idle_bytes += len(data)
+        super().data_received(data)
+        if self._idle_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        self._idle_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
     def _look(self) -> None:
-        """Close the connection where no request has begun since the look before."""
+        """Close the connection where no request has begun since the look before, or nothing of an answer was taken."""
+        before, self._unread = self._unread, self._ready_bytes()
+        if 0 < before <= self._unread:
+            self.transport.abort()
+            return
         seen = (self.cycle, self.cycle is None or self.cycle.response_complete)
         if seen[1] and seen == self._seen:
             self.transport.abort()
             return
         self._seen = seen
         self._timer = self.loop.call_later(ASKED_WITHIN, self._look)
+
+    def _ready_bytes(self) -> int:
+        """Return how much waits for the other end where answers are held up for it: then it can but shrink."""
+        return self.transport.get_write_buffer_size() if self.flow.write_paused else 0

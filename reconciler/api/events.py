@@ -18,17 +18,23 @@ router = APIRouter(prefix="/spaces/{space}/events", tags=["events"])
 
 @router.get("", summary="List events", operation_id="list_events", openapi_extra=needs(Permission.AUDIT_VIEW))
 async def list_events(
+    *,
     visit: Visited,
     after: Annotated[
         int | None, Query(description="Only events after this number; without it, the last ones.", ge=0, lt=NUMBER_MAX)
     ] = None,
     subject: Annotated[str | None, Query(description="Only this object, or task/NUMBER.", max_length=300)] = None,
+    actor: Annotated[str | None, Query(description="Only what this one has done.", max_length=300)] = None,
+    since: Annotated[float | None, Query(description="Only events from then on.", ge=0, lt=NUMBER_MAX)] = None,
+    until: Annotated[float | None, Query(description="Only events before then.", ge=0, lt=NUMBER_MAX)] = None,
     limit: Annotated[int, Query(description="At most this many.", ge=1, le=LIMIT_MAX)] = LIMIT,
 ) -> Page[Event]:
     """List who did what to which thing, the oldest first."""
-    if after is None and subject is None:
-        return Page(items=await visit.read(lambda tx: audit.newest(tx, limit)))
-    found = await visit.read(lambda tx: audit.events(tx, after or 0, limit + 1, subject))
+    selection = audit.Selection(since, until, actor, subject)
+    if after is None:
+        return Page(items=await visit.read(lambda tx: audit.newest(tx, limit, selection)))
+    links = await visit.read(lambda tx: audit.page(tx, after, limit + 1, selection))
+    found = [link.event for link in links]
     return Page(items=found[:limit], next=str(found[limit - 1].id) if len(found) > limit else None)
 
 

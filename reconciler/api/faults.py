@@ -31,7 +31,7 @@ WORDS: Mapping[int, str] = {
     404: "There is nothing of this name, or the token has no role there.",
     408: "The body did not come in time.",
     409: "Something has changed, or was done already.",
-    412: "Protection, a budget or a policy stands against it.",
+    412: "Protection, a budget or a policy stands against it, or it is not what `If-Match` names.",
     413: "The body is too long.",
     429: "Too many requests; `Retry-After` says when to come again.",
     500: "The state cannot be read or written, or there is a fault of ours.",

@@ -1,7 +1,7 @@
 """Have an order carried out for a caller, once, however often they send it under the same `Idempotency-Key`."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Header
 
@@ -28,8 +28,18 @@ Key = Annotated[
 ]
 
 
-async def ordered(visit: Visit, request: Request, key: str | None) -> Answer:
-    """Carry a request out in one transaction with the note of its answer; raises what it raises, and Conflict."""
+class Check(Protocol):
+    """What a request rests on beside the permission of its caller."""
+
+    def check(self, tx: Transaction) -> None:
+        """Raise ApiFault where it may not be carried out."""
+
+
+async def ordered(visit: Visit, request: Request, key: str | None, premise: Check | None = None) -> Answer:
+    """Carry a request out in one transaction with its premise and the note of its answer; raises what they raise.
+
+    Raises Conflict for a key of another request.
+    """
     sealer = visit.controller.engine.sealer
     digest = digest_of(
         canonical_json(dict(decision_to(request) if isinstance(request, Decision) else order_to(request)))
@@ -42,6 +52,8 @@ async def ordered(visit: Visit, request: Request, key: str | None) -> Answer:
             raise Conflict("this Idempotency-Key was used for another request", "use a new one for each request")
         if kept is not None:
             return loaded(Answer, sealer.unseal(kept.answer, *row).encode())
+        if premise is not None:
+            premise.check(tx)
         answer = carry_out(tx, request, lambda _: sealer, visit.origin)
         if key is not None:
             sealed = sealer.seal(dumped(answer).decode(), *row)

@@ -1,12 +1,15 @@
 """Plans over HTTP: what a commit would change, what was changed behind Git's back, and the plans that wait for a person."""
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from reconciler.api.faults import ApiFault
+from reconciler.api.matching import Match, Premise, tagged
 from reconciler.api.ordering import Key, ordered
 from reconciler.api.paging import Page
 from reconciler.api.tasks import Notes
@@ -15,7 +18,7 @@ from reconciler.declare.load import Loaded, load
 from reconciler.declare.signatures import Unsigned
 from reconciler.model.access import Permission
 from reconciler.model.errors import Conflict, Invalid
-from reconciler.model.following import Proposal, SourceState, Verdict
+from reconciler.model.following import Proposal, SourceState, Verdict, plan_name
 from reconciler.model.live import LiveState
 from reconciler.server.answers.commit_names import repositories, whole_name
 from reconciler.server.orders.orders import Answer, DecidePlan
@@ -56,15 +59,47 @@ async def list_plans(visit: Visited) -> Page[Proposal]:
     return Page(items=await visit.read(following.proposals))
 
 
+@router.get(
+    "/plans/{plan}",
+    summary="Show a plan that waits",
+    operation_id="get_plan",
+    openapi_extra=needs(Permission.WORKER_VIEW),
+)
+async def get_plan(visit: Visited, plan: PlanName, response: Response) -> Proposal:
+    """Show a plan that waits for a person, or was decided; its `ETag` is what `If-Match` of a decision names."""
+    found = await visit.read(partial(_proposal, plan=plan))
+    if found is None:
+        raise ApiFault(404, f"no plan {plan} waits", "see: GET …/plans")
+    tagged(response, found)
+    return found
+
+
+@router.get(
+    "/plans/{plan}/changes",
+    summary="Show what a plan holds that waits",
+    operation_id="get_plan_changes",
+    openapi_extra=needs(Permission.WORKER_VIEW),
+)
+async def get_plan_changes(
+    visit: Visited, plan: PlanName, form: Annotated[Form, Query(description="How it is shown.")] = Form.JSON
+) -> ShownPlan:
+    """Show what a plan holds that waits for a person, as the controller has made it."""
+    waiting = visit.controller.waiting
+    if waiting is None or plan_name(waiting.asked) != plan:
+        raise ApiFault(404, f"no plan {plan} waits", "see: GET …/plans")
+    return await asyncio.to_thread(shown, waiting.plan, form)
+
+
 @router.post(
     "/plans/{plan}/approve",
     summary="Approve a plan",
     operation_id="approve_plan",
     openapi_extra=needs(Permission.INTERVENTION_SUBMIT),
 )
-async def approve_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = None) -> Answer:
+async def approve_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = None, match: Match = None) -> Answer:
     """Have a plan carried out that waits."""
-    return await ordered(visit, DecidePlan(visit.bearer.name, plan, "approve", body.notes), key)
+    order = DecidePlan(visit.bearer.name, plan, "approve", body.notes)
+    return await ordered(visit, order, key, Premise(match, partial(_proposal, plan=plan)))
 
 
 @router.post(
@@ -73,9 +108,10 @@ async def approve_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = N
     operation_id="reject_plan",
     openapi_extra=needs(Permission.INTERVENTION_SUBMIT),
 )
-async def reject_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = None) -> Answer:
+async def reject_plan(visit: Visited, plan: PlanName, body: Notes, key: Key = None, match: Match = None) -> Answer:
     """Have a plan not carried out that waits."""
-    return await ordered(visit, DecidePlan(visit.bearer.name, plan, "reject", body.notes), key)
+    order = DecidePlan(visit.bearer.name, plan, "reject", body.notes)
+    return await ordered(visit, order, key, Premise(match, partial(_proposal, plan=plan)))
 
 
 @router.post("/plan", summary="Plan a commit", operation_id="plan", openapi_extra=needs(Permission.WORKER_VIEW))
@@ -94,12 +130,16 @@ async def get_drift(
         return await asyncio.to_thread(_drift, visit, form)
 
 
+def _proposal(tx: Transaction, plan: str) -> Proposal | None:
+    return next((found for found in following.proposals(tx) if found.name == plan), None)
+
+
 def _plan(visit: Visit, body: PlanBody) -> ShownPlan:
     place = visit.controller.engine.place
     options = options_of(body.targets, body.excludes, body.removals_max, retry_failed=body.retry_failed)
     live, source = visit.controller.engine.store.read_now(live_and_source)
     loaded = load_head(visit, live, source, body.commit)
-    planned = plan_space(loaded, live, options, check=check_for(place, source))
+    planned = plan_space(loaded, live, replace(options, followed=True), check=check_for(place, source))
     return shown(planned.plan, body.form, saved(planned, options, loaded.tree.read) if body.save else "")
 
 

@@ -39,7 +39,12 @@ class Explained:
 async def get_why(
     visit: Visited,
     address: Annotated[
-        str, Query(description="`Kind/name`, `Project/name/Step` or `task/number`.", min_length=1, max_length=300)
+        str,
+        Query(
+            description="`Kind/name`, `Project/name/Step`, `task/number`, `plan-…`, or a name that one object has.",
+            min_length=1,
+            max_length=300,
+        ),
     ],
 ) -> Reasons:
     """Say why something is as it is: where it is declared, what was done to it, what it waits for."""

@@ -5,10 +5,11 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from reconciler.api.faults import ApiFault
+from reconciler.api.matching import Match, Premise, tagged
 from reconciler.api.objects import After, Limit
 from reconciler.api.ordering import Key, ordered
 from reconciler.api.paging import LIMIT, Page, page_of
@@ -21,6 +22,7 @@ from reconciler.server.answers.commit_names import Standing, repositories, stand
 from reconciler.server.answers.overview import Overview, overview
 from reconciler.server.orders.orders import Answer, Resume, Suspend
 from reconciler.store import following
+from reconciler.store.database import Transaction
 
 LOOK_WITHIN = 90.0
 """Seconds that a look at the source may take before whoever asked for it is told so."""
@@ -48,6 +50,13 @@ class Conditions:
     """How a space stands, and whether somebody has suspended it."""
 
     conditions: tuple[Condition, ...]
+    suspension: Suspension | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The suspension that stands; absent where commits are carried out."""
+
     suspension: Suspension | None
 
 
@@ -137,16 +146,34 @@ async def look(visit: Visited) -> SourceState:
     return found
 
 
+@router.get(
+    "/{space}/suspension",
+    summary="Show the suspension",
+    operation_id="get_suspension",
+    openapi_extra=needs(Permission.WORKER_VIEW),
+)
+async def get_suspension(visit: Visited, response: Response) -> Suspended:
+    """Show who has suspended the space, if anybody; its `ETag` is what `If-Match` of a suspension names."""
+    found = await visit.read(_suspension)
+    tagged(response, found)
+    return Suspended(found)
+
+
 @router.post("/{space}/suspend", summary="Suspend", operation_id="suspend", openapi_extra=needs(Permission.ADMINISTER))
-async def suspend(visit: Visited, body: SuspendBody, key: Key = None) -> Answer:
+async def suspend(visit: Visited, body: SuspendBody, key: Key = None, match: Match = None) -> Answer:
     """Carry no commit out for a time; what runs goes on."""
-    return await ordered(visit, Suspend(visit.bearer.name, body.reason, body.seconds), key)
+    order = Suspend(visit.bearer.name, body.reason, body.seconds)
+    return await ordered(visit, order, key, Premise(match, _suspension))
 
 
 @router.post("/{space}/resume", summary="Resume", operation_id="resume", openapi_extra=needs(Permission.ADMINISTER))
-async def resume(visit: Visited, key: Key = None) -> Answer:
+async def resume(visit: Visited, key: Key = None, match: Match = None) -> Answer:
     """End the suspension: the head of the source is judged again."""
-    return await ordered(visit, Resume(visit.bearer.name), key)
+    return await ordered(visit, Resume(visit.bearer.name), key, Premise(match, _suspension))
+
+
+def _suspension(tx: Transaction) -> Suspension | None:
+    return following.suspension(tx, time.time())
 
 
 def _standing(visit: Visit, commit: str) -> Standing:

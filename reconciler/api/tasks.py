@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, Field
 
 from reconciler.api.faults import not_found
+from reconciler.api.membership import Membership
 from reconciler.api.ordering import Key, ordered
 from reconciler.api.paging import LIMIT, LIMIT_MAX, Page
 from reconciler.api.streams import EventStream, log_stream
@@ -98,7 +99,7 @@ async def list_tasks(
 @router.get("/{task}", summary="Show a task", operation_id="get_task", openapi_extra=needs(Permission.WORKER_VIEW))
 async def get_task(visit: Visited, task: TaskName) -> TaskDetail:
     """Show a task with its steps and attempts."""
-    number = await _number(visit, task)
+    number = await number_of(visit, task)
     facts = await visit.read(lambda tx: facts_of(tx, number))
     return TaskDetail(facts.task, facts.runs, tuple(map(_row, facts.tries)))
 
@@ -111,7 +112,7 @@ async def get_log(
     after: Annotated[str, Query(description="The `next` of the page before.", max_length=4_096)] = "",
 ) -> LogPage:
     """Read what the steps of a task printed, and how they ended."""
-    number = await _number(visit, task)
+    number = await number_of(visit, task)
     facts = await visit.read(lambda tx: facts_of(tx, number))
     check_step(step, facts)
     walk = Walk(reading(visit.controller.running.logs), step, Cursor.parse(after))
@@ -143,7 +144,7 @@ async def follow_log(
 ) -> EventStream:
     """Follow what the steps of a task print, until it has ended: each event is an entry of the log."""
     cursor = Cursor.parse(last_event_id)
-    number = await _number(visit, task)
+    number = await number_of(visit, task)
     check_step(step, await visit.read(lambda tx: facts_of(tx, number)))
     return EventStream(log_stream(visit, number, step, cursor))
 
@@ -184,13 +185,15 @@ async def retry(visit: Visited, task: TaskName, body: Notes, key: Key = None) ->
 
 
 async def _decide(visit: Visit, verb: Verb, task: str, body: Notes, key: str | None) -> Answer:
+    answers = verb in {Verb.APPROVE, Verb.REJECT}
+    member = Membership(visit.bearer, visit.service.name, task) if answers else None
     try:
-        return await ordered(visit, Decision(verb.value, task, visit.bearer.name, body.notes), key)
+        return await ordered(visit, Decision(verb.value, task, visit.bearer.name, body.notes), key, member)
     except UsageMistake as error:
         raise not_found(error) from error
 
 
-async def _number(visit: Visit, task: str) -> TaskId:
+async def number_of(visit: Visit, task: str) -> TaskId:
     """Return the number of a task; raises 404 where there is none."""
 
     def find(tx: Transaction) -> TaskId:

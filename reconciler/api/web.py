@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from reconciler.api import events, objects, plans, reasons, spaces, tasks, workers
+from reconciler.api import artifacts, events, objects, plans, reasons, spaces, tasks, workers
 from reconciler.api.bounds import BodyLimit, Rates, Tagged
 from reconciler.api.connections import Prompt
 from reconciler.api.faults import RESPONSES, answer_faults
 from reconciler.api.hooks import hooks
 from reconciler.api.pages import pages
+from reconciler.api.shortcut import Shortcut
 from reconciler.api.visits import Gate
 from reconciler.server.configuration import Configuration
 from reconciler.server.space_service import SpaceService
@@ -46,18 +47,19 @@ def web(served: Sequence[SpaceService], configuration: Configuration) -> FastAPI
         redirect_slashes=False,
     )
     settings = configuration.http
-    app.state.gate = Gate(
+    app.state.gate = gate = Gate(
         served,
         Issuers.of(configuration.oidc),
         Rates(settings.rate, settings.burst),
         Rates(settings.rate / STRANGERS_SHARE, max(1, settings.burst // STRANGERS_SHARE)),
     )
     api = APIRouter(prefix="/api/v1", responses=RESPONSES)
-    for nouns in (spaces, plans, objects, workers, tasks, events, reasons):
+    for nouns in (spaces, plans, objects, workers, tasks, artifacts, events, reasons):
         api.include_router(nouns.router)
     app.include_router(api)
     app.include_router(pages(served))
     app.include_router(hooks(served))
+    app.add_middleware(Shortcut, gate=gate)
     app.add_middleware(Tagged)
     app.add_middleware(BodyLimit)
     answer_faults(app)

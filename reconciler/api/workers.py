@@ -1,27 +1,40 @@
 """Workers over HTTP: how each is, drains by hand, enrolment tokens, revocations."""
 
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
 from reconciler.api.faults import not_found
+from reconciler.api.matching import Match, Premise, tagged
 from reconciler.api.objects import After, Limit, ObjectName
 from reconciler.api.ordering import Key, ordered
 from reconciler.api.paging import LIMIT, Page, page_of
 from reconciler.api.visits import NAME, Visited, needs
 from reconciler.model.access import Permission
 from reconciler.model.errors import UsageMistake
-from reconciler.server.answers.overview import WorkerRow, worker_rows
+from reconciler.model.live import Override
+from reconciler.server.answers.overview import WorkerRow
+from reconciler.server.answers.worker_pages import worker_page
 from reconciler.server.orders.orders import Answer, CreateToken, Drain, Lift, Revoke, RevokeToken, Undrain
 from reconciler.server.trust.tokens import TokenRow, token_rows
-from reconciler.store import objects
+from reconciler.store import overrides
+from reconciler.store.database import Transaction
 
 router = APIRouter(prefix="/spaces/{space}", tags=["workers"])
 
 Seconds = Annotated[float, Field(gt=0.0, lt=1e9, allow_inf_nan=False, description="A span in seconds.")]
 Whom = Annotated[str, Field(max_length=200, description="A worker, or a thumbprint `SHA256:…`.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Overridden:
+    """The live override of a worker; absent where Git alone counts."""
+
+    override: Override | None
 
 
 class DrainBody(BaseModel):
@@ -58,16 +71,30 @@ class LiftBody(BaseModel):
 )
 async def list_workers(visit: Visited, after: After = None, limit: Limit = LIMIT) -> Page[WorkerRow]:
     """List the workers, the built-in one first."""
-    live = await visit.read(objects.live_state)
-    return page_of(worker_rows(live, engine_runs=True), lambda row: row.name, after, limit)
+    rows, following = await visit.read(lambda tx: worker_page(tx, after, limit))
+    return Page(items=rows, next=following)
+
+
+@router.get(
+    "/workers/{worker}/override",
+    summary="Show a live override",
+    operation_id="get_override",
+    openapi_extra=needs(Permission.WORKER_VIEW),
+)
+async def get_override(visit: Visited, worker: ObjectName, response: Response) -> Overridden:
+    """Show who drains a worker by hand, if anybody; its `ETag` is what `If-Match` of a drain names."""
+    found = await visit.read(partial(_override, worker=worker))
+    tagged(response, found)
+    return Overridden(found)
 
 
 @router.post(
     "/workers/{worker}/drain", summary="Drain", operation_id="drain_worker", openapi_extra=needs(Permission.WORKER_EDIT)
 )
-async def drain(visit: Visited, worker: ObjectName, body: DrainBody, key: Key = None) -> Answer:
+async def drain(visit: Visited, worker: ObjectName, body: DrainBody, key: Key = None, match: Match = None) -> Answer:
     """Give a worker nothing new for a time, whatever Git declares."""
-    return await ordered(visit, Drain(visit.bearer.name, worker, body.reason, body.seconds), key)
+    order = Drain(visit.bearer.name, worker, body.reason, body.seconds)
+    return await ordered(visit, order, key, Premise(match, partial(_override, worker=worker)))
 
 
 @router.post(
@@ -76,9 +103,14 @@ async def drain(visit: Visited, worker: ObjectName, body: DrainBody, key: Key = 
     operation_id="undrain_worker",
     openapi_extra=needs(Permission.WORKER_EDIT),
 )
-async def undrain(visit: Visited, worker: ObjectName, key: Key = None) -> Answer:
+async def undrain(visit: Visited, worker: ObjectName, key: Key = None, match: Match = None) -> Answer:
     """End the live override of a worker."""
-    return await ordered(visit, Undrain(visit.bearer.name, worker), key)
+    premise = Premise(match, partial(_override, worker=worker))
+    return await ordered(visit, Undrain(visit.bearer.name, worker), key, premise)
+
+
+def _override(tx: Transaction, worker: str) -> Override | None:
+    return overrides.of(tx, worker, time.time())
 
 
 @router.get(

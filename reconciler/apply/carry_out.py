@@ -1,7 +1,7 @@
 """Carry out a plan: changes with their outcomes, some hundred to a transaction; then the runs are queued."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from reconciler.plan.changes import Action, Change, Plan, Run
 from reconciler.plan.processes import process_digest
 from reconciler.store import attempts, audit, leases, leaving, objects, overrides, pinned_files, plans, tasks
 from reconciler.store.database import Transaction
+from reconciler.store.known_objects import Written
 from reconciler.store.writer import Store
 
 APPLY_LEASE = "apply"
@@ -79,17 +80,26 @@ async def carry_out(
         for run in runs
         for pinned in (pin_of(run, desired, root, read, blobs),)
     ]
-    queued = await store.write(lambda tx: [work(tx) for work in works]) if authority.adopt else []
+    queued = _noted(store, await store.write(lambda tx: [work(tx) for work in works])) if authority.adopt else []
     accepted = [change for change in plan.changes if not change.refusal]
     for batch in _batches(accepted):
-        await store.write(_work_of(batch, desired, telling))
+        store.known.note(await store.write(_work_of(batch, desired, telling)))
         for change in batch:
             progress(change, "done")
-    queued = queued or [await store.write(work) for work in works]
+    queued = queued or _noted(store, [await store.write(work) for work in works])
     for run in runs:
         progress(run, "adopted" if authority.adopt else "queued")
     await store.write(lambda tx: _finish(tx, telling))
     return Applied(len(accepted), tuple(task.id for task in queued))
+
+
+def _noted(store: Store, queued: Iterable[tuple[Task, Written]]) -> list[Task]:
+    """Note how the serial has risen with each task that was queued, and return the tasks."""
+    tasks_queued = []
+    for task, written in queued:
+        store.known.note(written)
+        tasks_queued.append(task)
+    return tasks_queued
 
 
 def _batches(changes: list[Change]) -> Iterator[list[Change]]:
@@ -107,8 +117,10 @@ def _bind(tx: Transaction, telling: "_Telling") -> None:
         audit.record(tx, telling.event("bind", f"space/{after.space}", before=was, after=canonical_json(asdict(after))))
 
 
-def _work_of(changes: Sequence[Change], desired: DesiredState, telling: "_Telling") -> Callable[[Transaction], None]:
-    def work(tx: Transaction) -> None:
+def _work_of(changes: Sequence[Change], desired: DesiredState, telling: "_Telling") -> Callable[[Transaction], Written]:
+    touched = frozenset(each for change in changes for each in (change.address, change.former) if each is not None)
+
+    def work(tx: Transaction) -> Written:
         leases.check(tx, APPLY_LEASE, telling.authority.token)
         leaving.forget_gone(tx)
         events: list[Event] = []
@@ -120,8 +132,9 @@ def _work_of(changes: Sequence[Change], desired: DesiredState, telling: "_Tellin
             else:
                 events += [telling.change(change, *_write(tx, change, desired, telling)) for change in some]
         overrides.settle(tx, time.time())
-        objects.next_serial(tx, len(changes))
+        serial = objects.next_serial(tx, len(changes))
         audit.record_all(tx, events)
+        return Written(serial - len(changes), serial, touched)
 
     return work
 
@@ -180,10 +193,10 @@ def _cancel_queued(tx: Transaction, address: Address, telling: "_Telling") -> No
 
 def _queueing(
     run: Run, pinned: Pinned, process: str, telling: "_Telling", *, scripts: Mapping[str, bytes]
-) -> Callable[[Transaction], Task]:
+) -> Callable[[Transaction], tuple[Task, Written]]:
     adopt = telling.authority.adopt
 
-    def work(tx: Transaction) -> Task:
+    def work(tx: Transaction) -> tuple[Task, Written]:
         leases.check(tx, APPLY_LEASE, telling.authority.token)
         for digest, content in scripts.items():
             pinned_files.keep(tx, digest, content)
@@ -204,10 +217,10 @@ def _queueing(
             reason="recorded as done" if adopt else "",
             adopted=adopt,
         )
-        objects.next_serial(tx)
+        serial = objects.next_serial(tx)
         after = canonical_json({"deployment": run.deployment, "release": run.release, "state": task.state.value})
         audit.record(tx, telling.event("adopt" if adopt else "queue", f"task/{task.id}", run.title, after=after))
-        return task
+        return task, Written(serial - 1, serial, frozenset())
 
     return work
 

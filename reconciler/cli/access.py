@@ -4,7 +4,7 @@ import time
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.options import beside_state
 from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import json_list, note, table
 from reconciler.cli.verbs import Verbs
@@ -30,7 +30,7 @@ def command() -> None:
 )
 @click.option("--space", metavar="NAME", default="", help="Where; * is every space.  [default: that of this state]")
 @click.option("--expires", metavar="SPAN", default="90d", show_default=True, help="How long it holds; 366d at most.")
-@located
+@beside_state
 def create(*, name: str, roles: tuple[str, ...], space: str, expires: str, place: Place) -> int:
     """Make a token and print it: the one time that it is shown. The audit names what it does after NAME."""
     if not expires or not Duration.pattern.fullmatch(expires):
@@ -43,7 +43,7 @@ def create(*, name: str, roles: tuple[str, ...], space: str, expires: str, place
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@located
+@beside_state
 def list_tokens(*, as_json: bool, place: Place) -> int:
     """List the tokens by name; none shows its secret."""
     with looking(place) as readers:
@@ -57,7 +57,7 @@ def list_tokens(*, as_json: bool, place: Place) -> int:
 
 @command.command("revoke")
 @click.argument("name")
-@located
+@beside_state
 def revoke(*, name: str, place: Place) -> int:
     """Make the token NAME useless at once."""
     click.echo(ordered(place, RevokeAccess(person(), name)).message)

@@ -2,11 +2,13 @@
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
-from reconciler.cli.options import Command, located
+from reconciler.cli.desk import Desk, Listing
+from reconciler.cli.options import Command, at_desk, beside_state
 from reconciler.cli.output import table
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import StateUnreadable, UsageMistake
@@ -48,21 +50,19 @@ def command() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=200, show_default=True, help="At most the last this many."
 )
-@located
+@at_desk
 def list_events(
-    *, since: str | None, until: str | None, actor: str | None, subject: str | None, limit: int, place: Place
+    *, since: str | None, until: str | None, actor: str | None, subject: str | None, limit: int, desk: Desk
 ) -> int:
     """List events, the oldest first, with where they came from."""
-    selection = _selection(since, until, actor, subject)
-    with looking(place) as readers:
-        found = readers.read_now(lambda tx: audit.newest(tx, limit, selection))
+    found = desk.events(Listing(None, limit, _selection(since, until, actor, subject)))
     table(("EVENT", "AT", "ACTOR", "FROM", "ACTION", "SUBJECT", "OUTCOME", "REVISION", "PLAN"), map(_row, found))
     return 0
 
 
 @command.command("export")
 @selecting
-@located
+@beside_state
 def export_events(*, since: str | None, until: str | None, actor: str | None, subject: str | None, place: Place) -> int:
     """Print events as JSON, one a line, each with the hash that `verify` looks at."""
     selection = _selection(since, until, actor, subject)
@@ -75,7 +75,7 @@ def export_events(*, since: str | None, until: str | None, actor: str | None, su
 
 @command.command("verify")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@located
+@partial(beside_state, but_with="file")
 def verify(*, file: Path | None, place: Place) -> int:
     """Check that no event was changed, removed, inserted or moved: in the state, or in a FILE that was exported."""
     if file is None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.options import beside_state
 from reconciler.cli.output import note
 from reconciler.model.errors import UsageMistake
 from reconciler.server.state.archive import KEY, Manifest
@@ -22,7 +22,7 @@ ABSENT_SHOWN = 10
 @click.command("backup")
 @click.option("--to", "target", metavar="FILE", required=True, help="Where to write it; - is standard output.")
 @click.option("--with-key", is_flag=True, help="Put the key in, too; whoever has the file can then open every secret.")
-@located
+@beside_state
 def command(*, target: str, with_key: bool, place: Place) -> int:
     """Write the state as it is now into one tar file: the database, logs, artifacts, scripts.
 

@@ -5,9 +5,11 @@ import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from reconciler.model.errors import Conflict, ReconcilerError, Refused, UsageMistake
@@ -24,6 +26,9 @@ TRIES = 8
 
 ANSWER_MAX = 256 << 20
 """Bytes of one answer."""
+
+COPIED = 1 << 18
+"""Bytes of a file that are read at once."""
 
 KINDS: Mapping[int, type[ReconcilerError]] = {error.exit_code: error for error in (Conflict, Refused)}
 
@@ -83,6 +88,14 @@ class Caller:
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key is not None else {})
         return self._asked("POST", path, json.dumps(body).encode(), headers)
 
+    def copy(self, path: str, target: BinaryIO) -> str:
+        """Write what is at a path to a file, as far as it comes; return the SHA-256 of that. Raises ReconcilerError."""
+        digest = sha256()
+        for part in self._parts(path):
+            digest.update(part)
+            target.write(part)
+        return digest.hexdigest()
+
     def stream(self, path: str) -> Iterator[Message]:
         """Yield the events at a path until the one called `end`; goes on behind the last one where it breaks off."""
         last, tries, begun = "", 0, False
@@ -105,6 +118,13 @@ class Caller:
             tries += 1
             time.sleep(min(5.0, 0.1 * 2**tries))
         raise Conflict(f"{self.url} has broken the stream off, and does not go on with it", "run the command again")
+
+    def _parts(self, path: str) -> Iterator[bytes]:
+        """Yield what is at a path until it ends, or breaks off."""
+        with suppress(OSError, http.client.HTTPException):
+            answer = self._sent("GET", path, None, {}, WITHIN)
+            while part := answer.read(COPIED):
+                yield part
 
     def _asked(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

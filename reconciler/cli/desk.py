@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
+    from pathlib import Path
+
     from reconciler.cli.options import Selection
-    from reconciler.model.live import Event, Task, TaskState
+    from reconciler.model.following import SourceState
+    from reconciler.model.live import Event, StoredArtifact, Task, TaskState
     from reconciler.plan.explanation import Explanation
     from reconciler.server.answers.commit_names import Standing
     from reconciler.server.answers.log_walk import Entry
@@ -16,15 +19,16 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.server.planning.shown import Form, ShownPlan
     from reconciler.server.state.place import Place
     from reconciler.server.trust.tokens import TokenRow
+    from reconciler.store.audit import Selection as Selected
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Which events: those after a number, else the last ones; of one subject or of all; at most `limit`."""
+    """Which events of a selection: those after a number, else the last ones; at most `limit`."""
 
     after: int | None
     limit: int
-    subject: str | None
+    selection: "Selected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,17 @@ class Desk(Protocol):
         A server carries a commit out `as_it_is`; raises UsageMistake where that is not enough.
         """
 
+    def source(self) -> "SourceState | None":
+        """Return the source that a server follows and carries out here; None where nothing is followed."""
+
     def log(self, wish: LogWish, tell: Telling) -> Iterator["Entry"]:
         """Yield what a log holds, as it comes."""
+
+    def artifacts(self, task: str) -> "Sequence[StoredArtifact]":
+        """Return the files that a task left, by step and name."""
+
+    def copy_artifact(self, artifact: "StoredArtifact", target: "Path") -> None:
+        """Write the content of one to a file, which appears when it is whole."""
 
     def tokens(self) -> Sequence["TokenRow"]:
         """Return the enrolment tokens, the newest first."""

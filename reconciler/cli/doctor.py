@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.options import beside_state
 from reconciler.cli.output import json_list
 from reconciler.server.checkup.checkup import Subject, checked
 from reconciler.server.checkup.findings import Finding, Verdict
@@ -20,7 +20,7 @@ WIDTH = max(map(len, Verdict))
 @click.option("--agents", metavar="HOST:PORT", help="Where polling agents are to call.")
 @click.option("--http", metavar="HOST:PORT", help="Where health, metrics and the API are to be.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@located
+@beside_state
 def command(*, config: str | None, agents: str | None, http: str | None, as_json: bool, place: Place) -> int:
     """Check the machine, the state and the configuration of a server; run it as the server's account.
 

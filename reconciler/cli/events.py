@@ -8,6 +8,7 @@ from reconciler.cli.output import json_list, table
 from reconciler.model.live import Event
 from reconciler.plan.text import shown_revision
 from reconciler.server.state.times import stamp
+from reconciler.store.audit import Selection as Selected
 
 
 @click.command("events")
@@ -25,7 +26,7 @@ def command(
     desk: Desk,
 ) -> int:
     """List who did what to which thing, the oldest first."""
-    found = desk.events(Listing(after, limit, subject))
+    found = desk.events(Listing(after, limit, Selected(subject=subject)))
     if as_json:
         json_list(map(record, found))
     else:

@@ -1,6 +1,6 @@
 """Load the space for a command, and show what is wrong with it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import click
 
@@ -10,6 +10,7 @@ from reconciler.declare.load import Loaded, load
 from reconciler.declare.source import Tree
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import Invalid, UsageMistake
+from reconciler.model.spec import Address
 from reconciler.server.state.place import Place
 
 SHOWN_MAX = 200
@@ -23,7 +24,7 @@ def load_space(
     place: Place,
     *,
     rev: str | None,
-    live_paths: Collection[str],
+    live_paths: Mapping[str, Collection[Address]],
     space: str | None = None,
     opening: Beside[Tree] | None = None,
 ) -> Loaded:

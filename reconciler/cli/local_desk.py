@@ -1,17 +1,21 @@
 """The desk of who works beside the state: reads it, and orders of its engine or does it in its place."""
 
+import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.server.state.looking import engine_runs, looking
 
 if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
+    from pathlib import Path
+
     from reconciler.cli.desk import Listing, LogWish, Telling
     from reconciler.cli.options import Selection
-    from reconciler.model.live import Event, Task, TaskState
+    from reconciler.model.following import SourceState
+    from reconciler.model.live import Event, StoredArtifact, Task, TaskState
     from reconciler.plan.explanation import Explanation
     from reconciler.server.answers.commit_names import Standing
     from reconciler.server.answers.log_walk import Entry
@@ -102,7 +106,8 @@ class LocalDesk:
         loaded = load_space(
             self.place, rev=selection.rev, live_paths=files_of(live), space=selection.space, opening=opening
         )
-        planned = plan_space(loaded, live, selection.options, check=check_reader)
+        options = replace(selection.options, followed=live.serial > 0 and self.source() is not None)
+        planned = plan_space(loaded, live, options, check=check_reader)
         return shown(planned.plan, form, saved(planned, selection.options, loaded.tree.read) if save else "")
 
     def drift(self, form: "Form") -> "ShownPlan":
@@ -135,6 +140,17 @@ class LocalDesk:
         del as_it_is
         return None
 
+    def source(self) -> "SourceState | None":
+        """Return what the server of this state follows; None without a state, too."""
+        from reconciler.store import following
+        from reconciler.store.reader import open_for_reading
+
+        readers = open_for_reading(self.place.data)
+        if readers is None:
+            return None
+        with readers:
+            return readers.read_now(following.source)
+
     def log(self, wish: "LogWish", tell: "Telling") -> Iterator["Entry"]:
         """Yield what a log holds, with `follow` until the task has ended or no engine runs any more."""
         from reconciler.execute.logs import LogStore
@@ -155,6 +171,22 @@ class LocalDesk:
         if wish.follow and not facts.task.state.ended:
             tell(f"No engine is running; task {number} ({facts.task.state}) goes on with the next: reconcile apply")
 
+    def artifacts(self, task: str) -> "Sequence[StoredArtifact]":
+        """Return the files that a task left."""
+        from reconciler.server.orders.decisions import find_task
+        from reconciler.store import results
+
+        with looking(self.place) as readers:
+            return readers.read_now(lambda tx: results.artifacts(tx, find_task(tx, task).id))
+
+    def copy_artifact(self, artifact: "StoredArtifact", target: "Path") -> None:
+        """Write the content of one to a file."""
+        from reconciler.cli.output import appearing
+        from reconciler.store.blobs import open_blob
+
+        with open_blob(self.place.files.blobs, artifact.digest) as content, appearing(target) as file:
+            shutil.copyfileobj(content, file)
+
     def tokens(self) -> Sequence["TokenRow"]:
         """Return the enrolment tokens, the newest first."""
         from reconciler.server.trust.tokens import token_rows
@@ -172,6 +204,6 @@ class LocalDesk:
 def _events(tx: "Transaction", listing: "Listing") -> "list[Event]":
     from reconciler.store import audit
 
-    if listing.after is None and listing.subject is None:
-        return audit.newest(tx, listing.limit)
-    return audit.events(tx, listing.after or 0, listing.limit, listing.subject)
+    if listing.after is None:
+        return audit.newest(tx, listing.limit, listing.selection)
+    return [link.event for link in audit.page(tx, listing.after, listing.limit, listing.selection)]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.model.errors import UsageMistake
-from reconciler.server.state.place import place_of
+from reconciler.server.state.place import Place, place_of
 
 if TYPE_CHECKING:  # commands that plan nothing start without the planner
     from reconciler.cli.desk import Desk
+    from reconciler.cli.remote_desk import RemoteDesk
     from reconciler.plan.planner import Options
 
 Command = Callable[..., int]
@@ -37,6 +38,34 @@ def located(function: Command) -> Command:
 
 SERVER, TOKEN = "RECONCILE_SERVER", "RECONCILE_TOKEN"
 """Variables that stand for --server and for what --token-file holds."""
+
+
+def beside_state(function: Command, *, but_with: str = "") -> Command:
+    """Do as `located` does, for what no server does from afar: where one is named, the command says so.
+
+    With the argument `but_with` the command reads no state, so that no server matters.
+    """
+    placed = located(function)
+
+    @wraps(placed)
+    def wrapper(*, server: str | None, token_file: str | None, ca_file: str | None, **others: Any) -> int:
+        at_hand = others["directory"] or others["data"] or others["files"] or others.get(but_with)
+        named = "--server" if server or token_file or ca_file else SERVER
+        if named != SERVER or (not at_hand and os.environ.get(SERVER)):
+            raise UsageMistake(
+                f"{click.get_current_context().command_path} works beside the server, on its state, and not by {named}",
+                "run it on the server's machine with --data DIR: what `serve --data` names, and the space's folder in "
+                "it where the configuration has [[source]]",
+            )
+        return placed(**others)
+
+    hidden = "Belongs to commands that ask a server."
+    return _with(
+        wrapper,
+        click.option("--server", hidden=True, help=hidden),
+        click.option("--token-file", hidden=True, help=hidden),
+        click.option("--ca-file", hidden=True, help=hidden),
+    )
 
 
 SPACE_HELP = "With --server: which of its spaces."
@@ -78,7 +107,9 @@ def _seated(function: Command) -> Command:
             )
         url = server or (os.environ.get(SERVER) if not here else None)
         if url:
-            return function(desk=_remote(url, token_file, ca_file, others.get("space")), **others)
+            desk = _remote(url, token_file, ca_file, others.get("space"))
+            desk.lasting = server is None
+            return function(desk=desk, **others)
         if token_file is not None or ca_file is not None:
             raise UsageMistake("--token-file and --ca-file go with --server", f"name the server, or set {SERVER}")
         from reconciler.cli.local_desk import LocalDesk  # commands at no desk start without it
@@ -96,11 +127,20 @@ def _seated(function: Command) -> Command:
     )
 
 
-def _remote(url: str, token_file: str | None, ca_file: str | None, space: str | None) -> "Desk":
+def _remote(url: str, token_file: str | None, ca_file: str | None, space: str | None) -> "RemoteDesk":
     from reconciler.cli.calling import Caller  # commands beside the state start without it
     from reconciler.cli.remote_desk import RemoteDesk
 
     return RemoteDesk(Caller(url, _token(token_file), Path(ca_file) if ca_file is not None else None), space)
+
+
+def standing_desk(place: Place) -> "Desk":
+    """Return the desk of who works in a repository: the server's that the environment names, else that of its state."""
+    from reconciler.cli.local_desk import LocalDesk
+
+    if url := os.environ.get(SERVER):
+        return _remote(url, None, None, None)
+    return LocalDesk(place)
 
 
 def _token(file: str | None) -> str:

@@ -3,8 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import click
 
@@ -20,6 +22,22 @@ def wants_colour(choice: str, stream: TextIO | None = None) -> bool:
     if choice != "auto":
         return choice == "always"
     return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR")
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name, in place of what had it, when all of it is written."""
+    if path.exists() and not path.is_file():  # a device; and of a folder the system says that it is one
+        with path.open("wb") as device:
+            yield device
+        return
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with beside.open("xb") as file:
+            yield file
+        beside.rename(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def on_terminal() -> bool:

@@ -49,8 +49,21 @@ def command(
     show(found, colour=wants_colour(color))
     if out is not None:
         Path(out).write_text(found.saved)
-        note(f"\nSaved to {out}. Apply it with: reconcile apply {out}")
+    if out is not None or found.refused:
+        _hint(out, found, followed=snapshot is None and desk.source() is not None)
     return combined(_codes(found, detailed=detailed_exitcode))
+
+
+def _hint(out: str | None, found: ShownPlan, *, followed: bool) -> None:
+    """Say what can be done next with a plan that was saved, or is refused."""
+    if out is not None:
+        following = "A server carries out commits, not files" if followed else f"Apply it with: reconcile apply {out}"
+        note(f"\nSaved to {out}. {following}")
+    if found.refused and followed:
+        note(
+            "Here a server carries out what is committed: a plan that takes too much away waits, "
+            "`reconcile status` names it, and `reconcile approve` has it carried out"
+        )
 
 
 def _codes(found: ShownPlan, *, detailed: bool) -> Iterator[ExitCode]:

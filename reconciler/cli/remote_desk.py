@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -13,9 +14,10 @@ from reconciler.api.paging import LIMIT_MAX, Page
 from reconciler.cli.calling import Caller
 from reconciler.cli.desk import Listing, LogWish, Telling
 from reconciler.cli.options import Selection
-from reconciler.model.errors import ReconcilerError, UsageMistake
+from reconciler.cli.output import appearing
+from reconciler.model.errors import Conflict, ReconcilerError, UsageMistake
 from reconciler.model.following import SourceState
-from reconciler.model.live import Event, Task, TaskState
+from reconciler.model.live import Event, StoredArtifact, Task, TaskState
 from reconciler.plan.explanation import Explanation
 from reconciler.server.answers.commit_names import Standing
 from reconciler.server.answers.log_walk import Entry
@@ -26,7 +28,7 @@ from reconciler.server.orders.decisions import Decision
 from reconciler.server.orders.orders import Answer
 from reconciler.server.planning.explaining import Question
 from reconciler.server.planning.shown import Form, ShownPlan
-from reconciler.server.state.place import Place
+from reconciler.server.state.place import Place, place_of
 from reconciler.server.trust.tokens import TokenRow
 
 Thing = TypeVar("Thing")
@@ -63,11 +65,18 @@ class RemoteDesk:
 
     caller: Caller
     space: str | None
+    lasting: bool = False
+    """Does the environment name the server, so that what needs a repository takes the one here?"""
 
     @property
     def place(self) -> Place:
-        """Raise UsageMistake: the repository is not here."""
-        raise UsageMistake("this works in a repository, and --server names none", "leave --server away")
+        """Return where the repository is; raises UsageMistake where a command is only for the server, and for none here."""
+        if not self.lasting:
+            raise UsageMistake("this works in a repository, and --server names none", "leave --server away")
+        found = place_of(None, None, None)
+        if not any((found.root / name).exists() for name in ("reconcile.yaml", ".git")):
+            raise UsageMistake(f"this works in a repository, and {found.root} is in none", "run it in a checkout")
+        return found
 
     def overview(self) -> Overview:
         """Return how all stands."""
@@ -88,7 +97,7 @@ class RemoteDesk:
 
     def events(self, listing: Listing) -> Sequence[Event]:
         """Return events, the oldest first."""
-        query = {"after": listing.after, "subject": listing.subject, "limit": listing.limit}
+        query = {"after": listing.after, "limit": listing.limit, **asdict(listing.selection)}
         return self._get(Page[Event], "/events", **query).items
 
     def reasons(self, address: str) -> Sequence[str]:
@@ -133,6 +142,10 @@ class RemoteDesk:
             raise ReconcilerError(f"the source cannot be read: {found.problem}", "see: reconcile status")
         return found.head
 
+    def source(self) -> SourceState | None:
+        """Return what the server follows."""
+        return self.overview().source
+
     def log(self, wish: LogWish, tell: Telling) -> Iterator[Entry]:
         """Yield what a log holds, with `follow` until the task has ended."""
         del tell  # a server's engine runs
@@ -147,6 +160,17 @@ class RemoteDesk:
             page = self._get(_LogPage, path, step=wish.step, after=after)
             yield from page.items
             after = page.next if page.items else None
+
+    def artifacts(self, task: str) -> Sequence[StoredArtifact]:
+        """Return the files that a task left."""
+        return self._get(Page[StoredArtifact], f"/tasks/{_part(task)}/artifacts").items
+
+    def copy_artifact(self, artifact: StoredArtifact, target: Path) -> None:
+        """Write the content of one to a file; raises Conflict where it comes otherwise than it was left."""
+        with appearing(target) as file:
+            path = f"{self._within}/tasks/{artifact.task}/artifacts/{artifact.digest}"
+            if self.caller.copy(path, file) != artifact.digest:
+                raise Conflict(f"{self.caller.url} has not sent the whole file", "run the command again")
 
     def tokens(self) -> Sequence[TokenRow]:
         """Return the enrolment tokens, the newest first."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.options import beside_state
 from reconciler.cli.ordering import person
 from reconciler.cli.output import note
 from reconciler.server.state.place import Place
@@ -15,7 +15,7 @@ from reconciler.server.state.times import stamp
 
 @click.command("restore")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@located
+@beside_state
 def command(*, file: Path, place: Place) -> int:
     """Make the state that the backup FILE holds, in an empty directory; every part of it is checked first.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.options import beside_state
 from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import note
 from reconciler.server.orders.orders import MakeSnapshotKey
@@ -17,7 +17,7 @@ from reconciler.server.state.sealing import sealer_of
 @click.command("snapshot")
 @click.option("--out", metavar="FILE", help="Write it to this file instead of printing it.")
 @click.option("--key", "only_key", is_flag=True, help="Print the public keys that it is signed with instead (PEM).")
-@located
+@beside_state
 def command(*, out: str | None, only_key: bool, place: Place) -> int:
     """Write the live state as a signed document without hosts, values of variables and secrets.
 

@@ -2,7 +2,7 @@
 
 import click
 
-from reconciler.cli.options import located
+from reconciler.cli.options import beside_state
 from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import json_list, table
 from reconciler.cli.verbs import Verbs
@@ -31,7 +31,7 @@ def command() -> None:
 @click.option("--ca", "only_ca", is_flag=True, help="Print the authorities' certificates alone (PEM).")
 @click.option("--pin", "only_pin", is_flag=True, help="Print the server's pins alone: the present, then the next one.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@located
+@beside_state
 def show(*, only_ca: bool, only_pin: bool, as_json: bool, place: Place) -> int:
     """Show the keys with their thumbprints, and what is revoked."""
     with looking(place) as readers:
@@ -54,7 +54,7 @@ def show(*, only_ca: bool, only_pin: bool, as_json: bool, place: Place) -> int:
 
 @command.command("stage")
 @click.argument("purpose", type=PURPOSE)
-@located
+@beside_state
 def stage(*, purpose: str, place: Place) -> int:
     """Make the next key; a next authority is trusted at once."""
     return _order(place, Stage(person(), purpose))
@@ -63,7 +63,7 @@ def stage(*, purpose: str, place: Place) -> int:
 @command.command("switch")
 @click.argument("purpose", type=PURPOSE)
 @click.option("--force", is_flag=True, help="Even if workers have not heard of the server's next key.")
-@located
+@beside_state
 def switch(*, purpose: str, force: bool, place: Place) -> int:
     """Put the next key to use."""
     return _order(place, Switch(person(), purpose, force))
@@ -72,7 +72,7 @@ def switch(*, purpose: str, force: bool, place: Place) -> int:
 @command.command("retire")
 @click.argument("purpose", type=PURPOSE)
 @click.option("--force", is_flag=True, help="Even if workers still rest on the former authority.")
-@located
+@beside_state
 def retire(*, purpose: str, force: bool, place: Place) -> int:
     """End the trust in the former key, and forget it."""
     return _order(place, Retire(person(), purpose, force))

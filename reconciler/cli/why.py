@@ -14,7 +14,7 @@ from reconciler.cli.output import json_list
 def command(*, address: str, as_json: bool, desk: Desk) -> int:
     """Say why ADDRESS is as it is: where it is declared, what was done to it, what it waits for.
 
-    ADDRESS is Kind/name, Project/name/Step, or task/number.
+    ADDRESS is Kind/name, Project/name/Step, task/number, plan-…, or a name that one object alone has.
     """
     sentences = desk.reasons(address)
     if as_json:

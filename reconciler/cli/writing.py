@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.following import after_commit, after_push, after_writing, refuse_unsigned
 from reconciler.cli.output import note
 from reconciler.model.errors import UsageMistake
 from reconciler.server.state.place import Place
@@ -33,11 +34,14 @@ class Manner:
     remote: str | None
     message: str
     author: str | None
+    sign: bool | None
+    """As was asked for; None is as the person's settings of Git say."""
 
     @property
     def is_given(self) -> bool:
         """Was any of it asked for?"""
-        return self.print_only or self.commits or bool(self.message) or self.author is not None
+        given = self.author is not None or self.sign is not None
+        return self.print_only or self.commits or bool(self.message) or given
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +65,30 @@ def writing(function: Command) -> Command:
 
     @wraps(function)
     def wrapper(
-        *, print_: bool, commit: bool, message: str, author: str | None, push: bool, remote: str | None, **others: Any
+        *,
+        print_: bool,
+        commit: bool,
+        message: str,
+        author: str | None,
+        sign: bool | None,
+        push: bool,
+        remote: str | None,
+        **others: Any,
     ) -> int:
         if print_ and (commit or push):
             raise UsageMistake("--print writes nothing, so --commit and --push do not go with it")
-        if (message or author is not None) and not (commit or push):
-            raise UsageMistake("--message and --author are a commit's", "give --commit or --push with them")
+        if (message or author is not None or sign is not None) and not (commit or push):
+            raise UsageMistake("--message, --author and --sign are a commit's", "give --commit or --push with them")
         if remote is not None and not push:
             raise UsageMistake("--remote says where to push", "give --push with it")
-        return function(manner=Manner(print_, commit or push, push, remote, message, author), **others)
+        return function(manner=Manner(print_, commit or push, push, remote, message, author, sign), **others)
 
     options = (
         click.option("--print", "print_", is_flag=True, help="Print the patch and write nothing."),
         click.option("--commit", is_flag=True, help="Commit the file, and nothing else."),
         click.option("-m", "--message", metavar="TEXT", default="", help="The first line of the commit's message."),
         click.option("--author", metavar="'NAME <MAIL>'", help="Who the commit is by.  [default: as Git knows you]"),
+        click.option("--sign/--no-sign", default=None, help="Sign it as git does.  [default: as commit.gpgsign says]"),
         click.option("--push", is_flag=True, help="Commit on top of what the remote has, and push that commit."),
         click.option("--remote", metavar="NAME", help="Where to push.  [default: the branch's own, or origin]"),
     )
@@ -125,8 +138,8 @@ def _write(place: Place, undertaking: Undertaking, manner: Manner) -> int:
         return 0
     write(place.root, change)
     path = os.path.relpath(place.root / change.file)
-    commit = f"git commit -m {shlex.quote(undertaking.line)} -- {shlex.quote(path)} && " if _is_in_git(place) else ""
-    note(f"wrote {path}\nNext: {commit}reconcile plan")
+    commit = f"git commit -m {shlex.quote(undertaking.line)} -- {shlex.quote(path)}" if _is_in_git(place) else ""
+    note(f"wrote {path}\nNext: {after_writing(place, commit)}")
     return 0
 
 
@@ -135,17 +148,20 @@ def _commit(place: Place, undertaking: Undertaking, manner: Manner) -> int:
 
     checkout = commits.Checkout.of(place.root)
     credit, cache = _credit(checkout, undertaking, manner), _cache(place)
+    if credit.signing is None and manner.sign is None:
+        refuse_unsigned(place, checkout)
     if not manner.pushes:
         done = writeback.commit(checkout, place.root, undertaking.wish, credit=credit, cache=cache)
-        return _told(done, f"committed it to {checkout.short}", f"{checkout.short} says so already", "git push")
+        following = after_commit(place, done.commit or done.base, remotes=bool(checkout.remotes()))
+        return _told(done, f"committed it to {checkout.short}", f"{checkout.short} says so already", following)
     remote = checkout.upstream(manner.remote)
     terms = commits.persons_terms(place.root)
     done, followed = writeback.push(
         checkout, place.root, remote, undertaking.wish, credit=credit, terms=terms, cache=cache
     )
     there = f"{remote[0]}/{remote[1].removeprefix('refs/heads/')}"
-    _told(done, f"pushed it to {there}", f"{there} says so already", "reconcile plan" if followed else "git pull")
-    return 0
+    following = after_push(place, done.commit or done.base) if followed else "git pull"
+    return _told(done, f"pushed it to {there}", f"{there} says so already", following)
 
 
 def _told(done: "Published", made: str, already: str, following: str) -> int:
@@ -159,7 +175,7 @@ def _told(done: "Published", made: str, already: str, following: str) -> int:
 
 
 def _credit(checkout: "Checkout", undertaking: Undertaking, manner: Manner) -> "Credit":
-    from reconciler.server.forge.commits import Credit, Signature, persons_signature
+    from reconciler.server.forge.commits import Credit, Signature, persons_signature, persons_signing
 
     known = persons_signature(checkout.top)
     author = known if manner.author is None else Signature.parse(manner.author)
@@ -169,7 +185,8 @@ def _credit(checkout: "Checkout", undertaking: Undertaking, manner: Manner) -> "
             "say it with --author 'NAME <MAIL>', or: git config user.name NAME && git config user.email MAIL",
         )
     command = shlex.join(("reconcile", *undertaking.arguments))
-    return Credit(f"{manner.message or undertaking.line}\n\n{command}\n", author, known or author)
+    message = f"{manner.message or undertaking.line}\n\n{command}\n"
+    return Credit(message, author, known or author, persons_signing(checkout.top, manner.sign))
 
 
 def _cache(place: Place) -> Path | None:

@@ -1,18 +1,21 @@
 """What files held when they were last parsed, by the name of their content; deletable at any time."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from pydantic_core import from_json, to_json
 
 from reconciler.model.desired import Declared
 from reconciler.model.spec import Address, Position, Reference
+
+if TYPE_CHECKING:
+    from reconciler.declare.previous import Previous
 
 FORMAT = 2  # raised when a row below changes its meaning
 BYTES_MAX = 512 * 2**20  # of the cache file; a larger one is no cache of ours
@@ -37,6 +40,8 @@ class ParseCache:
         self._kept: dict[str, Row] = {}
         self._added: dict[str, Row] = {}
         self._found: dict[str, tuple[str, Known]] = {}  # rows as objects, for whoever loads again and again
+        self.previous: Previous | None = None
+        """What was loaded last with this cache, where another commit can be loaded by what it differs in."""
         self._written = 0  # rows in the file, or none where it cannot be added to
         for line in lines:
             rows = unpacked(line)
@@ -72,6 +77,12 @@ class ParseCache:
         if found is None or found[0] != blob:
             found = self._found[path] = blob, (tuple([_declared(path, item) for item in row[2]]), row[1])
         return found[1]
+
+    def keep(self, but: Collection[str]) -> None:
+        """Take all that is known for used in this run, but for some paths."""
+        self._kept |= self._rows
+        for path in but:
+            self._kept.pop(path, None)
 
     def put(self, path: str, blob: str, declared: tuple[Declared, ...], foreign: int) -> None:
         """Remember what a file declares."""

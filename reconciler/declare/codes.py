@@ -142,6 +142,10 @@ OF_OBJECTS: Mapping[str, Code] = {
     "duplicate-variable": Code(
         "One object declares a variable twice.", "Write both values under one `values`, each with its scope."
     ),
+    "emptied-file": Code(
+        "Live objects came from a file in which no document of ours is left: it was cut or overwritten.",
+        "Bring its documents back. Where they are to go, delete the file; where they have moved, declare them there.",
+    ),
     "empty-pool": Code(
         "A pool is used that has no workers.", "Declare a worker in it; until then its steps cannot run."
     ),

@@ -20,12 +20,7 @@ _SIZE = (("spec", "dynamic"), ("spec", "minWorkers"), ("spec", "default"))
 
 def warnings(space: Space) -> Iterator[Diagnostic]:
     """Yield the warnings of a space."""
-    members = Counter(
-        use.target.name
-        for worker in space.of_kind("Worker")
-        for use in worker.references
-        if use.target.kind == "WorkerPool"
-    )
+    members = space.tally.members
     strays = any(not _is_pool(space, name) for name in members)
     if not strays and not space.any_lacks("Worker", ("spec", "pools", None)):
         yield from _small_pools(space, members)
@@ -40,8 +35,11 @@ def _is_pool(space: Space, name: str) -> bool:
 
 def _small_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
     for pool in space.of_kind("WorkerPool"):
+        count = members[pool.address.name]
+        if '"minWorkers":' not in pool.spec and not (0 < count < REDUNDANT and '"production"' in pool.spec):
+            continue
         spec = json.loads(pool.spec)
-        count, least = members[pool.address.name], spec.get("minWorkers", 0)
+        least = spec.get("minWorkers", 0)
         if "dynamic" in spec or space.lacks(pool, ("metadata", "name"), *_SIZE):
             continue
         if count < least:
@@ -54,6 +52,8 @@ def _small_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
 
 def _empty_pools(space: Space, members: Counter[str]) -> Iterator[Diagnostic]:
     """Point at each use of a static pool without workers, but for the default one, whose steps run built-in."""
+    if not space.tally.uses_empty_pool:
+        return
     for user in space.declared:
         if user.address.kind == "Worker":
             continue

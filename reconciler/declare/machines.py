@@ -1,9 +1,9 @@
 """Check what pools and policies say of machines: sizes that fit together, patience that ends, a host of its own."""
 
 import json
-import re
 from collections.abc import Iterator
 
+from reconciler.declare.contents import OWN_HOST, OWN_HOSTS
 from reconciler.declare.space import FieldPath, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic
@@ -11,11 +11,6 @@ from reconciler.model.text import Duration
 
 PATIENCE_MAX = Duration("30m")
 """No connection and no health check is waited for longer."""
-
-OWN_HOSTS = ("localhost", "127.", "::1")
-"""What the names of the server's own machine begin with."""
-
-_OWN_HOST = re.compile('"host":"(?:' + "|".join(map(re.escape, OWN_HOSTS)) + ")")
 
 _TIMEOUTS: tuple[FieldPath, ...] = (("healthCheck", "timeout"), ("connection", "connectTimeout"))
 
@@ -27,8 +22,10 @@ def machine_problems(space: Space) -> Iterator[Diagnostic]:
             yield from _dynamic(space, pool)
     for policy in space.of_kind("MachinePolicy"):
         yield from _patience(space, policy)
+    if not space.tally.own_hosts:
+        return
     for worker in space.of_kind("Worker"):
-        if _OWN_HOST.search(worker.spec):
+        if OWN_HOST.search(worker.spec):
             yield from _own_host(space, worker)
 
 

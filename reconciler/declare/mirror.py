@@ -1,11 +1,15 @@
 """A bare mirror of one ref of a remote repository: what is fetched is shallow and without large files, and never checked out."""
 
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from reconciler.declare import tunnel
 from reconciler.declare.git import Terms, asked, git
 from reconciler.model.errors import ReconcilerError
 
@@ -16,6 +20,11 @@ SLOWEST = 1_000  # bytes a second; a transfer that is slower for `STALLED` secon
 STALLED = 30  # seconds
 LOGIN_FILE = "RECONCILER_LOGIN_FILE"  # in the environment of git alone
 LOGIN_NAME = "RECONCILER_LOGIN_NAME"
+PYTHON = "RECONCILER_PYTHON"
+SCP_LIKE = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9._-]+):(?!/)[^:]+")
+"""`NAME@HOST:PATH`, as ssh's own copying program has it."""
+
+SSH_PORT = 22
 ASKING = f"""#!/bin/sh
 case "$1" in
 Username*) printf '%s\\n' "${LOGIN_NAME}" ;;
@@ -109,6 +118,23 @@ class Mirror:
     def keep(self, commit: str) -> None:
         """Keep a commit, since it was carried out: the next ones are compared with it."""
         git(self.root, "update-ref", KEPT, commit)
+        if self._history.has(commit):
+            git(self._history.path, "update-ref", KEPT, commit)
+
+    def between(self, last: str, commit: str, commits_max: int) -> tuple[Path, list[str]] | None:
+        """Return where the history lies, and all commits that `commit` has in it and `last` has not, the oldest first.
+
+        Of more than `commits_max` it returns one more than that. None where nobody knows what `last` has.
+        Raises FetchFailed and GitSlow.
+        """
+        if not (self._history.has(last) and self._history.has(commit)):
+            self._history.prepare()
+            self._history.fetch("--filter=tree:0")
+        if not self._history.has(commit):
+            raise FetchFailed(f"{self.remote.ref} names {commit[:12]} no longer", "it is fetched anew")
+        if not self._history.has(last):
+            return None
+        return self._history.path, self._history.commits(last, commit, commits_max + 1)
 
     def descends(self, commit: str, ancestor: str) -> bool:
         """Is `ancestor` in the history of `commit`? The commits before it are fetched where that is not known.
@@ -171,6 +197,15 @@ class _Bare:
         answer = asked(self.path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         return None if answer.status else answer.output.decode().strip()
 
+    def has(self, commit: str) -> bool:
+        """Is a commit here, whatever of its files is?"""
+        return self.path.is_dir() and asked(self.path, "cat-file", "-e", f"{commit}^{{commit}}").status == 0
+
+    def commits(self, last: str, commit: str, most: int) -> list[str]:
+        """Return the newest commits that one has and the other has not, the oldest of them first."""
+        order = ("--topo-order", "--reverse", f"--max-count={most}")
+        return git(self.path, "rev-list", *order, "--end-of-options", commit, f"^{last}").decode().split()
+
     def is_sound(self) -> bool:
         """Is everything there that was fetched last? Where nothing was, nothing is missing."""
         if not (self.path / "refs").is_dir() or asked(self.path, "show-ref", "--quiet", TIP).status:
@@ -206,6 +241,11 @@ class _Bare:
             yield LOGIN_NAME, login.username
             yield "GIT_ASKPASS", str(self.path / "asking")
         yield "GIT_SSH_COMMAND", " ".join(_ssh(login))
+        if login.proxy and (host := host_by_ssh(self._remote.url)):
+            yield tunnel.PROXY, login.proxy
+            yield tunnel.TARGET, host
+            yield PYTHON, sys.executable
+            yield "SHELL", "/bin/sh"  # which ssh starts the tunnel with
         yield "HOME", str(self.path)  # neither a .netrc nor a .ssh of whoever runs the server
 
 
@@ -225,12 +265,26 @@ def _ssh(login: Login) -> Iterator[str]:
     yield from ("ssh", "-F", os.devnull, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes")
     yield from ("-o", f"UserKnownHostsFile={_quoted(known)}", "-o", f"GlobalKnownHostsFile={os.devnull}")
     yield from ("-o", f"ConnectTimeout={STALLED}", "-o", f"ServerAliveInterval={STALLED}")
+    if login.proxy:
+        yield from ("-o", _quoted(f'ProxyCommand="${PYTHON}" -P -m {tunnel.__name__}'))
     if login.ssh_key is not None:
         yield from ("-o", "IdentitiesOnly=yes", "-i", _quoted(login.ssh_key))
 
 
+def host_by_ssh(url: str) -> str:
+    """Return `HOST:PORT` of an address that is reached by ssh, IPv6 in brackets; "" for any other. Raises ValueError."""
+    if "://" not in url:
+        found = SCP_LIKE.fullmatch(url)
+        return f"{found[1]}:{SSH_PORT}" if found is not None else ""
+    parts = urlsplit(url)
+    if parts.scheme != "ssh" or not parts.hostname:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{parts.port or SSH_PORT}"
+
+
 def _quoted(path: Path | str) -> str:
-    """Return a path as git's shell takes it for ssh."""
+    """Return a word as git's shell takes it for ssh."""
     return "'" + str(path).replace("'", "'\\''") + "'"
 
 
@@ -240,6 +294,8 @@ def _reason(said: str) -> str:
     verdicts = [place for place, line in enumerate(lines) if line.startswith(("fatal:", "error:"))]
     if not verdicts:
         return lines[-1] if lines else "it said nothing"
+    if found := next((line for line in lines if line.startswith(tunnel.SAYS)), ""):
+        return found.removeprefix(tunnel.SAYS)  # ssh says only that it was closed
     first = verdicts[0]
     if "Could not read from remote repository" in lines[first] and first > 0:
         return lines[first - 1]

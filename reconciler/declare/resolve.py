@@ -1,9 +1,9 @@
 """Check what no document can know alone: names, references, identities, defaults, cycles."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from reconciler.declare.contents import CLAIM, Contents
 from reconciler.declare.lint import warnings
 from reconciler.declare.machines import machine_problems
 from reconciler.declare.partial import Hidden, Partial, names_stand_in
@@ -15,12 +15,9 @@ from reconciler.model.order import IMPLICIT
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Reference
 
-_CLAIM = re.compile(r'"(?:host|subscription)":"[^"]*"|"SHA256:[^"]*"')
-"""What machines are known by, in canonical JSON."""
-
 
 def resolve(
-    declared: Iterable[Declared],
+    contents: Contents,
     paths: Mapping[str, FileKind],
     locate: Locate,
     settings: SpaceSpec,
@@ -30,13 +27,13 @@ def resolve(
 ) -> list[Diagnostic]:
     """Return every problem between objects, unsorted.
 
-    `declared` come in the order of their files; of two objects in conflict the later one is blamed. Spans point at
+    Of two objects in conflict the later one is blamed, in the order of their files. Spans point at
     the field that has to change. `partial` objects are faulty ones, of which something is certain; from what they do
     not show, and from what is `hidden`, nothing is concluded.
     """
-    space = Space.of(declared, paths, locate, settings, partial=partial, hidden=hidden)
+    space = Space.of(contents, paths, locate, settings, partial=partial, hidden=hidden)
     problems = list(_duplicates(space))
-    for check in _checks({address.kind for address in space.objects}):
+    for check in _checks(space.kinds()):
         problems += check(space)
     told = dict.fromkeys(problems)  # all workers of a set may share one fault of its defaults
     return [problem for problem in told if not (space.partial and names_stand_in(problem.message))]
@@ -89,6 +86,8 @@ def _name_of(item: Declared) -> FieldPath:
 
 
 def _dangling(space: Space) -> Iterator[Diagnostic]:
+    if not space.tally.dangles:
+        return
     known: dict[str, set[str]] = {}
     for declared in space.declared:
         for reference in declared.references:
@@ -113,7 +112,8 @@ def _unknown(space: Space, declared: Declared, reference: Reference, names: set[
 
 def _defaults(space: Space) -> Iterator[Diagnostic]:
     for kind, code in (("WorkerPool", "second-default-pool"), ("MachinePolicy", "second-default-policy")):
-        defaults = [item for item in space.of_kind(kind) if json.loads(item.spec).get("default")]
+        marked = (item for item in space.of_kind(kind) if '"default":' in item.spec)
+        defaults = [item for item in marked if json.loads(item.spec).get("default")]
         for later in defaults[1:]:
             yield Diagnostic(
                 space.locate(later, ("spec", "default")),
@@ -127,6 +127,8 @@ def _defaults(space: Space) -> Iterator[Diagnostic]:
 
 def _identities(space: Space) -> Iterator[Diagnostic]:
     """Find two objects that claim one machine; a worker and a target may share one when all fields agree."""
+    if not space.tally.is_claimed_twice:
+        return
     owners: dict[str, tuple[Declared, Mapping[str, object]]] = {}
     for declared in _claimants((*space.of_kind("Worker"), *space.of_kind("DeploymentTarget"))):
         endpoint = json.loads(declared.spec)["endpoint"]
@@ -151,7 +153,7 @@ def _claimants(machines: Sequence[Declared]) -> list[Declared]:
     first: dict[str, Declared] = {}
     claimants: dict[int, Declared] = {}
     for declared in machines:
-        for word in _CLAIM.findall(declared.spec):
+        for word in CLAIM.findall(declared.spec):
             other = first.setdefault(word, declared)
             if other is not declared:
                 claimants |= {id(other): other, id(declared): declared}
@@ -179,6 +181,8 @@ def _identities_of(endpoint: Mapping[str, dict[str, object]]) -> Iterator[tuple[
 
 
 def _renames(space: Space) -> Iterator[Diagnostic]:
+    if not space.tally.renamed:
+        return
     heirs: dict[Address, Declared] = {}
     for declared in space.declared:
         if declared.renamed_from is None:

@@ -1,7 +1,8 @@
 """Who signed a commit or tag, judged by keys that the server was given; the repository has no say in it."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
@@ -31,9 +32,13 @@ class Unsigned(ReconcilerError):
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """What has to be signed, and by whom: a file of allowed signers for SSH, a file of public keys for GPG."""
+    """What has to be signed, and by whom: a file of allowed signers for SSH, a file of public keys for GPG.
+
+    With `every` it is also each commit since the one that was carried out last.
+    """
 
     of: Literal["commit", "tag"] = "commit"
+    every: bool = False
     ssh: Path | None = None
     gpg: Path | None = None
 
@@ -56,6 +61,19 @@ def signed_by(root: Path, name: str, signers: Signers, home: Path, tag: str = ""
         named = GPG_NAME.search(answer.said)
         return f"{named[1] if named else 'somebody'} (GPG {found[1]})"
     raise Unsigned(f"the {signers.of} {name[:12]} {_why(answer.said)}", "sign it with a key that the server knows")
+
+
+def check_every(root: Path, commits: Sequence[str], last: str, signers: Signers, home: Path) -> None:
+    """Raise Unsigned for the first of `commits` that is not signed, all those that came after `last`; raises GitSlow."""
+    for name in commits:
+        try:
+            signed_by(root, name, replace(signers, of="commit"), home)
+        except Unsigned as error:
+            count = "the only one" if len(commits) == 1 else f"one of the {len(commits)}"
+            raise Unsigned(
+                f"{error.message}, and it is {count} since {last[:12]}, which was carried out last",
+                "sign each of them with a key that the server knows, and push them anew",
+            ) from error
 
 
 def _called(root: Path, name: str) -> str:

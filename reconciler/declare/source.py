@@ -5,11 +5,12 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
 from reconciler.declare.git import BLOB_MAX, GitFailed, blobs, git
+from reconciler.declare.names import commit_named
 from reconciler.declare.space import FileKind
 from reconciler.model.errors import UsageMistake
 
@@ -30,6 +31,16 @@ class Entry:
     """True where the content is only in Git: in a commit, or left out by a sparse checkout."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The paths of a commit's folder, as they were listed before."""
+
+    root: Path
+    folder: str
+    commit: str
+    paths: Mapping[str, Entry]
+
+
 class Tree:
     """The paths of one state of a space, and their content."""
 
@@ -42,6 +53,8 @@ class Tree:
         committed: bool,
         first: Callable[[], str],
         untracked: Iterable[str] = (),
+        after: Listing | None = None,
+        moved: frozenset[str] = frozenset(),
     ) -> None:
         self.root = root
         self.paths = paths
@@ -50,6 +63,9 @@ class Tree:
         self._first = first
         self.untracked = frozenset(untracked if committed else ())
         """The files that Git does not have, where every other one is as in HEAD."""
+        self.after = after
+        """What it was compared with, where it was not listed as a whole; it differs from that in the paths of `moved`."""
+        self.moved = moved
         self._remembered: dict[str, bytes] = {}
         self._room = REMEMBERED_MAX
 
@@ -88,7 +104,11 @@ class Tree:
 
     def kinds(self) -> Mapping[str, FileKind]:
         """Return what each path is."""
-        return {path: entry.kind for path, entry in self.paths.items()}
+        return _Kinds(self.paths)
+
+    def listing(self, folder: str) -> Listing | None:
+        """Return the paths of a commit, to open another one after; None of files, which may become others unseen."""
+        return Listing(self.root, folder, self._head, self.paths) if self._committed and not self.untracked else None
 
     def read(self, path: str) -> bytes:
         """Return the content of a file, cut after BLOB_MAX bytes; empty where it vanished meanwhile.
@@ -143,6 +163,22 @@ class Tree:
         return whole.hexdigest()
 
 
+class _Kinds(Mapping[str, FileKind]):
+    """What each path of a tree is: few are asked for."""
+
+    def __init__(self, paths: Mapping[str, Entry]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, path: str) -> FileKind:
+        return self._paths[path].kind
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 def _all_of(number: int, size: int) -> bytes:
     """Read `size` bytes, fewer where the file ends before."""
     content = os.read(number, size)
@@ -158,16 +194,17 @@ def blob_name(content: bytes) -> str:
     return name.hexdigest()
 
 
-def open_tree(root: Path, rev: str | None = None, folder: str = "") -> Tree:
+def open_tree(root: Path, rev: str | None = None, folder: str = "", after: Listing | None = None) -> Tree:
     """Return the tree of `root`: its files, or a commit's where `rev` names one; of that, `folder` alone.
 
+    A commit's is made of what it differs in from the one that was listed before, where `after` is that of this folder.
     Raises UsageMistake where there is no such folder or commit, GitFailed and GitSlow where Git cannot answer.
     """
     root = root.resolve()
     if not root.is_dir():
         raise UsageMistake(f"{root} is not a folder", "name a folder with -C")
     if rev is not None:
-        return _commit_tree(root, rev, folder)
+        return _commit_tree(root, rev, folder, after)
     if not _inside_git(root):
         return Tree(root, dict(_walked(root)), head="", committed=False, first=str)
     return _working_tree(root)
@@ -177,11 +214,12 @@ def _inside_git(root: Path) -> bool:
     return any((folder / ".git").exists() for folder in (root, *root.parents))
 
 
-def _commit_tree(root: Path, rev: str, folder: str) -> Tree:
-    try:
-        commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}").decode().strip()
-    except GitFailed as error:
-        raise UsageMistake(f'"{rev}" is not a commit of the repository at {root}', "git log shows them") from error
+def _commit_tree(root: Path, rev: str, folder: str, after: Listing | None) -> Tree:
+    commit = commit_named(root, rev)
+    if commit is None:
+        raise UsageMistake(f'"{rev}" is not a commit of the repository at {root}', "git log shows them")
+    if after is not None and (after.root, after.folder) == (root, folder) and (tree := _tree_after(commit, after)):
+        return tree
     try:
         paths = dict(_listed(git(root, "ls-tree", "-r", "-z", f"{commit}:{folder}" if folder else commit)))
     except GitFailed as error:
@@ -189,6 +227,28 @@ def _commit_tree(root: Path, rev: str, folder: str) -> Tree:
             raise
         raise UsageMistake(f'there is no folder "{folder}" in the commit {commit[:12]}') from error
     return Tree(root, paths, commit, committed=True, first=lambda: _first_commit(root, commit))
+
+
+def _tree_after(commit: str, before: Listing) -> Tree | None:
+    """Return the tree of a commit by what it differs in from another one; None where Git does not tell."""
+    root, folder = before.root, before.folder
+    trees = [f"{each}:{folder}" if folder else each for each in (before.commit, commit)]
+    options = ("-r", "-z", "--raw", "--no-abbrev", "--relative", "--no-renames", "--ignore-submodules=none")
+    try:
+        records = _records(git(root, "diff-tree", *options, "--end-of-options", *trees))
+    except GitFailed:
+        return None  # what was listed before is gone from here
+    paths = dict(before.paths)
+    for facts, path in zip(records[::2], records[1::2], strict=True):
+        _, mode, _, name, status = facts.split(" ")
+        if status == "D":
+            del paths[path]
+        else:
+            paths[path] = Entry(_kind(mode), name, stored=True)
+    if paths.keys() - before.paths.keys():  # in the order in which Git lists them
+        paths = dict(sorted(paths.items(), key=lambda item: item[0].encode(errors="surrogateescape")))
+    first = partial(_first_commit, root, commit)
+    return Tree(root, paths, commit, committed=True, first=first, after=before, moved=frozenset(records[1::2]))
 
 
 def _listed(output: bytes) -> Iterator[tuple[str, Entry]]:

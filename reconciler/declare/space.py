@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from reconciler.declare.contents import Contents, Tally
 from reconciler.declare.gaps import FieldPath as PartialPath
 from reconciler.declare.nodes import Piece
 from reconciler.declare.partial import Hidden, Partial, is_stand_in
@@ -52,6 +53,7 @@ class Space:
     paths: Mapping[str, FileKind]
     locator: Locate
     settings: SpaceSpec
+    tally: Tally
     partial: Mapping[Place, Partial] = field(default_factory=dict)
     hidden: Hidden = NOTHING_HIDDEN
     nameless: Mapping[str, set[str]] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Space:
     @classmethod
     def of(
         cls,
-        declared: Iterable[Declared],
+        contents: Contents,
         paths: Mapping[str, FileKind],
         locate: Locate,
         settings: SpaceSpec,
@@ -74,19 +76,24 @@ class Space:
     ) -> "Space":
         """Return the space of all objects, complete and partial ones."""
         faulty = {place_of(found.declared): found for found in partial}
-        whole = tuple(declared)
         if faulty:
-            whole = tuple(sorted((*whole, *(found.declared for found in faulty.values())), key=place_of))
-        objects: dict[Address, Declared] = {}
-        kinds: dict[str, list[Declared]] = {}
-        for item in whole:
-            objects.setdefault(item.address, item)
-            kinds.setdefault(item.address.kind, []).append(item)
+            found_all = (*contents.declared, *(found.declared for found in faulty.values()))
+            contents = Contents.of(sorted(found_all, key=place_of))
         nameless: dict[str, set[str]] = {}
         for found in faulty.values():
             if not found.named:
                 nameless.setdefault(found.declared.address.kind, set()).add(slug(found.written))
-        return cls(whole, objects, paths, locate, settings, faulty, hidden, nameless, kinds)
+        return cls(
+            *(contents.declared, contents.objects, paths, locate, settings, contents.tally),
+            partial=faulty,
+            hidden=hidden,
+            nameless=nameless,
+            _kinds=contents.kinds,
+        )
+
+    def kinds(self) -> set[str]:
+        """Return the kinds of which there are objects."""
+        return set(self._kinds)
 
     def of_kind(self, kind: str) -> Iterator[Declared]:
         """Yield the objects of one kind, in the order of their files."""

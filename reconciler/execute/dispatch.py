@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from reconciler.execute.attempt_records import record_ending
 from reconciler.execute.endings import gone
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.leasing import remembered
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
-from reconciler.execute.records import ENGINE, record_ending
+from reconciler.execute.records import ENGINE
 from reconciler.execute.task_run import CANCEL_GRACE, TaskRun
 from reconciler.execute.turns import take_turns, turn_of
 from reconciler.execute.watching import task_moved
@@ -166,12 +167,8 @@ class Dispatcher:
             return
         self._waiting = waiting
         changed = [task for task in queued if task.id in waiting and task.reason != waiting[task.id].reason]
-
-        def work(tx: Transaction) -> None:
-            for task in changed:
-                tasks.set_state(tx, task.id, TaskState.QUEUED, waiting[task.id].reason, time.time())
-
-        await self._grounds.store.write(work)
+        reasons = {task.id: waiting[task.id].reason for task in changed}
+        await self._grounds.store.write(lambda tx: tasks.set_waiting(tx, reasons))
         for task in changed:
             self._grounds.watcher.see(task_moved(task, TaskState.QUEUED, waiting[task.id].reason))
         self._grounds.changed.notify()
@@ -184,6 +181,7 @@ class Dispatcher:
         Tickets that nobody waits for are forgotten.
         """
         reports = session.reports
+        self._absent.pop(worker, None)  # cut off from here on, its loss is one more, for whatever reason
         met = await self._grounds.store.write(lambda tx: _meet(tx, worker, session, address, self._grounds.node_files))
         self._see(worker, met.status)
         self._kept[worker] = {TicketId(attempt.ticket) for attempt in met.attempts}

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,12 +43,35 @@ class Pulse:
         return self._next
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltinRules:
+    """What the server lets run on its own machine: steps as itself, or under `account`; a space may name of `accounts`.
+
+    Where `accounts` is None a space may name any account.
+    """
+
+    as_server: bool = True
+    account: str | None = None
+    accounts: Collection[str] | None = None
+
+    def applied(self, fleet: Fleet) -> Fleet:
+        """Return the fleet with the account that steps run under there, or with why none may."""
+        named = fleet.builtin_account
+        if named is None and (self.as_server or self.account is not None):
+            return replace(fleet, builtin_account=self.account)
+        if named is not None and (self.accounts is None or named in {self.account, *self.accounts}):
+            return fleet
+        obstacle = NOT_ALLOWED
+        if named is not None and (self.as_server or self.account is not None or self.accounts):
+            obstacle = f"the server's configuration lets no steps run as {named} on its own machine"
+        return replace(fleet, builtin_enabled=False, builtin_obstacle=obstacle, builtin_account=None)
+
+
 class LiveFleet:
     """The fleet as it was last applied and last seen, read once until somebody says that it has changed."""
 
-    def __init__(self, *, builtin_allowed: bool = True, builtin_account: str | None = None) -> None:
-        self._builtin_allowed = builtin_allowed
-        self._builtin_account = builtin_account
+    def __init__(self, allowed: BuiltinRules | None = None) -> None:
+        self._allowed = allowed or BuiltinRules()
         self._found: Fleet | None = None
         self._last: Fleet | None = None
         self._changes = 0
@@ -70,9 +94,7 @@ class LiveFleet:
             found = await store.read(fleet_in)
             if changes != self._changes:
                 continue
-            if not self._builtin_allowed:
-                found = replace(found, builtin_enabled=False, builtin_obstacle=NOT_ALLOWED)
-            self._found = replace(found, builtin_account=self._builtin_account, builtin_awaited=self._builtin_awaited)
+            self._found = replace(self._allowed.applied(found), builtin_awaited=self._builtin_awaited)
             self._last = self._found
         return self._found
 
@@ -102,11 +124,16 @@ class LiveFleet:
 
 def fleet_in(tx: Transaction) -> Fleet:
     """Read the fleet as it was last applied and last seen."""
-    spaces = list(objects.of_kind(tx, "Space").values())
-    settings = SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
+    settings = space_in(tx)
     found = [item for kind in FLEET for item in objects.of_kind(tx, kind).values()]
     drained = overrides.standing(tx, time.time())
     return fleet_of({item.address: item for item in found}, settings, worker_status.statuses(tx), drained)
+
+
+def space_in(tx: Transaction) -> SpaceSpec:
+    """Read the settings of the space as they were last applied."""
+    spaces = list(objects.of_kind(tx, "Space").values())
+    return SpaceSpec.parse(spaces[0].spec) if spaces else SpaceSpec()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Leasing:
 
     def __init__(self, tasks_max: int = TASKS_MAX) -> None:
         self._scheduler = Scheduler()
+        self._tasks_max = tasks_max
         self._scheduler.resize(TASKS, tasks_max)
         self._fleet = Fleet({}, {})
         self._asked: dict[RequestId, tuple[Request, asyncio.Event]] = {}
@@ -65,6 +66,7 @@ class Leasing:
             self._scheduler.resize(f"pool/{name}", None)
         for name, pool in fleet.pools.items():
             self._scheduler.resize(f"pool/{name}", pool.attempts_max)
+        self._scheduler.resize(TASKS, min(self._tasks_max, fleet.task_quota or self._tasks_max))
         self._fleet = fleet
         self._scheduler.see_fleet(fleet)
         self.decide()

@@ -5,28 +5,16 @@ An end waits for the move that follows from it, a start for the end, if that com
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
 
-from reconciler.execute.records import start_attempts
+from reconciler.execute.attempt_records import Ending, Entry, Granted, Granting
 from reconciler.model.live import Attempt, StepRun
-from reconciler.protocol.tickets import Final
-from reconciler.store.database import T, Transaction, Work
+from reconciler.store.database import T, Work
+from reconciler.store.keys import Sealer
 from reconciler.store.writer import Store
 
 START_RECORDED_WITHIN = 0.02
 """Seconds after the first sign that an attempt has started: one that has ended by then needs one commit, not two."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """An attempt that has ended, how that is recorded, and who waits for the record."""
-
-    attempt: Attempt
-    final: Final = field(repr=False)
-    record: Work[StepRun]
-    lost: bool = False
-    """It is given up, and may live."""
-    recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Ledger:
@@ -35,17 +23,21 @@ class Ledger:
     `take` is told of each end that is recorded, `wake` is called when something waits no longer for another write.
     """
 
-    def __init__(self, store: Store, take: Callable[[Ending, StepRun], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, sealer: Sealer, take: Callable[[Ending, StepRun], None], wake: Callable[[], None]
+    ) -> None:
         self._store = store
+        self._sealer = sealer
         self._take = take
         self._wake = wake
-        self._starts: list[Attempt] = []  # both as many as steps that run side by side
+        self._starts: dict[str, float] = {}  # both as many as steps that run side by side
         self._endings: list[Ending] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, attempt: Attempt) -> None:
         """Let a write soon record that `attempt` has started."""
-        self._starts.append(attempt)
+        assert attempt.started_at is not None
+        self._starts[attempt.ticket] = attempt.started_at
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(START_RECORDED_WITHIN, self._wake)
 
@@ -54,26 +46,29 @@ class Ledger:
         self._endings.append(ending)
         self._wake()
 
+    async def grant(self, granting: Granting) -> Granted | None:
+        """Record what waits and grant an attempt; None, and what waited is recorded all the same, where it is refused."""
+        granted: Granted | None = await self._write(granting)
+        return granted
+
     async def write(self, work: Work[T]) -> T:
         """Record what waits and run `work`, in one transaction; the ends are taken in before this returns.
 
         What `work` raises is raised here; then nothing is recorded, and what waited waits on.
         """
-        starts, self._starts = self._starts, []
+        result: T = await self._write(work)
+        return result
+
+    async def _write(self, work: Work[T] | Granting) -> Any:
+        starts, self._starts = self._starts, {}
         endings, self._endings = self._endings, []
-        begin = start_attempts(tuple(starts))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-        def together(tx: Transaction) -> tuple[list[StepRun], T]:
-            begin(tx)
-            return [ending.record(tx) for ending in endings], work(tx)
-
         try:
-            runs, result = await self._store.write(together)
+            runs, result = await self._store.write(Entry(starts, endings, self._sealer, work))
         except Exception:
-            self._starts[:0], self._endings[:0] = starts, endings
+            self._starts, self._endings[:0] = {**starts, **self._starts}, endings
             raise
         for ending, run in zip(endings, runs, strict=True):
             self._take(ending, run)

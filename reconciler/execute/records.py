@@ -2,34 +2,25 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from reconciler.execute.leasing import claims_of, recorded
 from reconciler.model.live import (
     Attempt,
-    AttemptState,
     Event,
     Intervention,
     OutputValue,
     StepRun,
     StepState,
-    StoredArtifact,
     Task,
     TaskId,
     TaskState,
 )
-from reconciler.model.spec import Address
-from reconciler.model.work import Retry, Step
-from reconciler.protocol.objects import dumped
-from reconciler.protocol.tickets import Final, TicketId, TicketSpec
-from reconciler.schedule.fleet import BUILTIN
-from reconciler.schedule.outcomes import Outcome
-from reconciler.schedule.placement import Placed
+from reconciler.protocol.tickets import TicketId
 from reconciler.schedule.progress import End
-from reconciler.schedule.requests import Grant, Request
+from reconciler.schedule.requests import Request
 from reconciler.steps.jobs import ManualJob
-from reconciler.store import attempts, audit, claims, objects, overrides, results, tasks, worker_leases
+from reconciler.store import attempts, audit, claims, results, tasks, worker_leases
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 
@@ -88,118 +79,6 @@ def begin_task(task: Task, runs: Sequence[StepRun], turn: Request) -> Callable[[
         tasks.put_steps(tx, runs)
         audit.record(tx, Event(now, ENGINE, "start", f"task/{task.id}", revision=task.revision))
         return tasks.task(tx, task.id)
-
-    return work
-
-
-def grant_attempt(
-    task: Task,
-    index: int,
-    number: int,
-    *,
-    placed: Placed,
-    spec: TicketSpec,
-    grant: Grant,
-    capacities: Mapping[str, int],
-) -> Callable[[Transaction], tuple[Attempt, TicketSpec, StepRun] | None]:
-    """Grant one attempt: what it claims is claimed, its row and its step's state are written; only then it is offered.
-
-    Nothing is granted, and None returned, on a worker that is not registered any more, for nobody would speak with it,
-    or that a person drains since it was chosen.
-    Raises OccupiedError where what the scheduler takes for free is not.
-    """
-
-    def work(tx: Transaction) -> tuple[Attempt, TicketSpec, StepRun] | None:
-        if placed.worker != BUILTIN and objects.one(tx, Address("Worker", placed.worker)) is None:
-            return None
-        now = time.time()
-        if overrides.of(tx, placed.worker, now) is not None:
-            return None
-        tokens = claims.claim(tx, spec.ticket, claims_of(grant), capacities)
-        worker_leases.lease(tx, task.id, grant.request.lease_key, placed.worker)
-        fenced = replace(spec, lease_tokens=tokens)
-        attempt = Attempt(
-            ticket=spec.ticket,
-            task=task.id,
-            step=index,
-            number=number,
-            worker=placed.worker,
-            token=tokens[f"worker/{placed.worker}"],
-            state=AttemptState.GRANTED,
-            spec=dumped(fenced).decode("utf-8", "surrogatepass"),
-            decision=placed.decision,
-            granted_at=now,
-        )
-        attempts.grant(tx, attempt, recorded(grant.request))
-        tasks.set_step(tx, task.id, index, StepState.RUNNING, reason=placed.because, at=now)
-        return attempt, fenced, tasks.step(tx, task.id, index)
-
-    return work
-
-
-def start_attempts(begun: Iterable[Attempt]) -> Callable[[Transaction], None]:
-    """Record the first signs that attempts have started."""
-
-    def work(tx: Transaction) -> None:
-        for attempt in begun:
-            assert attempt.started_at is not None
-            attempts.started(tx, attempt.ticket, attempt.started_at)
-
-    return work
-
-
-def record_ending(final: Final, at: float) -> Callable[[Transaction], bool]:
-    """Record how an attempt ended, once; alone where nobody conducts its task any more, as one that was abandoned."""
-
-    def work(tx: Transaction) -> bool:
-        ending = dumped(replace(final, outputs=())).decode("utf-8", "surrogatepass")  # outputs are kept apart, sealed
-        claims.release(tx, final.ticket)
-        return attempts.ended(tx, final.ticket, ending, at, log_length=final.log_length, log_digest=final.log_digest)
-
-    return work
-
-
-def end_attempt(
-    attempt: Attempt, final: Final, step: Step, sealer: Sealer, *, outcome: Outcome, pause: float | None, at: float
-) -> Callable[[Transaction], StepRun]:
-    """Record an attempt's end with its outputs and artifacts, and what it means for the step."""
-
-    def work(tx: Transaction) -> StepRun:
-        is_first = record_ending(final, at)(tx)
-        assert is_first, f"attempt {attempt.ticket} was ended by somebody who does not conduct its task"
-        outputs = [OutputValue(step.key, found.name, found.value, found.sensitive) for found in final.outputs]
-        results.put_outputs(tx, attempt.task, outputs, sealer)
-        results.put_artifacts(
-            tx,
-            [
-                StoredArtifact(attempt.task, step.key, attempt.ticket, found.name, found.size, found.digest)
-                for found in final.artifacts
-            ],
-        )
-        state, reason = outcome.state, outcome.reason
-        if pause is not None:
-            state = StepState.RUNNING
-            reason = f"attempt {attempt.number} of {step.retry.attempts}: {reason}; the next one in {pause:g} s"
-        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=at)
-        return tasks.step(tx, attempt.task, attempt.step)
-
-    return work
-
-
-def lose_attempt(
-    attempt: Attempt, outcome: Outcome, retry: Retry, *, pause: float | None, at: float
-) -> Callable[[Transaction], StepRun]:
-    """Give an attempt up whose worker is silent; what it does from now on is recorded and changes nothing."""
-
-    def work(tx: Transaction) -> StepRun:
-        attempts.lose(tx, attempt.ticket, at)
-        claims.release(tx, attempt.ticket, lost=True)
-        state, reason = outcome.state, outcome.reason
-        if pause is not None:
-            state = StepState.RUNNING
-            reason = f"attempt {attempt.number} of {retry.attempts}: {reason}; the next one in {pause:g} s"
-        tasks.set_step(tx, attempt.task, attempt.step, state, reason=reason, at=at)
-        return tasks.step(tx, attempt.task, attempt.step)
 
     return work
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from reconciler.execute.attempt_records import Ending, Granting
 from reconciler.execute.endings import refused, silent, verdict
 from reconciler.execute.grounds import Grounds
-from reconciler.execute.ledger import Ending, Ledger
+from reconciler.execute.ledger import Ledger
 from reconciler.execute.offering import offer_again
 from reconciler.execute.patience import patience
 from reconciler.execute.places import Places
@@ -16,10 +17,7 @@ from reconciler.execute.preparation import Preparation, PreparedScript
 from reconciler.execute.records import (
     begin_task,
     close_question,
-    end_attempt,
     end_task,
-    grant_attempt,
-    lose_attempt,
     move_task,
     open_question,
     settle_step,
@@ -38,7 +36,6 @@ from reconciler.schedule.outcomes import tried_again
 from reconciler.schedule.placement import Nowhere, Placed
 from reconciler.schedule.progress import ConditionUnclear, End, Move, Settle, Start, next_moves
 from reconciler.schedule.requests import Grant, Request
-from reconciler.store.claims import OccupiedError
 
 CANCEL_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL when a task is cancelled."""
@@ -68,7 +65,7 @@ class TaskRun:
         self._rests = False
         self._wake = asyncio.Event()
         self._places = Places(grounds, turn, self._wake)
-        self._ledger = Ledger(grounds.store, self._take, self._wake.set)
+        self._ledger = Ledger(grounds.store, grounds.sealer, self._take, self._wake.set)
 
     @property
     def waits_for_a_person(self) -> bool:
@@ -230,20 +227,13 @@ class TaskRun:
     async def _grant(self, index: int, number: int, grant: Grant, placed: Placed, prepared: PreparedScript) -> None:
         leasing, link = self._grounds.leasing, self._grounds.links[placed.worker]
         bounds = leasing.capacities(grant)
-        work = grant_attempt(
-            self.task, index, number, placed=placed, spec=prepared.spec, grant=grant, capacities=bounds
-        )
-        try:
-            granted = await self._ledger.write(work)
-        except OccupiedError:  # by what this engine does not know of
-            granted = None
-        if granted is None:  # or its worker left Git since it was placed
+        granted = await self._ledger.grant(Granting(self.task, index, number, placed, prepared.spec, grant, bounds))
+        if granted is None:  # something is held that this engine does not know of, or its worker left Git meanwhile
             self._places.drop(index)
             self._grounds.fleet.changed()
             self._due[index] = time.time() + progress.LOOK_AGAIN
-            await self._ledger.flush()
             return
-        attempt, spec, self._runs[index] = granted
+        attempt, self._runs[index] = granted.attempt, granted.run
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)
         leasing.bind(grant, ticket)
@@ -251,7 +241,7 @@ class TaskRun:
         self._live[ticket] = attempt
         self._tail.begin(ticket, index, self._steps[index].name)
         self._say_step(index, attempt)
-        link.offer(spec)
+        link.offer(granted.spec)
         link.start(ticket, prepared.secrets)
 
     # What workers report.
@@ -292,10 +282,7 @@ class TaskRun:
         else:
             self._runs[attempt.step] = replace(run, state=outcome.state, reason=outcome.reason)
         at = time.time()
-        record = end_attempt(attempt, final, step, self._grounds.sealer, outcome=outcome, pause=pause, at=at)
-        if given_up:
-            record = lose_attempt(attempt, outcome, step.retry, pause=pause, at=at)
-        ending = self._endings[final.ticket] = Ending(attempt, final, record, given_up)
+        ending = self._endings[final.ticket] = Ending(attempt, final, step, outcome, pause, at, given_up)
         self._ledger.end(ending)
         self._preparation.learn(step, final.outputs)
         return ending

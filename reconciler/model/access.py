@@ -84,6 +84,8 @@ class Bearer:
     name: str
     grants: tuple[Grant, ...]
     key: str
+    groups: tuple[str, ...] = ()
+    """The groups that who vouches for them says they are in."""
 
     def may(self, permission: Permission, space: str) -> bool:
         """Say whether they may do it in a space."""

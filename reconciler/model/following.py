@@ -6,13 +6,16 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """A source as it was looked at last; times are seconds since the epoch, `failed_since` None after a success."""
+    """A source as it was looked at last; times are seconds since the epoch, `failed_since` None after a success.
+
+    `signatures` says what has to be signed of it: a `commit`, a `tag`, or nothing.
+    """
 
     url: str
     ref: str
     folder: str
     head: str
-    signed_by: str = ""
+    signatures: str = ""
     looked_at: float = 0.0
     failed_since: float | None = None
     problem: str = ""
@@ -97,7 +100,10 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A plan that waits, or waited, for a person; `digest` is that of its changes, `decision` approved or rejected."""
+    """A plan that waits, or waited, for a person; `decision` is approved or rejected.
+
+    `digest` is that of its changes and of the script files that it runs, `plan` that of the plan as it is shown.
+    """
 
     digest: str
     revision: str
@@ -108,6 +114,7 @@ class Proposal:
     decided_by: str = ""
     decided_at: float | None = None
     notes: str = ""
+    plan: str = ""
 
     @property
     def name(self) -> str:

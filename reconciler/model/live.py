@@ -321,7 +321,7 @@ class Occupant:
 class LiveState:
     """All that a plan is judged by, at one `serial`."""
 
-    objects: dict[Address, LiveObject]
+    objects: Mapping[Address, LiveObject]
     last_tasks: dict[Slot, Task]
     serial: int = 0
     binding: Binding | None = None

@@ -75,10 +75,8 @@ def deployment_digest(spec: "DeploymentSpec", tenant: str | None) -> str:
 
 def wishes(desired: DesiredState) -> Iterator[Wish]:
     """Yield every declared slot, in the order of the deployments' names, tenants sorted."""
-    for address in sorted(desired.objects):
-        if address.kind == "Deployment":
-            declared = desired.objects[address]
-            yield from wishes_of(address.name, declared)
+    for address in sorted(address for address in desired.objects if address.kind == "Deployment"):
+        yield from wishes_of(address.name, desired.objects[address])
 
 
 def wishes_of(name: str, declared: Located) -> Iterator[Wish]:
@@ -125,11 +123,15 @@ def _reason(wish: Wish, last: Task | None, retry_failed: bool) -> tuple[RunReaso
     return None
 
 
+APPLY, RETRY = "reconcile apply --retry-failed", "reconcile retry {task}"
+"""What repeats a task that failed, where a person applies and where a server does."""
+
+
 def failed_slots(
     declared: list[Wish],
     live: LiveState,
     retried: Collection[Slot] = (),
-    remedy: str = "reconcile apply --retry-failed",
+    remedy: str = APPLY,
 ) -> Iterator[str]:
     """Yield a sentence for each declared slot whose last task at its present digest did not succeed; not for `retried`.
 

@@ -10,7 +10,7 @@ from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec, Step
 from reconciler.plan.changes import LiveFact, Run
 from reconciler.plan.whereabouts import Whereabouts
-from reconciler.schedule.fleet import fleet_of
+from reconciler.schedule.fleet import Expected, as_seen, declared_fleet
 from reconciler.schedule.placement import Nowhere, PoolChoice, needs_of, place
 from reconciler.schedule.requests import Needs
 from reconciler.schedule.selection import leaves_out
@@ -31,10 +31,9 @@ class Judge:
     def __init__(self, desired: DesiredState, live: LiveState) -> None:
         self._objects = desired.objects
         self._obstacles: dict[Needs, _Obstacles] = {}  # steps with equal needs meet the same ones
-        fleet = fleet_of(desired.objects, desired.space)
-        everybody = {name: replace(worker, expected=True) for name, worker in fleet.workers.items()}
-        self._declared = Whereabouts(desired.objects, replace(fleet, workers=everybody))
-        self._seen = fleet_of(desired.objects, desired.space, live.workers, live.overrides)
+        fleet = declared_fleet(desired.objects, desired.space)
+        self._declared = Whereabouts(desired.objects, replace(fleet, workers=Expected(fleet.workers)))
+        self._seen = as_seen(fleet, live.workers, live.overrides)
 
     def of(self, run: Run) -> tuple[Outlook, list[LiveFact]]:
         """Return what is known of a run by what is declared, and what its steps would wait for just now beside that."""

@@ -19,13 +19,17 @@ from reconciler.plan.differences import differences
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person who plans asks for beside the declarations; `ceiling`: `removals_max` is a server's, for good."""
+    """What the person who plans asks for beside the declarations; `ceiling`: `removals_max` is a server's, for good.
+
+    Where commits are `followed` by a server, what a person can do next is said otherwise.
+    """
 
     targets: tuple[Address, ...] = ()
     excludes: tuple[Address, ...] = ()
     removals_max: Removals | None = None
     retry_failed: bool = False
     ceiling: bool = False
+    followed: bool = False
 
 
 def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -> Plan:
@@ -63,7 +67,14 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
             *_strangers(options, desired, live),
         ),
         notes=tuple(stored.notes(desired, changes)),
-        failed=tuple(deployments.failed_slots(declared, live, retried={run.slot for run in runs if not run.refusal})),
+        failed=tuple(
+            deployments.failed_slots(
+                declared,
+                live,
+                retried={run.slot for run in runs if not run.refusal},
+                remedy=deployments.RETRY if options.followed else deployments.APPLY,
+            )
+        ),
         facts=(*_facts(declared, live), *waits, *_forecast(changes, desired, live)),
         pending=tuple(task.id for task in deployments.unfinished(declared, live)),
         new_state=new_state,
@@ -82,14 +93,20 @@ def settings_of(desired: DesiredState, live: LiveState) -> SpaceSpec:
 
 
 def _creations(desired: DesiredState, live: LiveState, renamed: Mapping[Address, Address]) -> Iterable[Change]:
-    for address, declared in desired.objects.items():
-        former = renamed.get(address)
+    known = live.objects.get
+    differing = [
+        address
+        for address, declared in desired.objects.items()
+        if (before := known(address)) is None or before.digest != declared.digest
+    ]  # nearly nothing of a large space; who was renamed has another address
+    for address in differing:
+        declared, former = desired.objects[address], renamed.get(address)
         before = live.objects.get(former or address)
         if before is None:
             yield _create(declared)
         elif former is not None:
             yield _rename(declared, before, former)
-        elif before.digest != declared.digest:
+        else:
             yield _update(declared, before)
 
 
@@ -123,8 +140,10 @@ def _update(declared: Declared, before: LiveObject) -> Change:
 def _removals(desired: DesiredState, live: LiveState, renamed: Mapping[Address, Address]) -> Iterable[Change]:
     if not desired.complete:
         return
-    leaving = live.objects.keys() - desired.objects.keys() - set(renamed.values())
-    for address in leaving:
+    formers = set(renamed.values())
+    for address in [address for address in live.objects if address not in desired.objects]:
+        if address in formers:
+            continue
         gone = live.objects[address]
         yield Change(
             address,

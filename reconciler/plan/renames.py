@@ -16,11 +16,13 @@ def declared(desired: DesiredState, live: LiveState) -> Mapping[Address, Address
     """
     found: dict[Address, Address] = {}
     taken: set[Address] = set()
-    for address in sorted(desired.objects):
-        item = desired.objects[address]
-        if item.renamed_from is None or address in live.objects:
+    renamed = [
+        (address, item.renamed_from) for address, item in desired.objects.items() if item.renamed_from is not None
+    ]
+    for address, name in sorted(renamed):
+        if address in live.objects:
             continue
-        former = Address(address.kind, item.renamed_from)
+        former = Address(address.kind, name)
         if former in live.objects and former not in desired.objects and former not in taken:
             found[address] = former
             taken.add(former)

@@ -64,7 +64,7 @@ def guard(
     """Return the changes with a refusal on each one that protection or the removal budget stands against."""
     allowed = removals_max or applied.max_removals
     removed = Counter(change.address.kind for change in changes if change.action is Action.REMOVE)
-    totals = Counter(address.kind for address in live.objects)
+    totals = Counter(address.kind for address in live.objects) if removed else Counter[str]()
     last_of = {} if removals_max is not None else _last_workers(changes, desired, live)
     stranded = {} if removals_max is not None else _stranded(changes, desired, live)
     guarded = []

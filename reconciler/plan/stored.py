@@ -13,16 +13,11 @@ STORED: Mapping[str, str] = {
     "PackageFeed": "stored; packages are not acquired yet",
     "Account": "stored; of what is carried out today only proxies use accounts",
     "Certificate": "stored; nothing that is carried out today uses it",
-    "Team": "stored; anyone who can reach the state may answer",
     "Runbook": "stored; runbooks are not run yet",
     "RunbookRun": "stored; runbooks are not run yet",
     "Schedule": "stored; runbooks are not run yet",
 }
 """Kinds whose objects are validated, planned and stored, and not carried out further."""
-
-SPACE_FIELDS: Mapping[str, str] = {
-    "taskQuota": "the task quota is not enforced yet",
-}
 
 STEP_FIELDS: Mapping[str, str] = {
     "packages": "packages are not acquired yet",
@@ -54,11 +49,6 @@ def _stored_only(declared: Declared) -> Iterator[str]:
         spec = json.loads(declared.spec)
         if "ssh" in spec["endpoint"]:
             yield "registered; SSH machines are not reached yet, so no step runs on them"
-    if kind == "Space":
-        spec = json.loads(declared.spec)
-        yield from (words for field, words in SPACE_FIELDS.items() if field in spec)
-        if spec.get("builtinWorker", {}).get("runAs"):
-            yield "steps run under the engine's own account; runAs is not carried out yet"
     if kind == "Project":
         fields = {field for step in json.loads(declared.spec)["process"] for field in step}
         yield from (words for field, words in STEP_FIELDS.items() if field in fields)

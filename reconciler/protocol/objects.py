@@ -69,6 +69,8 @@ def legible(value: object) -> object:
 
 def plain(thing: object) -> Any:
     """Return `thing` as what JSON knows: objects, arrays, strings, numbers, booleans, null."""
+    if type(thing) in _SCALARS:
+        return thing
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         value = {name: plain(getattr(thing, name)) for name in _field_names(type(thing))}
         if type(thing) in _UNION_MEMBERS:
@@ -87,6 +89,7 @@ def restored(kind: type[Thing], value: object) -> Thing:
     return cast(Thing, reader(value, kind.__name__))
 
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 _UNION_MEMBERS = frozenset(get_args(tickets.Ending) + get_args(tickets.TicketState))
 
 

@@ -1,8 +1,9 @@
 """The machines that steps may run on: pools, their members, and what keeps a member from work."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
 from reconciler.model.infrastructure import MachinePolicySpec
@@ -20,6 +21,12 @@ BUILTIN = "built-in"
 IMPLICIT_POOL = "default"
 """The empty static pool that exists where no pool is declared as the default one."""
 
+
+MEMBERS_MAX = 2**16
+"""Members that are remembered by what their documents say, for most of them are the same from commit to commit."""
+
+PATIENCES_MAX = 2
+"""Sets of policies under which they are: the one of before, and the one that is planned."""
 
 LOST_AFTER = MachinePolicySpec().connection.lost_after.seconds
 """Where no machine policy says otherwise."""
@@ -173,11 +180,13 @@ class Fleet:
     builtin_enabled: bool = True
     builtin_obstacle: str = "the space disables the built-in worker"
     builtin_account: str | None = None
-    """Under which account steps run on the server's own machine; None runs them as the server."""
+    """Under which account steps run on the server's own machine; None leaves it to the server."""
     builtin_status: WorkerStatus | None = None
     """As what the server's own machine was last found; None where it never was."""
     builtin_awaited: bool = False
     """Will the server's own machine tell soon what it has?"""
+    task_quota: int | None = None
+    """Tasks of the space that may run at a time, where that is less than the server's own bound."""
 
     @property
     def builtin(self) -> Member:
@@ -215,11 +224,13 @@ def fleet_of(
 
     `seen` says how each worker was last found, `overrides` which of them people drain.
     """
-    statuses, patience = seen or {}, _patience(objects)
-    workers = {name: _member(name, found, statuses.get(name), patience) for name, found in _of_kind(objects, "Worker")}
-    for name, override in (overrides or {}).items():
-        if name in workers and workers[name].state == "enabled":
-            workers[name] = replace(workers[name], state="draining", override=override)
+    return as_seen(declared_fleet(objects, space), seen or {}, overrides or {})
+
+
+def declared_fleet(objects: Mapping[Address, Described], space: SpaceSpec) -> Fleet:
+    """Gather the fleet as it is declared, of which nothing was seen."""
+    member = _remembering(tuple(_patience(objects).items()))
+    workers = {name: member(name, found.spec, found.metadata) for name, found in _of_kind(objects, "Worker")}
     members: dict[str, list[str]] = {}
     for worker in sorted(workers):
         for pool in workers[worker].pools:
@@ -228,7 +239,35 @@ def fleet_of(
     default = next((pool.name for pool in pools.values() if pool.default), IMPLICIT_POOL)
     if default not in pools:
         pools[default] = Pool(default, default=True, workers=tuple(members.get(default, [])))
-    return Fleet(pools, workers, default, space.builtin_worker.enabled, builtin_status=statuses.get(BUILTIN))
+    builtin = space.builtin_worker
+    return Fleet(pools, workers, default, builtin.enabled, builtin_account=builtin.run_as, task_quota=space.task_quota)
+
+
+def as_seen(declared: Fleet, seen: Mapping[str, WorkerStatus], overrides: Mapping[str, Override]) -> Fleet:
+    """Return a declared fleet as its workers were last found, and as people drain them."""
+    workers = dict(declared.workers)
+    for name in seen.keys() & workers.keys():
+        workers[name] = replace(workers[name], status=seen[name])
+    for name, override in overrides.items():
+        if name in workers and workers[name].state == "enabled":
+            workers[name] = replace(workers[name], state="draining", override=override)
+    return replace(declared, workers=workers, builtin_status=seen.get(BUILTIN))
+
+
+class Expected(Mapping[str, Member]):
+    """Members that are taken to be connected though they were never met, each made when it is asked for."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self._members = members
+
+    def __getitem__(self, name: str) -> Member:
+        return replace(self._members[name], expected=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
 def _of_kind(objects: Mapping[Address, Described], kind: str) -> Iterable[tuple[str, Described]]:
@@ -246,21 +285,26 @@ def _patience(objects: Mapping[Address, Described]) -> dict[str | None, float]:
     return found
 
 
-def _member(name: str, found: Described, status: WorkerStatus | None, patience: Mapping[str | None, float]) -> Member:
-    spec = json.loads(found.spec)
+@lru_cache(maxsize=PATIENCES_MAX)
+def _remembering(patience: tuple[tuple[str | None, float], ...]) -> Callable[[str, str, str], Member]:
+    """Return what reads a member by its name, spec and metadata, under policies, and remembers what it has read."""
+    return lru_cache(maxsize=MEMBERS_MAX)(partial(_member, dict(patience)))
+
+
+def _member(patience: Mapping[str | None, float], name: str, document: str, metadata: str) -> Member:
+    spec = json.loads(document)
     return Member(
         name=name,
         pools=tuple(spec["pools"]),
         endpoint=next(iter(spec["endpoint"])),
         state=spec.get("state", "enabled"),
-        labels=json.loads(found.metadata)["labels"] if '"labels":' in found.metadata else {},
+        labels=json.loads(metadata)["labels"] if '"labels":' in metadata else {},
         capabilities=spec.get("capabilities", {}),
         slots=spec.get("slots"),
         isolation=_isolation(spec.get("isolation", "none"), spec.get("runAs")),
         run_as=spec.get("runAs") or "",
         lost_after=patience.get(spec.get("policy"), LOST_AFTER),
         limits=limits_in(spec),
-        status=status,
     )
 
 

@@ -120,7 +120,7 @@ class _Stage:
     def __init__(self, fleet: Fleet, tasks: Sequence[RehearsedTask], tasks_max: int) -> None:
         self._scheduler = Scheduler()
         self._scheduler.see_fleet(fleet)
-        self._scheduler.resize(TASKS, tasks_max)
+        self._scheduler.resize(TASKS, min(tasks_max, fleet.task_quota or tasks_max))
         for pool in fleet.pools.values():
             if pool.attempts_max is not None:
                 self._scheduler.resize(f"pool/{pool.name}", pool.attempts_max)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from reconciler.execute.secrets import SecretRules
 from reconciler.model.errors import UsageMistake
+from reconciler.schedule.queue import TASKS_MAX
 from reconciler.server.sources.settings import SourceTable
 from reconciler.server.state.retention_settings import KEEPING, RetentionTable
 from reconciler.server.trust.access_settings import HttpTable, OidcTable
@@ -45,11 +46,14 @@ class Secrets(_Table):
 
 
 class BuiltinWorker(_Table):
-    """`[builtin_worker]`: steps on the server's own machine; off where neither key is given."""
+    """`[builtin_worker]`: steps on the server's own machine; off where no key is given."""
 
     run_as: str | None = Field(None, description="The account that steps run under; the server has to be root.")
     as_server: bool = Field(
         False, description="Run steps as the server itself: every committer can then read the server's keys."
+    )
+    accounts: list[str] = Field(
+        [], description="Accounts beside it that a Space's `builtinWorker.runAs` may name; the server has to be root."
     )
 
     @model_validator(mode="after")
@@ -61,7 +65,20 @@ class BuiltinWorker(_Table):
     @property
     def enabled(self) -> bool:
         """May steps run on the server's machine at all?"""
-        return self.as_server or self.run_as is not None
+        return self.as_server or bool(self.named)
+
+    @property
+    def named(self) -> list[str]:
+        """The accounts that steps may run under."""
+        return [*([self.run_as] if self.run_as is not None else []), *self.accounts]
+
+
+class TasksTable(_Table):
+    """`[tasks]`: how many tasks the server runs."""
+
+    running_max: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        TASKS_MAX, description="Tasks of one space that run at a time; a Space's `taskQuota` may be less."
+    )
 
 
 class NetworkRules(_Table):
@@ -97,6 +114,7 @@ class Configuration(_Table):
 
     secrets: Secrets = Secrets()
     builtin_worker: BuiltinWorker = BuiltinWorker()
+    tasks: TasksTable = TasksTable()
     network: NetworkRules = NetworkRules()
     http: HttpTable = HttpTable.model_construct()
     retention: RetentionTable = RetentionTable.model_construct()
@@ -134,7 +152,7 @@ def read_configuration(path: Path | None) -> Configuration:
     except ValidationError as error:
         faults = "; ".join(f"{_place(fault['loc'])}: {_sentence(fault)}" for fault in error.errors())
         raise UsageMistake(f"{path}: {faults}", "docs/server.md lists every key") from None
-    if account := found.builtin_worker.run_as:
+    for account in found.builtin_worker.named:
         _check_account(path, account)
     return found
 
@@ -144,7 +162,7 @@ def _check_account(path: Path, account: str) -> None:
         pwd.getpwnam(account)
     except KeyError:
         raise UsageMistake(
-            f'{path}: builtin_worker.run_as: there is no account "{account}" on this machine',
+            f'{path}: builtin_worker: there is no account "{account}" on this machine',
             "make it, or name another",
         ) from None
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 from reconciler.model.errors import UsageMistake
 from reconciler.server.binding import bound
@@ -18,8 +18,8 @@ from reconciler.server.space_service import Followed, SpaceService
 from reconciler.server.standby import first_of
 from reconciler.server.state.place import Place
 from reconciler.server.voice import Voice
+from reconciler.store.addresses import parted
 from reconciler.store.dialects import is_address
-from reconciler.store.directory import DataDirectory
 
 NEVER = 1e9
 """Seconds between two looks at what says itself that it has changed."""
@@ -82,9 +82,17 @@ def service_of(place: Place, configuration: Configuration, voice: Voice, wishes:
         spaces = [_here(place, configuration, voice, wishes)]
     for space in spaces:
         space.claims = claims_of(space, spaces)
+        if is_address(place.data):
+            others = [other for other in spaces if other is not space]
+            space.learn_claims = partial(_learn_machines, others)
     if wishes.http is not None:
         configuration.http.check(wishes.http)
     return Service(spaces, wishes.http, voice, configuration)
+
+
+def _learn_machines(spaces: Sequence[SpaceService]) -> None:
+    for space in spaces:
+        space.learn_machines()
 
 
 def _here(place: Place, configuration: Configuration, voice: Voice, wishes: Wishes) -> SpaceService:
@@ -99,9 +107,10 @@ def _here(place: Place, configuration: Configuration, voice: Voice, wishes: Wish
 
 def _fetched(place: Place, configuration: Configuration, voice: Voice, wishes: Wishes) -> list[SpaceService]:
     sources = configuration.source
-    if len(sources) > 1 and is_address(place.data):
+    if is_address(place.data) and (named := parted(place.data).space):
         raise UsageMistake(
-            "several spaces do not share one database", "run a server for each, or keep their states in a directory"
+            f"--data names the state of the space {named}, and the configuration names sources",
+            "name the database alone: each source has a state of its own in it",
         )
     if len(sources) > 1 and wishes.agents is not None:
         raise UsageMistake(
@@ -110,11 +119,9 @@ def _fetched(place: Place, configuration: Configuration, voice: Voice, wishes: W
         )
     spaces = []
     for settings in sources:
-        files = DataDirectory(place.files.root / settings.space)
-        data = place.data if is_address(place.data) else str(files.root)
+        here = place.of(settings.space)
         policy = settings.policy(new_state=wishes.new_state, adopt=wishes.adopt)
-        followed = Followed(settings.source(Path(files.root)), policy, settings)
-        here = Place(files.root, data, files)
+        followed = Followed(settings.source(here.root), policy, settings)
         voice_of = voice.about(space=settings.space)
         spaces.append(
             SpaceService(here, followed, configuration, voice_of, settings.agents or wishes.agents, wishes.node)

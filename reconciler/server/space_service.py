@@ -20,14 +20,17 @@ from reconciler.server.planning.planning import Planned
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.settings import SourceTable
 from reconciler.server.sources.sources import Source
-from reconciler.server.standby import Post
+from reconciler.server.standby import Post, first_of
 from reconciler.server.state.looking import looking
 from reconciler.server.state.place import Place
 from reconciler.server.voice import Voice
-from reconciler.store import objects
+from reconciler.store import counters, objects
 from reconciler.store.dialects import is_address
 from reconciler.store.directory import EngineLock
 from reconciler.store.leadership import Node
+
+MACHINES_SECONDS = 2.0
+"""Between two looks at the machines of a space that another node leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,12 @@ class SpaceService:
     agents: str | None
     node: str
     claims: Callable[[Planned], str] = lambda _: ""
+    learn_claims: Callable[[], None] = lambda: None
     post: Post = field(init=False)
     _machines: Mapping[str, Address] = field(default_factory=dict)
     """What the workers and targets that are in the state are reached by, as far as that was read."""
+    _serial: int = -1
+    """Of the state that they were read of."""
 
     @property
     def machines(self) -> Mapping[str, Address]:
@@ -79,13 +85,15 @@ class SpaceService:
         self.place.files.create()
         with EngineLock.take(self.place.files):
             self.post = Post(self.place, self.voice, self.node)
-            if not is_address(self.place.data):  # several spaces have states of their own in files
-                self._machines = await asyncio.to_thread(_machines_of, self.place)
+            await asyncio.to_thread(self._read_machines)
             yield
 
     async def hold(self) -> None:
         """Lead whenever nobody else does, until cancelled; the files are locked already."""
-        await self.post.hold(self._lead)
+        waits = [self.post.hold(self._lead)]
+        if is_address(self.place.data):
+            waits.append(self._know_machines())
+        await first_of(*waits)
 
     async def _lead(self, node: Node) -> None:
         """Run the engine until cancelled; raises Led, Deposed, UsageMistake, and what the engine fails with."""
@@ -97,7 +105,16 @@ class SpaceService:
                 herald = self._herald()
                 live = await engine.store.read(objects.all_objects)
                 controller = Controller(
-                    *(engine, running, followed.source, self.voice, followed.policy, self.claims, herald),
+                    *(
+                        engine,
+                        running,
+                        followed.source,
+                        self.voice,
+                        followed.policy,
+                        self.claims,
+                        self.learn_claims,
+                        herald,
+                    ),
                     machines=dict(machines(live)),
                 )
                 running.carry(controller.run())
@@ -122,6 +139,27 @@ class SpaceService:
                     running.dispatcher.stop_starting()
                     self.voice.say("stopping")
 
+    async def _know_machines(self) -> None:
+        """Keep up with what another node carries out, until cancelled: the spaces that lead here may not claim it."""
+        while True:
+            await asyncio.sleep(MACHINES_SECONDS)
+            await asyncio.to_thread(self.learn_machines)
+
+    def learn_machines(self) -> None:
+        """Read what another node has carried out; what this one has, it knows."""
+        if self.post.controller is None:
+            self._read_machines()
+
+    def _read_machines(self) -> None:
+        """Read what workers and targets are reached by; a state that is broken or out of reach changes nothing."""
+        try:
+            with looking(self.place) as state:
+                serial = state.read_now(lambda tx: counters.last_number(tx, "serial"))
+                if serial != self._serial:
+                    self._machines, self._serial = dict(machines(state.read_now(objects.all_objects))), serial
+        except (UsageMistake, StateUnreadable):  # the engine tells more of it
+            return
+
     def _herald(self) -> Herald | None:
         """Return who tells the forge that the configuration names, if any; raises UsageMistake."""
         settings = self.followed.settings
@@ -133,15 +171,6 @@ class SpaceService:
         except OSError as error:
             raise UsageMistake(f"{named.token_file}: {error.strerror}") from None
         return Herald(forge, self.voice, named.context or f"reconcile/{settings.space}", named.target_url)
-
-
-def _machines_of(place: Place) -> Mapping[str, Address]:
-    """Read what the workers and targets of a state are reached by, before any space is judged; none where none is."""
-    try:
-        with looking(place) as state:
-            return dict(machines(state.read_now(objects.all_objects)))
-    except (UsageMistake, StateUnreadable):  # the engine tells more of a state that is broken
-        return {}
 
 
 async def _watch(root: Path, state: Path, controller: Controller) -> None:

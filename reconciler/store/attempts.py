@@ -1,5 +1,6 @@
 """Attempts: granted one at a time per step run, ended once, each under a token that rises."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.errors import Conflict
@@ -23,50 +24,73 @@ class Held:
     lost: bool
 
 
-def grant(tx: Transaction, attempt: Attempt, request: str = "") -> None:
-    """Write a granted attempt and what it was asked as, in JSON.
+def grant(tx: Transaction, granted: Sequence[tuple[Attempt, str]]) -> None:
+    """Write granted attempts, each with what it was asked as, in JSON.
 
     Raises Conflict while another one of the same step run lives (G2).
     """
-    assert attempt.state is AttemptState.GRANTED, "an attempt begins granted"
-    live = tx.one(
-        "SELECT ticket, worker FROM attempts WHERE task = ? AND step = ? AND finished_at IS NULL AND lost_at IS NULL",
-        attempt.task,
-        attempt.step,
+    assert all(attempt.state is AttemptState.GRANTED for attempt, _ in granted), "an attempt begins granted"
+    lives = tx.batch(
+        "SELECT column1, column2, (SELECT ticket || ' on ' || worker FROM attempts WHERE task = column1 AND step = column2"
+        " AND finished_at IS NULL AND lost_at IS NULL) FROM {rows}",
+        ("integer", "integer"),
+        [(attempt.task, attempt.step) for attempt, _ in granted],
     )
-    if live is not None:
-        raise Conflict(
-            f"step {attempt.step} of task {attempt.task} has a live attempt already: ticket {live[0]} on {live[1]}",
-            "it ends by itself, or by `reconcile cancel`",
-        )
-    tx.execute(
-        "INSERT INTO attempts (ticket, task, step, number, worker, token, state, spec, decision, ending, granted_at,"
-        " log_length, log_digest, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, '', ?)",
-        *(attempt.ticket, attempt.task, attempt.step, attempt.number, attempt.worker, attempt.token),
-        *(attempt.state.value, attempt.spec, attempt.decision, attempt.granted_at, request),
+    for task, step, live in lives:
+        if live is not None:
+            raise Conflict(
+                f"step {step} of task {task} has a live attempt already: ticket {live}",
+                "it ends by itself, or by `reconcile cancel`",
+            )
+    tx.batch(
+        "INSERT INTO attempts (ticket, task, step, number, worker, token, state, spec, decision, granted_at, request,"
+        " ending, log_length, log_digest) SELECT column1, column2, column3, column4, column5, column6, column7, column8,"
+        " column9, column10, column11, '', 0, '' FROM {rows}",
+        (*("text", "integer", "integer", "integer", "text", "integer"), *("text", "text", "text", "real", "text")),
+        [
+            (
+                *(one.ticket, one.task, one.step, one.number, one.worker, one.token),
+                *(one.state.value, one.spec, one.decision, one.granted_at, request),
+            )
+            for one, request in granted
+        ],
     )
 
 
-def started(tx: Transaction, ticket: str, at: float) -> bool:
-    """Record the first proof that the script may have started; False where it was known or the attempt has ended."""
-    changed = tx.execute(
-        "UPDATE attempts SET state = ?, started_at = ? WHERE ticket = ? AND state = ?",
-        *(AttemptState.RUNNING.value, at, ticket, AttemptState.GRANTED.value),
-    )
-    return changed == 1
+def started(tx: Transaction, begun: Mapping[str, float]) -> set[str]:
+    """Record by ticket when the first proof came that its script may have started; return those of whom it is news.
 
-
-def ended(tx: Transaction, ticket: str, ending: str, at: float, *, log_length: int, log_digest: str) -> bool:
-    """Record how an attempt ended, exactly once (G5); False, and nothing changes, where that is known or it is not.
-
-    `ending` is JSON; length in bytes and digest are those of its log.
+    It is none where that was known or the attempt has ended.
     """
-    changed = tx.execute(
-        "UPDATE attempts SET state = ?, ending = ?, finished_at = ?, log_length = ?, log_digest = ?"
-        " WHERE ticket = ? AND finished_at IS NULL",
-        *(AttemptState.ENDED.value, ending, at, log_length, log_digest, ticket),
+    changed = tx.batch(
+        "UPDATE attempts SET state = 'running', started_at = column2 FROM {rows} WHERE ticket = column1"
+        " AND state = 'granted' RETURNING ticket",
+        ("text", "real"),
+        list(begun.items()),
     )
-    return changed == 1
+    return {ticket for (ticket,) in changed}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt ended: `ending` is JSON, length in bytes and digest are those of its log, `at` in seconds."""
+
+    ticket: str
+    ending: str
+    at: float
+    log_length: int
+    log_digest: str
+
+
+def ended(tx: Transaction, endings: Sequence[Ended]) -> set[str]:
+    """Record how attempts ended, each exactly once (G5); return the tickets of those whose end was not known."""
+    changed = tx.batch(
+        "UPDATE attempts SET state = 'ended', ending = column2, finished_at = column3, log_length = column4,"
+        " log_digest = column5 FROM {rows} WHERE ticket = column1 AND finished_at IS NULL RETURNING ticket",
+        ("text", "text", "real", "integer", "text"),
+        [(one.ticket, one.ending, one.at, one.log_length, one.log_digest) for one in endings],
+    )
+    return {ticket for (ticket,) in changed}
 
 
 def lose(tx: Transaction, ticket: str, at: float) -> bool:

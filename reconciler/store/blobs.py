@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from reconciler.model.errors import StateUnreadable
 
@@ -49,9 +50,16 @@ def read_blob(blobs: Path, digest: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise StateUnreadable(
-            f"the file {path} cannot be read: {error.strerror}", "restore the data directory from a backup"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def open_blob(blobs: Path, digest: str) -> BinaryIO:
+    """Open the blob for reading; raises StateUnreadable where it is gone."""
+    path = blob_path(blobs, digest)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def is_kept(path: Path) -> bool:
@@ -74,3 +82,9 @@ def drop_blob(path: Path, before: float, unlink: Callable[[Path], None]) -> bool
         except OSError:  # the next look tries it again
             return False
     return True
+
+
+def _unreadable(path: Path, error: OSError) -> StateUnreadable:
+    return StateUnreadable(
+        f"the file {path} cannot be read: {error.strerror}", "restore the data directory from a backup"
+    )

@@ -1,69 +1,135 @@
 """What is held of every bounded resource: claimed all or nothing, each claim under a token that rises, freed in one place."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from reconciler.schedule.requests import Claim
 from reconciler.store.database import Transaction
+
+_FREE = "DELETE FROM claims WHERE holder IN (SELECT column1 FROM {rows}) RETURNING holder, resource, alone"
+_FREE_SHARED = (
+    "DELETE FROM claims WHERE alone = 0 AND holder IN (SELECT column1 FROM {rows}) RETURNING holder, resource, alone"
+)
 
 
 class OccupiedError(Exception):
     """Somebody else has what was to be claimed; whoever decides sees it, and decides again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one holder wants to claim, and the bounds of the resources that have one."""
+
+    holder: str
+    claims: tuple[Claim, ...]
+    capacities: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class _Resource:
+    capacity: int | None
+    used: int
+    alone: str
+    fence: int
+
+
 def claim(tx: Transaction, holder: str, claims: Iterable[Claim], capacities: Mapping[str, int]) -> dict[str, int]:
-    """Claim everything for `holder` and return the token of each resource; a resource without a capacity has none.
+    """Claim everything for `holder` and return the token of each resource; a resource without a capacity has no bound.
 
-    Raises OccupiedError, and the transaction is to be undone, where one of them has no room. They are taken in the order of
-    their names, so that two who claim the same never wait for each other.
+    Raises OccupiedError, and nothing was claimed, where one of them has no room.
     """
-    return {one.resource: _claim(tx, holder, one, capacities.get(one.resource)) for one in sorted(claims)}
+    (found,) = claim_all(tx, [Wish(holder, tuple(claims), capacities)])
+    if isinstance(found, OccupiedError):
+        raise found
+    return found
 
 
-def _claim(tx: Transaction, holder: str, wanted: Claim, capacity: int | None) -> int:
-    row = None
-    if capacity is None or capacity > 0:
-        row = tx.one(
-            "INSERT INTO resources (name, capacity, used, alone, fence) VALUES (?, ?, 1, ?, 1 +"
-            " COALESCE((SELECT value FROM counters WHERE counters.name = 'fences'), 0)) ON CONFLICT (name) DO UPDATE"
-            " SET capacity = excluded.capacity, used = resources.used + 1, alone = excluded.alone,"
-            " fence = resources.fence + 1 WHERE resources.alone = '' AND (excluded.alone = '' OR resources.used = 0)"
-            " AND (excluded.capacity IS NULL OR resources.used < excluded.capacity) RETURNING fence",
-            *(wanted.resource, capacity, holder if wanted.alone else ""),
-        )
-    if row is None:
-        raise _occupied(tx, wanted.resource, capacity)
-    tx.execute(
-        "INSERT INTO claims (holder, resource, alone, token) VALUES (?, ?, ?, ?)",
-        *(holder, wanted.resource, int(wanted.alone), row[0]),
+def claim_all(tx: Transaction, wishes: Sequence[Wish]) -> list[dict[str, int] | OccupiedError]:
+    """Claim for several holders, one after the other: each gets all that it wants with the tokens, or nothing and why."""
+    resources = _resources(tx, {claim.resource for wish in wishes for claim in wish.claims})
+    found = [_claimed(resources, wish) for wish in wishes]
+    claimed = [
+        (wish.holder, claim.resource, int(claim.alone), tokens[claim.resource])
+        for wish, tokens in zip(wishes, found, strict=True)
+        if not isinstance(tokens, OccupiedError)
+        for claim in wish.claims
+    ]
+    changed = {resource for _, resource, _, _ in claimed}
+    tx.batch(
+        "INSERT INTO resources (name, capacity, used, alone, fence) SELECT * FROM {rows} WHERE true"
+        " ON CONFLICT (name) DO UPDATE SET capacity = excluded.capacity, used = excluded.used, alone = excluded.alone,"
+        " fence = excluded.fence",
+        ("text", "integer", "integer", "text", "integer"),
+        [(name, one.capacity, one.used, one.alone, one.fence) for name in sorted(changed) for one in [resources[name]]],
     )
-    return int(row[0])
+    tx.batch(
+        "INSERT INTO claims (holder, resource, alone, token) SELECT * FROM {rows}",
+        ("text", "text", "integer", "integer"),
+        claimed,
+    )
+    return found
 
 
-def _occupied(tx: Transaction, resource: str, capacity: int | None) -> OccupiedError:
-    row = tx.one("SELECT used, alone FROM resources WHERE name = ?", resource)
-    used, alone = row or (0, "")
-    if alone:
-        return OccupiedError(f"{resource} is held by {alone}")
-    return OccupiedError(f"{resource} is in use, {used}{f' of {capacity}' if capacity is not None else ''}")
+def _resources(tx: Transaction, names: Iterable[str]) -> dict[str, _Resource]:
+    """Read resources as they are; one that nobody claimed before begins above every fence that was forgotten."""
+    rows = tx.batch(
+        "SELECT column1, capacity, COALESCE(used, 0), COALESCE(alone, ''), COALESCE(fence,"
+        " (SELECT value FROM counters WHERE counters.name = 'fences'), 0)"
+        " FROM {rows} LEFT JOIN resources ON resources.name = column1",
+        ("text",),
+        [(name,) for name in names],
+    )
+    return {name: _Resource(*rest) for name, *rest in rows}
+
+
+def _claimed(resources: Mapping[str, _Resource], wish: Wish) -> dict[str, int] | OccupiedError:
+    """Take what one holder wants, all or nothing."""
+    for wanted in sorted(wish.claims):
+        capacity, found = wish.capacities.get(wanted.resource), resources[wanted.resource]
+        if found.alone:
+            return OccupiedError(f"{wanted.resource} is held by {found.alone}")
+        if (wanted.alone and found.used) or (capacity is not None and found.used >= capacity):
+            bound = f" of {capacity}" if capacity is not None else ""
+            return OccupiedError(f"{wanted.resource} is in use, {found.used}{bound}")
+    for wanted in wish.claims:
+        found = resources[wanted.resource]
+        found.capacity = wish.capacities.get(wanted.resource)
+        found.used, found.fence = found.used + 1, found.fence + 1
+        found.alone = wish.holder if wanted.alone else ""
+    return {wanted.resource: resources[wanted.resource].fence for wanted in wish.claims}
 
 
 def release(tx: Transaction, holder: str, *, lost: bool = False) -> None:
-    """Free what `holder` holds; of a lost one only what it shared. Harmless where it holds nothing: nothing else frees."""
-    _free(tx, holder, tx.all("SELECT resource FROM claims WHERE holder = ? AND alone <= ?", holder, int(not lost)))
+    """Free what `holder` holds; of a lost one only what it shared. Harmless where it holds nothing."""
+    release_all(tx, [holder], lost=lost)
+
+
+def release_all(tx: Transaction, holders: Iterable[str], *, lost: bool = False) -> None:
+    """Free what each of `holders` holds; of lost ones only what they shared. Nothing else frees but `loosen`."""
+    _freed(tx, tx.batch(_FREE_SHARED if lost else _FREE, ("text",), [(holder,) for holder in holders]))
 
 
 def loosen(tx: Transaction, holder: str, resource: str) -> None:
     """Free one claim before the rest."""
-    _free(tx, holder, tx.all("SELECT resource FROM claims WHERE holder = ? AND resource = ?", holder, resource))
+    _freed(
+        tx,
+        tx.all(
+            "DELETE FROM claims WHERE holder = ? AND resource = ? RETURNING holder, resource, alone", holder, resource
+        ),
+    )
 
 
-def _free(tx: Transaction, holder: str, rows: Iterable[tuple[str]]) -> None:
-    for (resource,) in rows:
-        tx.execute(
-            "UPDATE resources SET used = used - 1, alone = CASE WHEN alone = ? THEN '' ELSE alone END WHERE name = ?",
-            *(holder, resource),
-        )
-        tx.execute("DELETE FROM claims WHERE holder = ? AND resource = ?", holder, resource)
+def _freed(tx: Transaction, rows: Sequence[tuple[str, str, int]]) -> None:
+    """Count down the resources of claims that are gone."""
+    freed = Counter(resource for _, resource, _ in rows)
+    had_alone = {resource: holder for holder, resource, alone in rows if alone}
+    tx.batch(
+        "UPDATE resources SET used = used - column2, alone = CASE WHEN alone = column3 THEN '' ELSE alone END"
+        " FROM {rows} WHERE name = column1",
+        ("text", "integer", "text"),
+        [(resource, count, had_alone.get(resource, "")) for resource, count in sorted(freed.items())],
+    )
 
 
 def held(tx: Transaction) -> dict[str, list[Claim]]:

@@ -4,6 +4,7 @@ SQLite is copied page by page in one read transaction: writers go on beside it, 
 PostgreSQL is dumped by its own `pg_dump`, under the snapshot of a transaction of ours.
 """
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -15,14 +16,18 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from reconciler.model.errors import ReconcilerError, StateUnreadable, UsageMistake
+from reconciler.store.addresses import ALONE, StateAddress, parted
 from reconciler.store.database import Connection, Transaction, explaining
 from reconciler.store.dialects import database_of, is_address
 from reconciler.store.directory import DataDirectory
 from reconciler.store.migrations import holds_state
 from reconciler.store.sqlite import BUSY_SECONDS, SqliteDatabase
 
-GUARD = "RESET search_path; UPDATE leadership SET node = 'an unfinished restore', files = 'restore', until = 1e12;\n"
+GUARD = "UPDATE {schema}.leadership SET node = 'an unfinished restore', files = 'restore', until = 1e12;\n"
 """What a dump ends with when it is put back: nobody leads before the restore is complete."""
+
+TABLE = re.compile(r"^\d+; \d+ \d+ TABLE (\S+) reconciler_schema\b", re.MULTILINE)
+"""Where `pg_restore --list` says which schema a dump is of."""
 
 SAID_MAX = 500  # characters of what a program complains
 
@@ -44,7 +49,7 @@ def copied(data: str, target: Path) -> Iterator[Transaction]:
             raise UsageMistake(f"there is no state in {data} yet", "apply something first: reconcile apply")
         if is_address(data):
             _directly(found)
-            _dump(data, found, target)
+            _dump(parted(data), found, target)
             yield found
             return
         found.rollback()
@@ -59,7 +64,7 @@ def copied(data: str, target: Path) -> Iterator[Transaction]:
 
 
 def is_empty(data: str) -> bool:
-    """Say whether the database at the address `data` holds no table; raises StateUnreadable."""
+    """Say whether nothing is where the address `data` says, in the database or the space's schema; raises StateUnreadable."""
     database = database_of(data)
     with explaining(database):
         found = database.connect_reading()
@@ -71,22 +76,53 @@ def is_empty(data: str) -> bool:
 
 
 def put_back(data: str, dump: Path) -> None:
-    """Put a dump into the empty database at the address `data`, whole or not at all; raises ReconcilerError."""
-    writing = ("psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", data)
+    """Put a dump where the address `data` says and nothing is yet, whole or not at all; raises ReconcilerError."""
+    address = parted(data)
+    schema = address.space or ALONE
+    check_schema(_schema_of(dump), schema)
+    only = (f"--schema={schema}",) if address.space else ()  # it makes none then, so that one may be there already
+    writing = ("psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", address.database)
     with (
-        _started("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(dump)) as reader,
+        _started("pg_restore", "--no-owner", "--no-privileges", *only, "--file=-", str(dump)) as reader,
         _started(*writing) as writer,
     ):
         assert reader.process.stdout is not None
         assert writer.process.stdin is not None
         try:
             with suppress(BrokenPipeError):  # it says itself why it reads no more
+                if address.space:
+                    writer.process.stdin.write(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n'.encode())
                 shutil.copyfileobj(reader.process.stdout, writer.process.stdin)
             reader.check()
         except ReconcilerError:
             writer.process.kill()  # at the end of what it reads it would commit
             raise
-        writer.check(GUARD.encode())
+        writer.check(GUARD.format(schema=f'"{schema}"').encode())
+
+
+def _schema_of(dump: Path) -> str:
+    with _started("pg_restore", "--list", str(dump)) as reader:
+        assert reader.process.stdout is not None
+        listed = reader.process.stdout.read().decode(errors="replace")
+        reader.check()
+    found = TABLE.search(listed)
+    return found[1] if found is not None else ""
+
+
+def check_schema(held: str, schema: str) -> None:
+    """Raise UsageMistake unless a dump of the schema `held` is to be put back as that."""
+    if held == schema:
+        return
+    if schema == ALONE:
+        raise UsageMistake(f"the backup holds the state of the space {held}", f"name it: --data postgresql://…/{held}")
+    if held == ALONE:
+        raise UsageMistake(
+            "the backup holds a state that has no space in its address",
+            f'restore it into a database of its own, then run there: ALTER SCHEMA {ALONE} RENAME TO "{schema}"',
+        )
+    raise UsageMistake(
+        f"the backup holds the state of the space {held}, not of {schema}", f"name it: --data postgresql://…/{held}"
+    )
 
 
 def _directly(found: Connection) -> None:
@@ -113,11 +149,13 @@ def _copy(source: Path, target: Path) -> None:
         )
 
 
-def _dump(data: str, tx: Transaction, target: Path) -> None:
+def _dump(address: StateAddress, tx: Transaction, target: Path) -> None:
     row = tx.one("SELECT pg_export_snapshot()")
     assert row is not None
-    form = ("--format=custom", "--no-owner", "--no-privileges")
-    with _started("pg_dump", *form, f"--snapshot={row[0]}", f"--file={target}", data) as dumping:
+    form = ["--format=custom", "--no-owner", "--no-privileges"]
+    if address.space:
+        form.append(f'--schema="{address.space}"')
+    with _started("pg_dump", *form, f"--snapshot={row[0]}", f"--file={target}", address.database) as dumping:
         dumping.check()
 
 

@@ -5,19 +5,38 @@ then writes needs no further guard against other writers. A function may be run 
 away in the middle), so it must change nothing but the database.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import uniform
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 Value: TypeAlias = str | int | float | bytes | None
 """What goes into a column; truth is 0 or 1, times are seconds since the epoch."""
 
 Row: TypeAlias = tuple[Any, ...]
 
+ColumnType: TypeAlias = Literal["text", "integer", "real"]
+
 T = TypeVar("T")
 Work: TypeAlias = Callable[["Transaction"], T]
 """One function is one transaction: it returns and is committed, or raises and leaves nothing."""
+
+
+class Joint(ABC, Generic[T]):
+    """Work that is done together with others of its class in as many statements as alone; none may lean on another."""
+
+    __slots__ = ()
+
+    def __call__(self, tx: "Transaction") -> T:
+        """Do it alone."""
+        (result,) = self.together(tx, [self])
+        return result
+
+    @classmethod
+    @abstractmethod
+    def together(cls, tx: "Transaction", works: Sequence[Self]) -> Sequence[T]:
+        """Do all of `works` and return the result of each; where one raises, nothing of any is kept."""
 
 
 class Transaction(Protocol):
@@ -34,6 +53,13 @@ class Transaction(Protocol):
 
     def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each of `rows`."""
+
+    def batch(self, sql: str, types: Sequence[ColumnType], rows: Sequence[Sequence[Value]]) -> list[Row]:
+        """Run one statement on all of `rows` together and return what it returns; without rows nothing is run.
+
+        `{rows}` in it is a table of them, with columns of `types` named column1, column2, …; no two rows may touch
+        the same row of a table. Many rows may take a few statements.
+        """
 
     def now(self, given: float) -> float:
         """Return the time that all holders of leases are judged by: the database's own, where it has one."""
@@ -75,6 +101,10 @@ class Database(Protocol):
     """How this engine writes the placeholders of the schema: text, integer, real, bytes, strict."""
     tables_query: str
     """A query for the names of all tables."""
+    schema: str
+    """The schema that the tables lie in, "" where the database holds one state alone."""
+    states_query: str
+    """A query for the other schemas of the database that hold a state, "" where it has no schemas."""
     is_shared: bool
     """May nodes with different files work on it, one after the other?"""
     group_max: int

@@ -127,13 +127,19 @@ def _wanted(tx: Transaction, now: float) -> dict[str, tuple[float, "DrainSpec"]]
     """Return who drains, whoever wants it: since when at the earliest, and by which drain block."""
     found: dict[str, tuple[float, DrainSpec]] = {}
     by_hand = overrides.standing(tx, now)
-    declared = {str(name): str(spec) for name, spec in tx.all("SELECT name, spec FROM objects WHERE kind = 'Worker'")}
+    marked = tx.all("SELECT name, spec FROM objects WHERE kind = 'Worker' AND spec LIKE ?", '%"state":"draining"%')
+    declared = {str(name): str(spec) for name, spec in marked}
+    going = leaving(tx)
+    for name in by_hand.keys() | going.keys():
+        row = tx.one("SELECT spec FROM objects WHERE kind = 'Worker' AND name = ?", name)
+        if row is not None:
+            declared[name] = str(row[0])
     for name, spec in sorted(declared.items()):
         if name in by_hand:
             found[name] = (by_hand[name].since, _block(spec))
         elif '"state":"draining"' in spec and json.loads(spec).get("state") == "draining":
             found[name] = (now, _block(spec))
-    return found | {name: (now, _block(spec)) for name, spec in leaving(tx).items() if name not in declared}
+    return found | {name: (now, _block(spec)) for name, spec in going.items() if name not in declared}
 
 
 def _block(spec: str) -> "DrainSpec":

@@ -21,24 +21,24 @@ COMMITS_KEPT = 1_000
 
 _COMMITS = "SELECT revision, author, subject, verdict, reason, seen_at, judged_at FROM commits "  # as Judged
 _PROPOSALS = (  # as Proposal
-    "SELECT digest, revision, why, summary, made_at, decision, decided_by, decided_at, notes FROM proposals "
+    "SELECT digest, revision, why, summary, made_at, decision, decided_by, decided_at, notes, plan FROM proposals "
 )
 
 
 def source(tx: Transaction) -> SourceState | None:
     """Return the source as it was looked at last; None where none was."""
-    row = tx.one("SELECT url, ref, folder, head, signed_by, looked_at, failed_since, problem FROM source")
+    row = tx.one("SELECT url, ref, folder, head, signatures, looked_at, failed_since, problem FROM source")
     return SourceState(*row) if row else None
 
 
 def see_source(tx: Transaction, seen: SourceState) -> None:
     """Record how the source was found."""
     tx.execute(
-        "INSERT INTO source (one, url, ref, folder, head, signed_by, looked_at, failed_since, problem)"
+        "INSERT INTO source (one, url, ref, folder, head, signatures, looked_at, failed_since, problem)"
         " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET url = excluded.url, ref = excluded.ref,"
-        " folder = excluded.folder, head = excluded.head, signed_by = excluded.signed_by, looked_at = excluded.looked_at,"
+        " folder = excluded.folder, head = excluded.head, signatures = excluded.signatures, looked_at = excluded.looked_at,"
         " failed_since = excluded.failed_since, problem = excluded.problem",
-        *(seen.url, seen.ref, seen.folder, seen.head, seen.signed_by, seen.looked_at, seen.failed_since, seen.problem),
+        *(seen.url, seen.ref, seen.folder, seen.head, seen.signatures, seen.looked_at, seen.failed_since, seen.problem),
     )
 
 
@@ -121,10 +121,10 @@ def propose(tx: Transaction, proposal: Proposal) -> Proposal:
     """Let a plan wait for a person, in place of those of other commits; one that was decided keeps its decision."""
     tx.execute("DELETE FROM proposals WHERE digest <> ? AND decision = ''", proposal.digest)
     tx.execute(
-        "INSERT INTO proposals (digest, revision, why, summary, made_at, decision, decided_by, decided_at, notes)"
-        " VALUES (?, ?, ?, ?, ?, '', '', NULL, '')"
-        " ON CONFLICT (digest) DO UPDATE SET revision = excluded.revision, why = excluded.why",
-        *(proposal.digest, proposal.revision, proposal.why, proposal.summary, proposal.made_at),
+        "INSERT INTO proposals (digest, revision, why, summary, made_at, decision, decided_by, decided_at, notes, plan)"
+        " VALUES (?, ?, ?, ?, ?, '', '', NULL, '', ?)"
+        " ON CONFLICT (digest) DO UPDATE SET revision = excluded.revision, why = excluded.why, plan = excluded.plan",
+        *(proposal.digest, proposal.revision, proposal.why, proposal.summary, proposal.made_at, proposal.plan),
     )
     found = tx.one(_PROPOSALS + "WHERE digest = ?", proposal.digest)
     assert found is not None

@@ -3,8 +3,9 @@
 from functools import cache
 from importlib.resources import files
 
-from reconciler.model.errors import StateUnreadable
+from reconciler.model.errors import StateUnreadable, UsageMistake
 from reconciler.store import audit
+from reconciler.store.addresses import ALONE
 from reconciler.store.database import Connection, Database, Transaction
 
 VERSION_TABLE = "reconciler_schema"
@@ -65,6 +66,8 @@ def schema_version(tx: Transaction) -> int:
 
 def _is_ours(database: Database, tx: Transaction) -> bool:
     tables = {name for (name,) in tx.all(database.tables_query)}
+    if not tables and database.states_query:
+        check_others(database, [name for (name,) in tx.all(database.states_query)])
     if tables and VERSION_TABLE not in tables:
         raise StateUnreadable(
             f"{database.where} is the database of another program (it holds the table {min(tables)})",
@@ -73,20 +76,49 @@ def _is_ours(database: Database, tx: Transaction) -> bool:
     return bool(tables)
 
 
+def check_others(database: Database, schemas: list[str]) -> None:
+    """Raise UsageMistake where the database holds states of another form than the one that would be made."""
+    if schemas and not database.schema:
+        raise UsageMistake(
+            f"{database.where} holds the states of {len(schemas)} space{'s' * (len(schemas) > 1)}: {', '.join(schemas)}",
+            f"name one of them: --data postgresql://…/{schemas[0]}",
+        )
+    if ALONE in schemas:
+        raise UsageMistake(
+            f"{database.where} cannot be made: the database holds a state that has no space in its address",
+            f'if it is that of {database.schema}, run: ALTER SCHEMA {ALONE} RENAME TO "{database.schema}"; '
+            "else name another database",
+        )
+
+
 def _prepare(database: Database, connection: Connection) -> None:
     """Make the table whose one row is the version, and on PostgreSQL the writers' turn."""
+    schema, integer = database.schema, database.words["integer"]
+    table = f'"{schema}".{VERSION_TABLE}' if schema else VERSION_TABLE  # no transaction says yet where it lies
     if not _is_ours(database, connection):
-        integer = database.words["integer"]
+        if schema:
+            _make_schema(connection, schema)
         try:
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS reconciler_schema"
+                f"CREATE TABLE IF NOT EXISTS {table}"
                 f" (one {integer} PRIMARY KEY CHECK (one = 1), version {integer} NOT NULL)"
             )
         except Exception:
             if not _is_ours(database, connection):  # else another process made it at the same moment
                 raise
-    if connection.one("SELECT version FROM reconciler_schema") is None:
-        connection.execute("INSERT INTO reconciler_schema (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING")
+    if connection.one(f"SELECT version FROM {table}") is None:  # noqa: S608 - letters and dashes
+        connection.execute(f"INSERT INTO {table} (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING")  # noqa: S608
+
+
+def _make_schema(connection: Connection, schema: str) -> None:
+    """Make a schema, unless somebody has: who may write in it need not be allowed to make others."""
+    query = "SELECT 1 FROM pg_namespace WHERE nspname = ?"
+    if connection.one(query, schema) is None:
+        try:
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        except Exception:
+            if connection.one(query, schema) is None:  # else another process made it at the same moment
+                raise
 
 
 def _newer(database: Database, version: int) -> StateUnreadable:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from reconciler.model.errors import Conflict
 from reconciler.model.live import Binding, LiveObject, LiveState
@@ -13,6 +14,9 @@ from reconciler.store.leaving import leaving
 from reconciler.store.overrides import standing
 from reconciler.store.tasks import done_steps, last_tasks
 from reconciler.store.worker_status import statuses
+
+if TYPE_CHECKING:
+    from reconciler.store.known_objects import KnownObjects
 
 _SELECT = "SELECT kind, name, spec, metadata, digest, file, line, col, revision, generation, protected FROM objects "  # as _row
 
@@ -69,12 +73,47 @@ def of_kind(tx: Transaction, kind: str) -> dict[str, LiveObject]:
     return {obj.address.name: obj for obj in found}
 
 
-def live_state(tx: Transaction, before: LiveState | None = None) -> LiveState:
-    """Return all that a plan is judged by, at one serial; where that is still the one `before`, so are its objects."""
+def page(tx: Transaction, after: Address, kind: str | None, limit: int) -> list[LiveObject]:
+    """Return the first `limit` objects behind an address, of a kind or of all, in the order of kind and name."""
+    if kind is not None:
+        rows = tx.all(_SELECT + "WHERE kind = ? AND name > ? ORDER BY name LIMIT ?", kind, after.name, limit)
+    else:
+        rows = tx.all(_SELECT + "WHERE (kind, name) > (?, ?) ORDER BY kind, name LIMIT ?", *after, limit)
+    return list(map(_object, rows))
+
+
+def mentioning(tx: Transaction, after: Address, text: str, limit: int) -> list[LiveObject]:
+    """Return the first `limit` objects of a kind behind an address whose spec holds a text somewhere, by name.
+
+    Without regard to case, and `_` and `%` stand for other letters: whoever asks looks at what is found.
+    """
+    rows = tx.all(
+        _SELECT + "WHERE kind = ? AND name > ? AND spec LIKE ? ORDER BY name LIMIT ?", *after, f"%{text}%", limit
+    )
+    return list(map(_object, rows))
+
+
+def names(tx: Transaction, kind: str) -> list[str]:
+    """Return the names of the objects of a kind, in order."""
+    return [str(name) for (name,) in tx.all("SELECT name FROM objects WHERE kind = ? ORDER BY name", kind)]
+
+
+def present(tx: Transaction, kind: str, names: Iterable[str]) -> set[str]:
+    """Return those of `names` that are objects of a kind."""
+    rows = tx.batch(
+        "SELECT name FROM objects JOIN {rows} ON kind = column1 AND name = column2",
+        ("text", "text"),
+        [(kind, name) for name in names],
+    )
+    return {name for (name,) in rows}
+
+
+def live_state(tx: Transaction, known: "KnownObjects | None" = None) -> LiveState:
+    """Return all that a plan is judged by, at one serial; an engine reads only those objects that it does not know."""
     now, serial = time.time(), last_number(tx, "serial")
     return LiveState(
         at=now,
-        objects=before.objects if before is not None and before.serial == serial else all_objects(tx),
+        objects=all_objects(tx) if known is None else known.at(tx),
         last_tasks=last_tasks(tx),
         serial=serial,
         binding=binding(tx),

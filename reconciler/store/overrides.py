@@ -1,7 +1,7 @@
 """Live overrides: workers that a person drains whatever Git declares, until that ends by itself or Git agrees."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from reconciler.model.live import Event, Override
 from reconciler.model.spec import Address
@@ -44,6 +44,15 @@ def standing(tx: Transaction, now: float) -> dict[str, Override]:
     """Return every override that stands at `now`, by worker."""
     rows = tx.all(_SELECT + "WHERE until > ? ORDER BY worker", tx.now(now))
     return {row[0]: Override(*row) for row in rows}
+
+
+def draining(tx: Transaction, workers: Iterable[str], now: float) -> set[str]:
+    """Return those of `workers` that an override drains at `now`, in seconds since the epoch."""
+    rows = tx.batch(
+        "SELECT worker, until FROM overrides JOIN {rows} ON worker = column1", ("text",), [(one,) for one in workers]
+    )
+    present = tx.now(now) if rows else now
+    return {worker for worker, until in rows if until > present}
 
 
 def over(tx: Transaction, now: float) -> dict[str, str]:

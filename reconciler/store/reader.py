@@ -86,11 +86,19 @@ def look(data: str, table: str, work: Work[T]) -> T | None:
         return reader.read_now(lambda tx: work(tx) if (table,) in tx.all(database.tables_query) else None)
 
 
+def states_in(data: str) -> list[str]:
+    """Return the spaces that have a state in the database at the address `data`; raises StateUnreadable."""
+    database = database_of(data)
+    with Reader(database) as reader:
+        return [name for (name,) in reader.read_now(lambda tx: tx.all(database.states_query))]
+
+
 def _found(database: Database) -> bool:
     connection = database.connect_reading()
     if connection is None:
         return False
     try:
+        connection.begin()  # which says where a space's tables lie
         return holds_state(database, connection)
     finally:
         connection.close()

@@ -3,15 +3,17 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from reconciler.model.errors import Conflict, StateUnreadable
-from reconciler.store.database import Row, Value
+from reconciler.store.database import ColumnType, Row, Value
 
 BUSY_SECONDS = 5  # the engine's lock keeps other writers out; this covers a backup or a curious person's sqlite3
 STATEMENTS_MAX = 256  # all statements of the operations stay compiled
 WRITING = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON")
 NO_TEXT = "Could not decode to UTF-8"  # Python's own words, without a code of SQLite's
+ROWS_MAX = 100  # of one statement, which may have some 32,000 values
 LOOK = "SELECT count(*) FROM sqlite_schema"  # opening alone does not look at the file
 
 
@@ -40,6 +42,15 @@ class SqliteConnection:
     def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each of `rows`."""
         self._connection.executemany(sql, rows)
+
+    def batch(self, sql: str, types: Sequence[ColumnType], rows: Sequence[Sequence[Value]]) -> list[Row]:
+        """Run one statement on all of `rows` together, some at a time."""
+        found: list[Row] = []
+        for start in range(0, len(rows), ROWS_MAX):
+            some = rows[start : start + ROWS_MAX]
+            statement = sql.replace("{rows}", _values(len(types), len(some)))
+            found += self._connection.execute(statement, [value for row in some for value in row]).fetchall()
+        return found
 
     def now(self, given: float) -> float:
         """Return the caller's clock: one process writes, so it is the only one."""
@@ -95,6 +106,8 @@ class SqliteDatabase:
     group_max = 1_000
     cheap_savepoints = True
     tables_query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    schema = ""
+    states_query = ""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -147,6 +160,13 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
+
+
+@lru_cache(maxsize=STATEMENTS_MAX)
+def _values(columns: int, rows: int) -> str:
+    """Write a table of so many columns and rows."""
+    row = f"({', '.join('?' * columns)})"
+    return f"(VALUES {', '.join([row] * rows)}) AS given"
 
 
 def _unopened(path: Path, reason: str) -> StateUnreadable:

@@ -1,6 +1,7 @@
 """Tasks, what they pin, and their step runs; what has ended never changes again."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Slot, StepRun, StepState, Task, TaskId, TaskState
@@ -135,6 +136,15 @@ def set_state(tx: Transaction, number: TaskId, state: TaskState, reason: str, at
     return changed == 1
 
 
+def set_waiting(tx: Transaction, reasons: Mapping[TaskId, str]) -> None:
+    """Say of tasks in the queue why they wait; of one that has left it meanwhile nothing changes."""
+    tx.batch(
+        "UPDATE tasks SET reason = column2 FROM {rows} WHERE id = column1 AND state = 'queued'",
+        ("integer", "text"),
+        list(reasons.items()),
+    )
+
+
 def request_cancel(tx: Transaction, number: TaskId, by: str) -> bool:
     """Write down that `by` wants the task cancelled; False where it has ended or somebody wanted it before.
 
@@ -186,21 +196,43 @@ def step(tx: Transaction, number: TaskId, index: int) -> StepRun:
     return _step(row)
 
 
-def set_step(tx: Transaction, number: TaskId, index: int, state: StepState, *, reason: str, at: float) -> bool:
-    """Move a step run on; False, and nothing changes, where it has ended.
+@dataclass(frozen=True, slots=True)
+class StepMove:
+    """The state that a step run comes into, why, and when, in seconds since the epoch."""
+
+    task: TaskId
+    index: int
+    state: StepState
+    reason: str
+    at: float
+
+
+def set_steps(tx: Transaction, moves: Sequence[StepMove]) -> dict[tuple[TaskId, int], StepRun]:
+    """Move step runs on and return them, by task and index, without those that have ended: they stay as they are.
 
     `since` is when the state was entered, so a waiting step keeps it while its reason changes.
     """
-    started_at = at if state is StepState.RUNNING else None
-    finished_at = at if state.ended else None
-    changed = tx.execute(
-        "UPDATE step_runs SET since = CASE WHEN state = ? THEN COALESCE(since, ?) ELSE ? END, state = ?, reason = ?,"
-        " started_at = COALESCE(started_at, ?), finished_at = ?"
-        " WHERE task = ? AND position = ? AND finished_at IS NULL",
-        *(state.value, at, at, state.value, reason),
-        *(started_at, finished_at, number, index),
+    rows = tx.batch(
+        "UPDATE step_runs SET since = CASE WHEN state = column3 THEN COALESCE(since, column5) ELSE column5 END,"
+        " state = column3, reason = column4, started_at = COALESCE(started_at, column6), finished_at = column7"
+        " FROM {rows} WHERE task = column1 AND position = column2 AND finished_at IS NULL"
+        " RETURNING task, position, key, name, state, reason, since, started_at, finished_at",  # as StepRun
+        ("integer", "integer", "text", "text", "real", "real", "real"),
+        [
+            (
+                *(move.task, move.index, move.state.value, move.reason, move.at),
+                *(move.at if move.state is StepState.RUNNING else None, move.at if move.state.ended else None),
+            )
+            for move in moves
+        ],
     )
-    return changed == 1
+    moved = map(_step, rows)
+    return {(run.task, run.index): run for run in moved}
+
+
+def set_step(tx: Transaction, number: TaskId, index: int, state: StepState, *, reason: str, at: float) -> bool:
+    """Move one step run on; False, and nothing changes, where it has ended."""
+    return bool(set_steps(tx, [StepMove(number, index, state, reason, at)]))
 
 
 def _task(row: Row) -> Task:

@@ -1,5 +1,7 @@
 """The workers that tasks lease: a preference of later steps, counted, and ended with the task."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.model.live import TaskId
@@ -18,19 +20,16 @@ class WorkerLease:
     number: int
 
 
-def lease(tx: Transaction, task: TaskId, key: str, worker: str) -> None:
-    """Count a grant under a lease; the first one makes it."""
-    changed = tx.execute(
-        "UPDATE worker_leases SET grants = grants + 1 WHERE task = ? AND lease_key = ? AND worker = ?",
-        task,
-        key,
-        worker,
+def lease(tx: Transaction, granted: Sequence[tuple[TaskId, str, str]]) -> None:
+    """Count grants, each by task, key and worker, under their leases; the first of a lease makes it."""
+    counts = Counter(granted)
+    last = next_number(tx, "worker lease", len(counts)) if counts else 0
+    tx.batch(
+        "INSERT INTO worker_leases (task, lease_key, worker, grants, number) SELECT * FROM {rows} WHERE true"
+        " ON CONFLICT (task, lease_key, worker) DO UPDATE SET grants = worker_leases.grants + excluded.grants",
+        ("integer", "text", "text", "integer", "integer"),
+        [(*lease, count, last - len(counts) + place) for place, (lease, count) in enumerate(counts.items(), start=1)],
     )
-    if not changed:
-        tx.execute(
-            "INSERT INTO worker_leases (task, lease_key, worker, grants, number) VALUES (?, ?, ?, 1, ?)",
-            *(task, key, worker, next_number(tx, "worker lease")),
-        )
 
 
 def end(tx: Transaction, task: TaskId) -> None:

@@ -50,6 +50,12 @@ def statuses(tx: Transaction) -> dict[str, WorkerStatus]:
     return {row[0]: _status(row) for row in tx.all(_SELECT + "ORDER BY worker")}
 
 
+def statuses_between(tx: Transaction, first: str, last: str) -> dict[str, WorkerStatus]:
+    """Return how the workers from one name to another, both included, were last found."""
+    rows = tx.all(_SELECT + "WHERE worker >= ? AND worker <= ? ORDER BY worker", first, last)
+    return {row[0]: _status(row) for row in rows}
+
+
 def status(tx: Transaction, worker: str) -> WorkerStatus | None:
     """Return how one worker was last found; None where it never was looked for."""
     row = tx.one(_SELECT + "WHERE worker = ?", worker)

@@ -4,17 +4,19 @@ import asyncio
 import concurrent.futures
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
-from reconciler.store.database import Connection, Database, T, Transaction, Work, explaining, pauses
+from reconciler.store.database import Connection, Database, Joint, T, Transaction, Work, explaining, pauses
 from reconciler.store.dialects import database_of, is_address
 from reconciler.store.directory import DataDirectory
+from reconciler.store.known_objects import KnownObjects
 from reconciler.store.migrations import migrate
 from reconciler.store.readers import Readers, Room
 
@@ -50,6 +52,8 @@ class Store:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # bounded by `_room` and by the number of threads
         self._room = Room()
         self._readers = Readers(database)
+        self.known = KnownObjects()
+        """The live objects, which whoever writes them keeps up."""
         self._guard: Work[None] = _unguarded
         self._closing = threading.Event()
         self._gate = threading.Lock()
@@ -105,6 +109,10 @@ class Store:
         """Run `work`, which only reads, on a committed state and beside the writer."""
         return await self._readers.read(work)
 
+    async def glance(self, work: Work[T]) -> T:
+        """Do as `read` does for a few rows by their keys; the event loop stands still for the moment that a file takes."""
+        return await self._readers.glance(work)
+
     def read_now(self, work: Work[T]) -> T:
         """Do as `read` does, in this thread."""
         return self._readers.read_now(work)
@@ -158,21 +166,41 @@ class Store:
     def _attempt(self, jobs: Sequence[_Job], *, apart: bool) -> Sequence[_Outcome]:
         self._connection.begin()
         self._guard(self._connection)
-        outcomes = [self._isolated(job) if apart else _Done(job.work(self._connection)) for job in jobs]
+        outcomes = self._outcomes([job.work for job in jobs], apart=apart)
         self._connection.commit()
         return outcomes
 
-    def _isolated(self, job: _Job) -> _Outcome:
+    def _outcomes(self, works: Iterable[Work[Any]], *, apart: bool) -> list[_Outcome]:
+        """Carry out neighbours of one class of joint work as one, and everything else one by one."""
+        outcomes: list[_Outcome] = []
+        for kind, same in groupby(works, type):
+            neighbours = list(same)
+            parts = [neighbours] if issubclass(kind, Joint) else [[work] for work in neighbours]
+            for part in parts:
+                outcomes += self._isolated(part) if apart else map(_Done, self._done(part))
+        return outcomes
+
+    def _isolated(self, works: list[Work[Any]]) -> list[_Outcome]:
+        """Carry out work that may fail without what stands beside it; of joint work, each alone where not all can be done."""
         self._connection.savepoint()
         try:
-            result = job.work(self._connection)
+            results = self._done(works)
         except Exception as error:
             if self._database.again(error) or not self._connection.in_transaction:
                 raise
             self._connection.undo()
-            return _Failed(self._database.explain(error))
+            if len(works) == 1:
+                return [_Failed(self._database.explain(error))]
+            return [outcome for work in works for outcome in self._isolated([work])]
         self._connection.release()
-        return _Done(result)
+        return [_Done(result) for result in results]
+
+    def _done(self, works: list[Work[Any]]) -> Sequence[Any]:
+        """Carry out one function, or several of joint work."""
+        if len(works) == 1:
+            return [works[0](self._connection)]
+        joint = cast(list[Joint[Any]], works)
+        return type(joint[0]).together(self._connection, joint)
 
 
 def _unguarded(_: Transaction) -> None:

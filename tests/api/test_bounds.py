@@ -22,7 +22,8 @@ from reconciler.server.orders.orders import RevokeAccess
 from reconciler.server.sources.sources import CheckedOut
 from reconciler.server.trust.access_settings import HttpTable
 from reconciler.store import access, audit
-from tests.api.premises import PATIENCE, Premises, premises, until
+from tests.api.premises import PATIENCE, SPACE, Premises, premises, until
+from tests.cli.workplace import POOL, Workplace, worker
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +246,58 @@ def test_a_refusal_is_not_kept(own: Premises) -> None:
     own.post("/resume", own.reader, Idempotency_Key="later").expect(409)
     own.post("/suspend", own.reader, SUSPEND).expect(200)
     own.post("/resume", own.reader, Idempotency_Key="later").expect(200)
+
+
+STALE = {"error": "it is not what it was when it was read", "hint": "read it again, and decide anew", "code": 3}
+
+
+def test_a_write_that_rests_on_what_was_is_refused(own: Premises) -> None:
+    nothing = own.get("/suspension", own.reader)
+    assert nothing.expect(200) == {"suspension": None}
+    tag = nothing.headers["etag"]
+    assert own.post("/suspend", own.reader, SUSPEND, If_Match="*").expect(412) == STALE, "there is nothing to match"
+    own.post("/suspend", own.reader, SUSPEND, If_Match=tag).expect(200)
+    assert own.post("/suspend", own.reader, SUSPEND, If_Match=tag).expect(412) == STALE
+    now = own.get("/suspension", own.reader)
+    assert now.expect(200)["suspension"]["by"] == "boss"
+    assert now.headers["etag"] == own.get("/suspension", own.reader).headers["etag"] != tag
+    assert own.post("/resume", own.reader, If_Match=f"W/{now.headers['etag']}").expect(412) == STALE, "a weak tag"
+    own.post("/resume", own.reader, If_Match=f'"x", {now.headers["etag"]}', Idempotency_Key="resumed").expect(200)
+    again = own.post("/resume", own.reader, If_Match=f'"x", {now.headers["etag"]}', Idempotency_Key="resumed")
+    assert again.status == 200, "the same request gets the same answer"
+    same = own.get("/suspension", own.reader, **{"If-None-Match": own.get("/suspension", own.reader).headers["etag"]})
+    assert same.status == 304
+
+
+def test_a_drain_that_rests_on_what_was_is_refused(tmp_path: Path) -> None:
+    def declare(work: Workplace) -> None:
+        work.write("pools.yaml", POOL % "blue")
+        work.write("workers.yaml", worker("blue-1", "blue"))
+
+    with premises(tmp_path, declare=declare) as found:
+        token, drain = found.token("administrator", name="boss"), {"reason": "disk", "seconds": 60.0}
+        tag = found.get("/workers/blue-1/override", token).headers["etag"]
+        found.post("/workers/blue-1/drain", token, drain, If_Match=tag).expect(200)
+        assert found.post("/workers/blue-1/drain", token, drain, If_Match=tag).expect(412) == STALE
+        now = found.get("/workers/blue-1/override", token)
+        assert now.expect(200)["override"]["reason"] == "disk"
+        assert found.post("/workers/blue-1/undrain", token, If_Match=tag).expect(412) == STALE
+        found.post("/workers/blue-1/undrain", token, If_Match=now.headers["etag"]).expect(200)
+
+
+def test_a_decision_that_rests_on_what_was_is_refused(tmp_path: Path) -> None:
+    def declare(work: Workplace) -> None:
+        work.write("reconcile.yaml", SPACE.replace("{}", "{approval: manual}"))
+
+    with premises(tmp_path, declare=declare) as found:
+        token = found.token("administrator", name="boss")
+        until(lambda: found.get("/plans", token).expect(200)["items"], "the plan that waits")
+        name = f"plan-{found.get('/plans', token).json['items'][0]['digest'][:12]}"
+        plan = found.get(f"/plans/{name}", token)
+        assert plan.expect(200)["decision"] == ""
+        assert found.get("/plans/plan-0123456789ab", token).expect(404)["error"] == "no plan plan-0123456789ab waits"
+        assert found.post(f"/plans/{name}/approve", token, If_Match='"0"').expect(412) == STALE
+        found.post(f"/plans/{name}/approve", token, If_Match=plan.headers["etag"]).expect(200)
 
 
 def test_an_answer_is_not_sent_twice_to_who_has_it(own: Premises) -> None:

@@ -14,7 +14,7 @@ from tests.api.premises import Premises
 
 VALUES = {
     "space": "shop", "task": "1", "kind": "Project", "name": "shop", "worker": "worker-1", "plan": "plan-0123456789ab",
-    "token": "0a1b2c3d", "commit": "0123456789abcdef",
+    "token": "0a1b2c3d", "commit": "0123456789abcdef", "digest": "0a" * 32,
 }  # fmt: skip
 BODIES: dict[str, Any] = {
     "DrainBody": {"reason": "x", "seconds": 60.0}, "SuspendBody": {"reason": "x", "seconds": 60.0},

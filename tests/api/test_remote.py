@@ -33,6 +33,13 @@ READING = (
     ("events",),
     ("events", "--json", "--subject", "task/1"),
     ("events", "--after", "2", "--limit", "3"),
+    ("audit", "list", "--limit", "3"),
+    ("audit", "list", "--subject", "task/1", "--actor", "nobody"),
+    ("audit", "list", "--since", "1h", "--until", "2030-01-31T06:00Z"),
+    ("artifacts", "1"),
+    ("artifacts", "shop-test", "--json"),
+    ("artifacts", "1", "other.txt"),
+    ("artifacts", "99"),
     ("why", "Project/shop"),
     ("why", "task/1", "--json"),
     ("explain", "Work", "--environment", "test"),
@@ -65,7 +72,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Premises]:
         work.write("pools.yaml", POOL % "blue")
         work.write("workers.yaml", worker("blue-1", "blue"))
 
-    body = "for i in 1 2 3; do echo line $i; done; log_level warning; echo careful; printf rest"
+    body = "for i in 1 2 3; do echo line $i; done; log_level warning; echo careful; printf rest; seq 99999 > f; add_artifact f numbers.txt"
     with premises(tmp_path_factory.mktemp("busy"), body, declare=declare) as found:
         token = found.token("administrator", name="reader")
         until(lambda: found.get("/tasks/1", token).expect(200)["task"]["state"] == "succeeded", "the end of the task")
@@ -116,6 +123,24 @@ def test_the_environment_names_server_and_token(busy: Premises, monkeypatch: pyt
     monkeypatch.setenv("RECONCILE_TOKEN", busy.reader)
     assert reconcile("tasks").expect(0).out.count("shop-test") == 1
     assert busy.work.run("tasks").expect(0).out.count("shop-test") == 1, "-C is meant as it is written"
+
+
+def test_an_artifact_comes_whole_or_not_at_all(busy: Premises, tmp_path: Path) -> None:
+    numbers = "".join(f"{number}\n" for number in range(1, 100_000))
+    target = tmp_path / "here"
+    assert busy.at_server(busy.reader, "artifacts", "1", "numbers.txt", "--out", target) == (0, "", f"wrote {target}\n")
+    assert target.read_text() == numbers
+    with cutting(busy.address, 20_000) as (address, _):
+        url = f"http://{address}"
+        said = reconcile("artifacts", "1", "numbers.txt", "--out", tmp_path / "cut", "--server", url, *_token(busy))
+    assert said.expect(3).err == f"Error: {url} has not sent the whole file\n  run the command again\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def _token(found: Premises) -> tuple[str, Path]:
+    file = found.work.root.parent / "token"
+    file.write_text(found.reader)
+    return "--token-file", file
 
 
 def test_nothing_but_the_server_is_read(busy: Premises, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

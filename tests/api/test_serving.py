@@ -117,6 +117,8 @@ def test_a_node_that_stands_by_names_the_one_that_leads(tmp_path: Path) -> None:
             }
             assert reply.headers["retry-after"] == "5"
             found.get("/status", "").expect(401)
+            for bad in ("rcl_" + "A" * 43, "a.b.c", f"{token}x"):
+                assert found.get("/status", bad).expect(401)["error"] == "the token is unknown, expired or revoked"
             post.leader = ""
             assert found.get("/status", token).expect(503)["error"] == "no node leads the space yet"
             code, _, err = found.at_server(token, "status", "--space", "shop")
@@ -199,3 +201,13 @@ def test_who_follows_outlives_the_server_and_hears_all(tmp_path: Path) -> None:
         assert (heard + rest).decode() == work.run("logs", "1").expect(0).out
         ended(server)
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def test_a_space_whose_first_commit_is_refused_tells_why(tmp_path: Path) -> None:
+    with premises(
+        tmp_path, declare=lambda work: work.write("pool.yaml", "apiVersion: reconciler/v1\nkind: [\n")
+    ) as found:
+        viewer = found.token("viewer")
+        ready = {one["type"]: one for one in found.get("/conditions", viewer).expect(200)["conditions"]}["Ready"]
+        assert (ready["status"], ready["reason"]) == (False, "Invalid")
+        found.get("/status", found.token("viewer", space="blog")).expect(404)

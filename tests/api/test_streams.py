@@ -1,17 +1,21 @@
 """Streams: complete and in order, gone on with anywhere byte for byte, alive while quiet, and with an end."""
 
+import asyncio
 import http.client
 import json
 import random
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from reconciler.api import streams
+from reconciler.api import connections, streams
 from reconciler.api.visits import Visit
 from reconciler.execute.logs import LogStore
 from reconciler.model.errors import UsageMistake
@@ -93,6 +97,37 @@ def test_a_stream_goes_on_behind_any_event_byte_for_byte(tmp_path: Path) -> None
         for place, event in enumerate(whole[:-1]):
             before, after = whole[: place + 1], list(listen(found, "/tasks/1/log/stream", token, event.id))
             assert [*before, *after] == whole
+
+
+def test_who_does_not_read_is_let_go_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with premises(tmp_path, "seq 2000000") as found:
+        token = found.token("viewer")
+        until(lambda: found.get("/tasks/1", token).json["task"]["state"] == "succeeded", "the end")
+        monkeypatch.setattr(connections, "ASKED_WITHIN", 0.3)
+        host, port = found.address.split(":")
+        heard = b""
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.settimeout(PATIENCE)
+            deaf.connect((host, int(port)))
+            head = f"GET /api/v1/spaces/shop/tasks/1/log/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+            deaf.sendall(head.encode())
+            until(lambda: answering(found), "the answer")
+            until(lambda: not answering(found), "the end of the answer")
+            with suppress(ConnectionError):
+                while data := deaf.recv(1 << 16):
+                    heard += data
+        assert b"event: end" not in heard
+        last = re.findall(rb"^id: (.*)\n", heard, re.MULTILINE)[-2].decode()  # the last one may be cut
+        rest = output(list(listen(found, "/tasks/1/log/stream", token, last)))
+        whole = b"".join(b"%d\n" % number for number in range(1, 2_000_001))
+        assert whole.endswith(rest)
+        assert 0 < len(rest) < len(whole)
+
+
+def answering(found: Premises) -> bool:
+    """Is a request under way?"""
+    return any("run_asgi" in repr(task.get_coro()) for task in asyncio.all_tasks(found.loop))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -8,14 +8,22 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
+from pydantic import TypeAdapter
+
 from reconciler.api import spaces
 from reconciler.api.plans import load_head
+from reconciler.model.following import SourceState
+from reconciler.model.live import StoredArtifact, TaskId
 from reconciler.server.answers.log_walk import Cursor
+from reconciler.server.answers.overview import Overview
 from reconciler.server.planning.planning import EMPTY
 from reconciler.server.trust.access_settings import HttpTable
+from reconciler.store.blobs import open_blob
 from tests.api.premises import premises
 from tests.cli.said import Said, cases, raised, shop, told
 from tests.cli.workplace import Outcome, reconcile
@@ -221,6 +229,53 @@ def a_log_that_breaks_off(folder: Path) -> Said:
 
 def a_drain_in_git_at_a_server(folder: Path) -> Said:
     return asked(folder, "http://127.0.0.1:1", "drain", "worker-1", "--reason", "x")
+
+
+def a_state_that_only_its_own_machine_has(folder: Path) -> Said:
+    return told(reconcile("audit", "export", "--server", "http://127.0.0.1:1"))
+
+
+def a_server_named_by_the_environment_for_a_backup(folder: Path) -> Said:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECONCILE_SERVER", "http://127.0.0.1:1")
+        return told(reconcile("backup", "--to", folder / "backup.tar"))
+
+
+def a_drain_in_git_outside_of_any(folder: Path) -> Said:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECONCILE_SERVER", "http://127.0.0.1:1")
+        patch.setenv("RECONCILE_TOKEN", "rcl_x")
+        patch.chdir(folder)
+        return told(reconcile("drain", "worker-1"))
+
+
+def an_artifact_that_breaks_off(folder: Path) -> Said:
+    left = StoredArtifact(TaskId(1), "Work", "1-1-1-0a", "a.txt", 3, "0a" * 32)
+    listed = json.dumps({"items": [asdict(left)], "next": None}).encode()
+    arguments = ("artifacts", "1", "a.txt", "--out", str(folder / "a.txt"), "--space", "shop")
+    said = answered(folder, (200, listed), (200, b"ab"), arguments=arguments)
+    assert not (folder / "a.txt").exists()
+    return Said(re.sub(r"127.0.0.1:\d+", "127.0.0.1:PORT", said.message), said.hint)
+
+
+def an_artifact_that_is_gone(folder: Path) -> Said:
+    return raised(lambda: open_blob(folder, "0a" * 32))
+
+
+def a_branch_of_which_only_signed_commits_count(folder: Path) -> Said:
+    place = shop(folder)
+    standing = Overview(None, "", 0, {}, (), (), (), SourceState("u", "refs/heads/main", "", "", "commit"))
+    (folder / "token").write_text("rcl_x\n")
+    listed = json.dumps({"items": [{"name": "shop"}], "next": None}).encode()
+    shown = TypeAdapter(Overview).dump_json(standing)
+    with answering((200, listed), (200, shown)) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECONCILE_SERVER", f"http://{address}")
+        patch.setenv("RECONCILE_TOKEN", "rcl_x")
+        promote = ("promote", "shop-test", "--release", "2", "-C", place.root, "--author", "Ada <ada@example.org>")
+        said = told(reconcile(*promote, "--commit"))
+        assert place.git("status", "--porcelain") == ""
+        reconcile(*promote, "--commit", "--no-sign").expect(0)
+    return said
 
 
 def an_apply_of_a_choice_at_a_server(folder: Path) -> Said:

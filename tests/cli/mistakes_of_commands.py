@@ -172,6 +172,21 @@ def why_of_nothing(folder: Path) -> Said:
     return told(applied(folder).run("why", "Project/shap"))
 
 
+def why_of_no_name(folder: Path) -> Said:
+    return told(applied(folder).run("why", "shop-tst"))
+
+
+def why_of_a_name_that_several_have(folder: Path) -> Said:
+    place = shop(folder)
+    place.write("environment.yaml", ENVIRONMENT % "test" + "---\n" + POOL % "shop")
+    place.apply()
+    return told(place.run("why", "shop"))
+
+
+def why_of_no_plan(folder: Path) -> Said:
+    return told(applied(folder).run("why", "plan-0123456789ab"))
+
+
 def why_of_a_step_of_no_project(folder: Path) -> Said:
     return told(applied(folder).run("why", "Environment/test/Work"))
 

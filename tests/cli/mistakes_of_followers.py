@@ -54,6 +54,15 @@ def a_source_of_a_strange_kind(folder: Path) -> Said:
     return configured(folder, '[[source]]\nspace = "shop"\nurl = "ftp://git.example.com/shop.git"\n')
 
 
+def a_source_behind_a_proxy_with_a_password(folder: Path) -> Said:
+    proxy = 'login = {proxy = "http://ann:secret@proxy.example.com:3128"}\n'
+    return configured(folder, f'[[source]]\nspace = "shop"\nurl = "git@git.example.com:shop.git"\n{proxy}')
+
+
+def a_source_at_a_port_that_is_none(folder: Path) -> Said:
+    return configured(folder, '[[source]]\nspace = "shop"\nurl = "ssh://git@git.example.com:99999/shop.git"\n')
+
+
 def a_source_with_two_refs(folder: Path) -> Said:
     return configured(folder, '[[source]]\nspace = "shop"\nurl = "/srv/shop.git"\nbranch = "main"\ntag = "v1"\n')
 
@@ -91,8 +100,12 @@ def a_working_tree_beside_sources(folder: Path) -> Said:
     return served(folder, SOURCES, dev=True)
 
 
-def several_spaces_on_one_database(folder: Path) -> Said:
-    return served(folder, SOURCES, data="postgresql://db.example.com/reconciler")
+def sources_and_the_state_of_one_space(folder: Path) -> Said:
+    return served(folder, SOURCES, data="postgresql://db.example.com/reconciler/one")
+
+
+def a_source_whose_space_no_database_can_hold_beside_others(folder: Path) -> Said:
+    return served(folder, SOURCES.replace("one", "public"), data="postgresql://db.example.com/reconciler")
 
 
 def several_spaces_at_one_address_of_agents(folder: Path) -> Said:

@@ -82,7 +82,7 @@ def steps_left_on_another_node(folder: Path) -> Said:
     place = applied(folder)
     with place.store() as store:
         attempt = Attempt("t-2", TaskId(1), 0, 2, "built-in", 1, AttemptState.GRANTED, "{}")
-        store.write_now(lambda tx: attempts.grant(tx, attempt))
+        store.write_now(lambda tx: attempts.grant(tx, [(attempt, "")]))
         store.write_now(lambda tx: leadership.set_built_in(tx, OMAHA))
     place.release("2")
     return told(place.run("apply", "--auto-approve"))
@@ -99,8 +99,8 @@ def a_second_attempt(folder: Path) -> Said:
         first, second = (
             Attempt(f"t-{number}", TaskId(1), 0, number, "built-in", 1, AttemptState.GRANTED, "{}") for number in (2, 3)
         )
-        store.write_now(lambda tx: attempts.grant(tx, first))
-        return raised(lambda: store.write_now(lambda tx: attempts.grant(tx, second)))
+        store.write_now(lambda tx: attempts.grant(tx, [(first, "")]))
+        return raised(lambda: store.write_now(lambda tx: attempts.grant(tx, [(second, "")])))
 
 
 def a_lease_given_back(folder: Path) -> Said:

@@ -56,6 +56,13 @@ def a_commit_by_nobody(folder: Path) -> Said:
     return told(done)
 
 
+def a_commit_that_nothing_signs(folder: Path) -> Said:
+    return refused(
+        *(folder, "drain", "worker-1", "--commit", "--sign", *ADA),
+        first=lambda place: place.git("config", "gpg.program", "false"),
+    )
+
+
 def an_author_without_an_address(folder: Path) -> Said:
     return refused(folder, "drain", "worker-1", "--commit", "--author", "Ada")
 

@@ -24,7 +24,7 @@ class Said:
         text = f"Error: {self.message}\n" + (f"  {self.hint}\n" if self.hint else "")
         text = re.sub(rf"\S+@{re.escape(socket.gethostname())}", "USER@HOST", text.replace(str(folder), "DIR"))
         text = text.replace(socket.gethostname(), "HOST")
-        text = re.sub(r"this one knows \d+", "this one knows N", text)  # rises with the product
+        text = re.sub(r"this one (knows|reads) \d+", r"this one \1 N", text)  # rises with the product
         text = re.sub(r"since \d{4}-\d\d-\d\dT[\d:]+Z", "since TIME", text)
         return re.sub(r"/tmp/[\w/-]+", "DIR", re.sub(r"pid \d+", "pid PID", text))
 

@@ -132,7 +132,7 @@ def a_worker_that_leaves_and_is_out_of_reach(place: Workplace) -> Outcome:
     place.apply()
 
     def lose(tx: Transaction) -> None:
-        attempts.grant(tx, Attempt("t1", TaskId(1), 0, 2, "far-1", 2, AttemptState.GRANTED, "{}", "", "", 1.0))
+        attempts.grant(tx, [(Attempt("t1", TaskId(1), 0, 2, "far-1", 2, AttemptState.GRANTED, "{}", "", "", 1.0), "")])
         attempts.lose(tx, "t1", 2.0)
         worker_status.lose(tx, "far-1", "nothing was heard from the agent for 15 s", 2.0)
 

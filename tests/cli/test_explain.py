@@ -74,7 +74,7 @@ def test_workers_stand_as_they_were_last_seen_and_leased(place: Workplace) -> No
     def work(tx: Transaction) -> None:
         worker_status.see(tx, "omaha-1", SEEN)
         worker_status.see(tx, "omaha-2", SEEN)
-        worker_leases.lease(tx, TaskId(1), "omaha", "omaha-1")
+        worker_leases.lease(tx, [(TaskId(1), "omaha", "omaha-1")])
 
     with place.store() as store:
         store.write_now(work)

@@ -17,6 +17,7 @@ from tests.cli import (
     mistakes_of_access,
     mistakes_of_audits,
     mistakes_of_commands,
+    mistakes_of_databases,
     mistakes_of_drains,
     mistakes_of_followers,
     mistakes_of_forges,
@@ -34,6 +35,7 @@ CASES = (
     | mistakes_of_access.CASES
     | mistakes_of_audits.CASES
     | mistakes_of_states.CASES
+    | mistakes_of_databases.CASES
     | mistakes_of_trust.CASES
     | mistakes_of_servers.CASES
     | mistakes_of_snapshots.CASES

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.declare import signatures
+from reconciler.declare.signatures import Signers
+from reconciler.model.following import SourceState
+from reconciler.store import following
 from tests.cli.workplace import DEPLOYMENT, ENVIRONMENT, POOL, PROJECT, Workplace, worker
 
 PLAIN = f"# Ours.\n{worker('worker-1', 'blue')}"
@@ -183,7 +187,9 @@ def test_a_push_goes_on_top_of_what_others_pushed_and_the_checkout_follows(clone
     cloned.write("half.txt", "a thought")
     said = cloned.run("drain", "worker-1", "--push").expect(0)
     head = cloned.git("rev-parse", "HEAD")
-    assert said.err == f"pushed it to origin/main as {head[:12]}\nNext: reconcile plan\n"
+    assert (
+        said.err == f"pushed it to origin/main as {head[:12]}\nNext: reconcile wait --commit {head[:12]} --server URL\n"
+    )
     assert cloned.pushed() == cloned.text == (f"{DRAINED}# By others.\n" if name == "worker.yaml" else DRAINED)
     assert (cloned.root / name).read_text() == (cloned.text if name == "worker.yaml" else more)
     assert cloned.git("log", "--format=%s") == "Drain worker-1\na change\na change"
@@ -224,6 +230,75 @@ def test_the_settings_of_a_person_lead_to_the_remote_and_those_of_the_system_do_
     cloned.process("drain", "worker-1", "--push", HOME=str(home), XDG_CONFIG_HOME=str(home)).expect(0)
     assert cloned.pushed() == DRAINED
     assert cloned.git("log", "-1", "--format=%an") == "Ada", "the repository's own comes first"
+
+
+def signer(folder: Path) -> Path:
+    """Make a key for SSH, which nothing protects, and return its file."""
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", str(key)], check=True)
+    return key
+
+
+def signed_by(cloned: Cloned, key: Path, revision: str) -> str:
+    """Return who signed a commit, of those whose key it is."""
+    allowed = key.parent / "allowed"
+    allowed.write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    return signatures.signed_by(cloned.root, cloned.git("rev-parse", revision), Signers(ssh=allowed), key.parent)
+
+
+@pytest.mark.parametrize("where", ["repository", "person"])
+def test_a_commit_is_signed_where_git_is_set_to(cloned: Cloned, where: str) -> None:
+    key = signer(cloned.root.parent)
+    settings = {"gpg.format": "ssh", "user.signingkey": str(key), "commit.gpgsign": "true"}
+    home = cloned.root.parent / "home"
+    home.mkdir()
+    for name, value in settings.items():
+        file = ("--local",) if where == "repository" else ("--file", str(home / ".gitconfig"))
+        cloned.git("config", *file, name, value)
+    person = {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    cloned.process("drain", "worker-1", "--commit", **person).expect(0)
+    assert signed_by(cloned, key, "HEAD").startswith("ada@example.org (ED25519 SHA256:")
+    cloned.git("push", "-q", "origin", "main")
+    cloned.process("undrain", "worker-1", "--push", **person).expect(0)
+    assert signed_by(cloned, key, "origin/main").startswith("ada@example.org (ED25519 SHA256:")
+    cloned.process("drain", "worker-1", "--commit", "--no-sign", **person).expect(0)
+    with pytest.raises(signatures.Unsigned, match="is not signed"):
+        signed_by(cloned, key, "HEAD")
+
+
+def test_a_commit_is_signed_where_that_is_asked_for(cloned: Cloned) -> None:
+    key = signer(cloned.root.parent)
+    cloned.git("config", "gpg.format", "ssh")
+    cloned.git("config", "user.signingkey", str(key))
+    cloned.run("promote", "shop-test", "--release", "2", "--commit").expect(0)
+    with pytest.raises(signatures.Unsigned, match="is not signed"):
+        signed_by(cloned, key, "HEAD")
+    cloned.run("drain", "worker-1", "--commit", "--sign").expect(0)
+    assert signed_by(cloned, key, "HEAD").startswith("ada@example.org (ED25519 SHA256:")
+
+
+def test_what_cannot_be_signed_changes_nothing(cloned: Cloned) -> None:
+    cloned.git("config", "gpg.format", "ssh")
+    cloned.git("config", "user.signingkey", str(cloned.root.parent / "none"))
+    head = cloned.git("rev-parse", "HEAD")
+    said = cloned.run("drain", "worker-1", "--push", "--sign").expect(1)
+    assert said.err.startswith("Error: Git does not sign the commit: ")
+    assert said.err.endswith(
+        "\n  nothing was changed; see that `git commit -S` works here, or leave --commit away and sign it by hand\n"
+    )
+    assert (cloned.text, cloned.pushed(), cloned.git("rev-parse", "HEAD")) == (PLAIN, PLAIN, head)
+
+
+def test_where_a_server_follows_the_commit_is_waited_for(cloned: Cloned, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloned.apply()
+    with cloned.store() as store:
+        seen = SourceState(str(cloned.root), "HEAD", "", cloned.git("rev-parse", "HEAD"))
+        store.write_now(lambda tx: following.see_source(tx, seen))
+    said = cloned.run("drain", "worker-1", "--commit").expect(0)
+    assert said.err.endswith(f"Next: reconcile wait --commit {cloned.git('rev-parse', 'HEAD')[:12]}\n")
+    monkeypatch.chdir(cloned.root)
+    said = cloned.run("undrain", "worker-1").expect(0)
+    assert said.err == "wrote worker.yaml\nNext: git commit -m 'Undrain worker-1' -- worker.yaml\n"
 
 
 DEADLY = """#!/bin/sh

@@ -38,12 +38,14 @@ def unfinished(store: Store, worker: str = "w1") -> list[Attempt]:
 def test_an_attempt_goes_from_granted_over_running_to_its_end(store: Store) -> None:
     task = store.write_now(queued_with_steps)
     attempt = granted(task.id, 0)
-    store.write_now(lambda tx: attempts.grant(tx, attempt))
+    store.write_now(lambda tx: attempts.grant(tx, [(attempt, "")]))
     assert unfinished(store) == [attempt]
-    assert store.write_now(lambda tx: attempts.started(tx, attempt.ticket, 4.0))
-    assert not store.write_now(lambda tx: attempts.started(tx, attempt.ticket, 5.0))
+    assert store.write_now(lambda tx: attempts.started(tx, {attempt.ticket: 4.0}))
+    assert not store.write_now(lambda tx: attempts.started(tx, {attempt.ticket: 5.0}))
     ended = store.write_now(
-        lambda tx: attempts.ended(tx, attempt.ticket, '{"exited":0}', 6.0, log_length=2**40, log_digest="ab")
+        lambda tx: attempts.ended(
+            tx, [attempts.Ended(attempt.ticket, '{"exited":0}', 6.0, log_length=2**40, log_digest="ab")]
+        )
     )
     assert ended
     assert unfinished(store) == []
@@ -60,9 +62,9 @@ def test_an_attempt_goes_from_granted_over_running_to_its_end(store: Store) -> N
 
 def test_a_second_live_attempt_of_a_step_run_is_refused_in_words(store: Store) -> None:
     task = store.write_now(queued_with_steps)
-    store.write_now(lambda tx: attempts.grant(tx, granted(task.id, 0)))
+    store.write_now(lambda tx: attempts.grant(tx, [(granted(task.id, 0), "")]))
     with pytest.raises(Conflict) as refused:
-        store.write_now(lambda tx: attempts.grant(tx, granted(task.id, 0, 2)))
+        store.write_now(lambda tx: attempts.grant(tx, [(granted(task.id, 0, 2), "")]))
     assert refused.value.message == "step 0 of task 1 has a live attempt already: ticket t1-0-1 on w1"
     assert len(store.read_now(lambda tx: attempts.attempts(tx, task.id))) == 1
 
@@ -70,14 +72,16 @@ def test_a_second_live_attempt_of_a_step_run_is_refused_in_words(store: Store) -
 def test_the_first_ending_stays_whatever_arrives_later(store: Store) -> None:
     task = store.write_now(queued_with_steps)
     ticket = granted(task.id, 0).ticket
-    store.write_now(lambda tx: attempts.grant(tx, granted(task.id, 0)))
+    store.write_now(lambda tx: attempts.grant(tx, [(granted(task.id, 0), "")]))
     recorded = [
         store.write_now(
-            lambda tx, code=code: attempts.ended(tx, ticket, f"{code}", 5.0 + code, log_length=code, log_digest="d")
+            lambda tx, code=code: attempts.ended(
+                tx, [attempts.Ended(ticket, f"{code}", 5.0 + code, log_length=code, log_digest="d")]
+            )
         )
         for code in (0, 1, 0)
     ]
-    assert recorded == [True, False, False]
+    assert recorded == [{ticket}, set(), set()]
     found = store.read_now(lambda tx: attempts.attempt(tx, ticket))
     assert found is not None
     assert (found.ending, found.finished_at, found.log_length) == ("0", 5.0, 0)
@@ -86,27 +90,31 @@ def test_the_first_ending_stays_whatever_arrives_later(store: Store) -> None:
 def test_a_late_start_does_not_revive_an_ended_attempt(store: Store) -> None:
     task = store.write_now(queued_with_steps)
     ticket = granted(task.id, 0).ticket
-    store.write_now(lambda tx: attempts.grant(tx, granted(task.id, 0)))
-    store.write_now(lambda tx: attempts.ended(tx, ticket, "{}", 5.0, log_length=0, log_digest=""))
-    assert not store.write_now(lambda tx: attempts.started(tx, ticket, 6.0))
+    store.write_now(lambda tx: attempts.grant(tx, [(granted(task.id, 0), "")]))
+    store.write_now(lambda tx: attempts.ended(tx, [attempts.Ended(ticket, "{}", 5.0, log_length=0, log_digest="")]))
+    assert not store.write_now(lambda tx: attempts.started(tx, {ticket: 6.0}))
 
 
 def test_an_unknown_ticket_changes_nothing(store: Store) -> None:
     assert store.read_now(lambda tx: attempts.attempt(tx, "x")) is None
-    assert not store.write_now(lambda tx: attempts.started(tx, "x", 1.0))
-    assert not store.write_now(lambda tx: attempts.ended(tx, "x", "{}", 1.0, log_length=0, log_digest=""))
+    assert not store.write_now(lambda tx: attempts.started(tx, {"x": 1.0}))
+    assert not store.write_now(
+        lambda tx: attempts.ended(tx, [attempts.Ended("x", "{}", 1.0, log_length=0, log_digest="")])
+    )
 
 
 def test_a_lost_attempt_makes_way_for_another_and_may_end_late(store: Store) -> None:
     task = store.write_now(queued_with_steps)
     first, second = granted(task.id, 0), replace(granted(task.id, 0, 2), worker="w2")
-    store.write_now(lambda tx: attempts.grant(tx, first))
+    store.write_now(lambda tx: attempts.grant(tx, [(first, "")]))
     assert store.write_now(lambda tx: attempts.lose(tx, first.ticket, 5.0))
     assert not store.write_now(lambda tx: attempts.lose(tx, first.ticket, 6.0))
-    store.write_now(lambda tx: attempts.grant(tx, second))
+    store.write_now(lambda tx: attempts.grant(tx, [(second, "")]))
     assert unfinished(store) == [replace(first, state=AttemptState.LOST)]
     assert unfinished(store, "w2") == [second]
-    assert store.write_now(lambda tx: attempts.ended(tx, first.ticket, "{}", 7.0, log_length=0, log_digest=""))
+    assert store.write_now(
+        lambda tx: attempts.ended(tx, [attempts.Ended(first.ticket, "{}", 7.0, log_length=0, log_digest="")])
+    )
     assert unfinished(store) == []
     assert not store.write_now(lambda tx: attempts.lose(tx, first.ticket, 8.0))
 
@@ -138,7 +146,7 @@ class AttemptsOfATask(RuleBasedStateMachine):
     def grant(self, step: int) -> None:
         attempt = granted(self.task, step, len(self.tickets[step]) + 1)
         try:
-            self.store.write_now(lambda tx: attempts.grant(tx, attempt))
+            self.store.write_now(lambda tx: attempts.grant(tx, [(attempt, "")]))
         except Conflict:
             assert self.live(step), "a grant is refused only beside a live attempt"
         else:
@@ -152,16 +160,16 @@ class AttemptsOfATask(RuleBasedStateMachine):
         ticket = self.tickets[step][which % len(self.tickets[step])]
         ending = f'{{"exited":{code}}}'
         first = self.store.write_now(
-            lambda tx: attempts.ended(tx, ticket, ending, 9.0, log_length=code, log_digest="d")
+            lambda tx: attempts.ended(tx, [attempts.Ended(ticket, ending, 9.0, log_length=code, log_digest="d")])
         )
-        assert first == (ticket not in self.endings)
+        assert first == {ticket} - self.endings.keys()
         self.endings.setdefault(ticket, ending)
 
     @rule(step=st.integers(0, STEPS - 1), which=st.integers(0, 5))
     def start(self, step: int, which: int) -> None:
         if self.tickets[step]:
             ticket = self.tickets[step][which % len(self.tickets[step])]
-            started = self.store.write_now(lambda tx: attempts.started(tx, ticket, 8.0))
+            started = self.store.write_now(lambda tx: attempts.started(tx, {ticket: 8.0}))
             assert not (started and ticket in self.endings)
 
     @invariant()

@@ -78,7 +78,7 @@ def test_the_auditor_finds_what_does_not_agree(store: Store) -> None:
 def test_leases_are_counted_and_end_with_their_task(store: Store) -> None:
     one, two = store.write_now(queued), store.write_now(queued)
     for task, key, worker in [(one, "a", "w2"), (one, "a", "w1"), (two, "a", "w1"), (one, "a", "w2")]:
-        store.write_now(lambda tx, task=task, key=key, worker=worker: worker_leases.lease(tx, task.id, key, worker))
+        store.write_now(lambda tx, task=task, key=key, worker=worker: worker_leases.lease(tx, [(task.id, key, worker)]))
     assert store.read_now(worker_leases.leases) == [
         WorkerLease(one.id, "a", "w2", 2, 1),
         WorkerLease(one.id, "a", "w1", 1, 2),

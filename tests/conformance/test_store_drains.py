@@ -23,13 +23,15 @@ def begin(store: Store, ticket: str = "t1") -> None:
 
     def work(tx: Transaction) -> None:
         task = queued_with_steps(tx)
-        attempts.grant(tx, Attempt(ticket, task.id, 0, 1, "w1", 1, AttemptState.GRANTED, "{}", granted_at=NOW - 5.0))
+        attempts.grant(
+            tx, [(Attempt(ticket, task.id, 0, 1, "w1", 1, AttemptState.GRANTED, "{}", granted_at=NOW - 5.0), "")]
+        )
 
     store.write_now(work)
 
 
 def end(store: Store, ticket: str = "t1") -> None:
-    store.write_now(lambda tx: attempts.ended(tx, ticket, "{}", NOW, log_length=0, log_digest=""))
+    store.write_now(lambda tx: attempts.ended(tx, [attempts.Ended(ticket, "{}", NOW, log_length=0, log_digest="")]))
 
 
 def look(store: Store, at: float) -> Drain | None:

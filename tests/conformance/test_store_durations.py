@@ -18,9 +18,9 @@ def ran(store: Store, *seconds: float, state: StepState = StepState.SUCCEEDED) -
     def work(tx: Transaction) -> tuple[str, str]:
         task = queued_with_steps(tx)
         for number, each in enumerate(seconds, 1):
-            attempts.grant(tx, granted(task.id, number))
+            attempts.grant(tx, [(granted(task.id, number), "")])
             ticket = granted(task.id, number).ticket
-            attempts.ended(tx, ticket, "{}", 100.0 + each, log_length=0, log_digest="")
+            attempts.ended(tx, [attempts.Ended(ticket, "{}", 100.0 + each, log_length=0, log_digest="")])
         tasks.set_step(tx, task.id, 0, StepState.RUNNING, reason="", at=100.0)
         tasks.set_step(tx, task.id, 0, state, reason="", at=200.0)
         return task.slot.project, tasks.step(tx, task.id, 0).key

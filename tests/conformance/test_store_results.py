@@ -63,7 +63,7 @@ def test_a_store_keeps_to_its_key(store: Store, seal: Sealer, tmp_path: Path) ->
 
 def test_artifacts_come_back_in_the_order_of_bytes_and_only_once(store: Store) -> None:
     task = store.write_now(queued_with_steps)
-    store.write_now(lambda tx: attempts.grant(tx, granted(task.id, 0)))
+    store.write_now(lambda tx: attempts.grant(tx, [(granted(task.id, 0), "")]))
     ticket = granted(task.id, 0).ticket
     found = [StoredArtifact(task.id, "step-0", ticket, name, 5, "ab") for name in ("B.txt", "a.txt", "b.txt")]
     for _ in range(2):

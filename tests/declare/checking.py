@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
+from reconciler.declare.contents import Contents
 from reconciler.declare.documents import ParsedFile, Places, parse_file
 from reconciler.declare.resolve import resolve
 from reconciler.declare.space import FileKind
@@ -23,7 +24,7 @@ def check(files: Mapping[str, str], links: Collection[str] = ()) -> list[Diagnos
     for file in parsed.values():
         hidden |= file.hidden
     problems = resolve(
-        [item for file in parsed.values() for item in file.declared],
+        Contents.of(item for file in parsed.values() for item in file.declared),
         {path: FileKind.LINK if path in links else FileKind.FILE for path in files},
         lambda item, path, piece: place(item.position.file).span(item, path, piece=piece),
         SpaceSpec.parse(space.spec) if space else SpaceSpec(),

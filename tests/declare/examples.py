@@ -5,7 +5,9 @@ from pathlib import Path
 
 from reconciler.declare.codes import OF_FILES
 from reconciler.declare.documents import parse_file
+from reconciler.declare.load import emptied
 from reconciler.model.diagnostics import Diagnostic
+from reconciler.model.spec import Address
 from tests.declare.checking import check
 
 INVALID = Path(__file__).parent.parent / "declarations" / "invalid"
@@ -18,6 +20,9 @@ STEP = "apiVersion: reconciler/v1\nkind: Project\nmetadata: {name: shop}\nspec:\
 MADE: Mapping[str, tuple[str, bytes]] = {
     "control-character": (
         "A NUL inside of a name.", b"apiVersion: reconciler/v1\nkind: Team\nmetadata: {name: a\x00b}\n"
+    ),
+    "emptied-file": (
+        "Of a file with a worker that is live, `apiVersion:` is left.", b"apiVersion:\n",
     ),
     "file-too-large": ("A file of 5 MB.", b"apiVersion: reconciler/v1\n" + b"#" * 5_000_000),
     "link": ("`backup.sh` is a symbolic link.", (STEP + "script: {syntax: bash, file: backup.sh}\n").encode()),
@@ -39,6 +44,8 @@ def told(code: str) -> list[Diagnostic]:
     else:
         data = (INVALID / f"{code}.yaml").read_bytes()
         name = "reconcile.yaml" if code in IN_RECONCILE_YAML else f"{code}.yaml"
+    if code == "emptied-file":
+        return [emptied(name, [Address("Worker", "web-1")])]
     if code in OF_FILES and code != "link":
         return list(parse_file(name, data).diagnostics)
     return check({name: data.decode(), "backup.sh": "exit 0\n"}, links={"backup.sh"} if code == "link" else ())

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.declare.cache import ParseCache
 from reconciler.declare.globs import matcher
 from reconciler.declare.load import Loaded, load
+from reconciler.model.diagnostics import Severity
 from reconciler.model.spec import Address
 from tests.declare.repository import TEAM, Repository
 
@@ -80,7 +82,36 @@ def test_a_path_that_is_no_text_is_an_error(repository: Repository) -> None:
 def test_a_file_that_live_objects_came_from_must_parse(repository: Repository) -> None:
     repository.write("a.yaml", "a: {b\n")
     assert codes(load(repository.root)) == []
-    assert codes(load(repository.root, live_paths=["a.yaml"])) == ["syntax"]
+    assert codes(load(repository.root, live_paths={"a.yaml": ()})) == ["syntax"]
+
+
+@pytest.mark.parametrize("left", ["", "# nothing\n", "apiVersion:\n", "a: [1\n", "apiVersion: v1\nkind: Pod\n"])
+def test_a_file_that_live_objects_came_from_is_not_emptied(repository: Repository, tmp_path: Path, left: str) -> None:
+    live = {"a.yaml": (Address("Team", "dba"), Address("Team", "web"))}
+    repository.write("a.yaml", left)
+    repository.write("b.yaml", TEAM % "ops")
+    cache = tmp_path / "cache"
+    load(repository.root, cache=cache)  # where it is no fault yet
+    (found,) = load(repository.root, cache=cache, live_paths=live).diagnostics
+    assert (found.code, found.span.file, found.severity) == ("emptied-file", "a.yaml", Severity.ERROR)
+    assert found.message == "Team/dba, Team/web were applied from this file, and no document of ours is left in it"
+    assert found.help == "bring them back, or delete the file"
+    repository.write("b.yaml", TEAM % "dba" + "---\n" + TEAM % "web")
+    assert codes(load(repository.root, cache=cache, live_paths=live)) == [], "what has moved is not missed"
+    (repository.root / "b.yaml").unlink()
+    (repository.root / "a.yaml").unlink()
+    assert codes(load(repository.root, live_paths=live)) == []
+
+
+def test_a_commit_that_empties_a_file_is_an_error_when_only_what_moved_is_read(repository: Repository) -> None:
+    repository.write("a.yaml", TEAM % "dba")
+    repository.write("b.yaml", TEAM % "web")
+    live, cache = {"a.yaml": (Address("Team", "dba"),)}, ParseCache.open(None)
+    assert codes(load(repository.root, rev=repository.commit(), cache=cache, live_paths=live)) == []
+    repository.write("a.yaml", "apiVersion:\n")
+    assert codes(load(repository.root, rev=repository.commit(), cache=cache, live_paths=live)) == ["emptied-file"]
+    repository.write("b.yaml", TEAM % "web" + "# more\n")
+    assert codes(load(repository.root, rev=repository.commit(), cache=cache, live_paths=live)) == ["emptied-file"]
 
 
 def test_a_commit_and_its_files_say_the_same(repository: Repository) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.declare.git import GitFailed, GitSlow
 from reconciler.declare.load import load
-from reconciler.declare.mirror import FetchFailed, Login, Mirror, Remote
+from reconciler.declare.mirror import FetchFailed, Login, Mirror, Remote, host_by_ssh
 from reconciler.model.errors import UsageMistake
 from reconciler.model.spec import Address
 
@@ -255,6 +255,38 @@ def test_a_branch_whose_name_ends_like_ours_is_not_ours(upstream: Upstream, tmp_
     with pytest.raises(FetchFailed) as caught:
         mirror.look()
     assert caught.value.message == f"{upstream.url} has no refs/heads/main"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("ssh://git@git.example.com/shop.git", "git.example.com:22"),
+        ("ssh://git.example.com:2222/shop.git", "git.example.com:2222"),
+        ("ssh://git@[2001:db8::1]:2222/shop.git", "[2001:db8::1]:2222"),
+        ("git@git.example.com:platform/shop.git", "git.example.com:22"),
+        ("https://git.example.com/shop.git", ""),
+        ("file:///srv/shop.git", ""),
+        ("/srv/git@host:shop.git", ""),
+    ],
+)
+def test_a_tunnel_leads_to_the_host_of_the_address(url: str, host: str) -> None:
+    assert host_by_ssh(url) == host
+
+
+def test_what_came_since_is_told_from_the_history_alone(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    second, third = upstream.commit(two="."), upstream.commit(three=".")
+    mirror = mirror_of(upstream, tmp_path)
+    assert mirror.fetch() == third
+    found = mirror.between(first, third, 10)
+    assert found is not None
+    assert found[1] == [second, third]
+    assert mirror.between(first, third, 0) == (found[0], [third])
+    assert mirror.between("0" * 40, third, 10) is None
+    with pytest.raises(FetchFailed) as caught:
+        mirror.between(first, "1" * 40, 10)
+    assert caught.value.message == "refs/heads/main names 111111111111 no longer"
+    assert not mirror.holds(first)
 
 
 def test_a_mirror_that_is_not_there_is_said(upstream: Upstream, tmp_path: Path) -> None:

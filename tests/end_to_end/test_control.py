@@ -38,6 +38,7 @@ def test_cancel_ends_the_whole_tree_and_nothing_follows(space: Space) -> None:
     space.declare(step("Tree", TREE), step("After"), step("Always", condition="always"))
     apply = space.start(*AUTO)
     until(lambda: sorted(sleepers(space)) == ["sleep 1000", "sleep 1001", "sleep 1002"], "the tree")
+    until((space.home / "gates" / "tree").exists, "the trap")
     assert "is being cancelled" in space.reconcile("cancel", "1", "--notes", "wrong release")
     assert "cancelled" in apply.wait(expect=6)
     assert sleepers(space) == []

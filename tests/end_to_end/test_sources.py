@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.declare.mirror import Login, Mirror, Remote
+from reconciler.declare.mirror import FetchFailed, Login, Mirror, Remote
 from tests.chaos.fleet import free_port
 from tests.chaos.processes import until
 from tests.end_to_end.git_hosts import USER, Bare, Host, https_host, obstacle, scrubbed, ssh_host
@@ -240,12 +240,8 @@ def test_the_remote_is_reached_through_a_proxy(tmp_path: Path) -> None:
     web = Bare.new(tmp_path, "web")
     head = web.push("Begin", reconcile=SPACE.format(name="web"))
     port = free_port()
-    (tmp_path / "tinyproxy").write_text(
-        f'Listen 127.0.0.1\nPort {port}\nLogFile "{tmp_path}/proxy.log"\nMaxClients 10\n'
-    )
     with https_host(tmp_path / "https", tmp_path / "served") as host:
-        host.start("tinyproxy", "-d", "-c", str(tmp_path / "tinyproxy"))
-        until(lambda: _listens(port), "the proxy")
+        start_proxy(host, port)
         files = Login(
             USER,
             host.folder / "password",
@@ -253,7 +249,75 @@ def test_the_remote_is_reached_through_a_proxy(tmp_path: Path) -> None:
             proxy=f"http://127.0.0.1:{port}",
         )
         assert Mirror(tmp_path / "mirror", Remote(host.url(web), "refs/heads/main", files)).fetch() == head
-        assert "CONNECT" in (tmp_path / "proxy.log").read_text()
+        assert "CONNECT" in (host.folder / "proxy.log").read_text()
+
+
+def start_proxy(host: Host, port: int, *settings: str) -> None:
+    """Let a proxy belong to a host; its log is proxy.log in the host's folder."""
+    lines = ("Listen 127.0.0.1", f"Port {port}", f'LogFile "{host.folder}/proxy.log"', "MaxClients 10", *settings)
+    (host.folder / "tinyproxy").write_text("\n".join([*lines, ""]))
+    host.start("tinyproxy", "-d", "-c", str(host.folder / "tinyproxy"))
+    until(lambda: _listens(port), "the proxy")
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[tuple[Host, Bare, str]]:
+    """Serve a repository by ssh, from a folder whose name a shell would take apart; return its head, too."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    odd = tmp_path / "it's $HOME 100%h"
+    odd.mkdir()
+    web = Bare.new(odd, "web")
+    head = web.push("Begin", reconcile=SPACE.format(name="web"))
+    with ssh_host(tmp_path / "ssh", tmp_path) as host:
+        (tmp_path / "served").symlink_to(odd / "served")
+        host.address += "/served"
+        yield host, web, head
+
+
+def login(host: Host, port: int) -> Login:
+    return Login(
+        ssh_key=host.folder / "client", known_hosts=host.folder / "known_hosts", proxy=f"http://127.0.0.1:{port}"
+    )
+
+
+def test_a_host_of_ssh_is_reached_through_a_proxy(behind: tuple[Host, Bare, str], tmp_path: Path) -> None:
+    (host, web, head), port = behind, free_port()
+    start_proxy(host, port)
+    mirror = Mirror(tmp_path / "it's a $(mirror) 100%h", Remote(host.url(web), "refs/heads/main", login(host, port)))
+    assert mirror.fetch() == head
+    said = (host.folder / "proxy.log").read_text()
+    assert f"CONNECT {host.address.partition('@')[2].partition('/')[0]} HTTP/1.1" in said
+    known = host.folder / "known_hosts"
+    known.write_text(
+        f"{known.read_text().split()[0]} {' '.join((host.folder / 'client.pub').read_text().split()[:2])}\n"
+    )
+    with pytest.raises(FetchFailed, match="Host key verification failed"):  # the proxy cannot play the host
+        mirror.look()
+
+
+def test_a_proxy_that_leads_nowhere_is_named(behind: tuple[Host, Bare, str], tmp_path: Path) -> None:
+    (host, web, _), port = behind, free_port()
+    target = host.address.partition("@")[2].partition("/")[0]
+    mirror = Mirror(tmp_path / "mirror", Remote(host.url(web), "refs/heads/main", login(host, port)))
+    with pytest.raises(FetchFailed) as away:
+        mirror.look()
+    proxy = f"http://127.0.0.1:{port}"
+    assert away.value.message == f"{host.url(web)}: {proxy} does not lead to {target}: Connection refused"
+    start_proxy(host, port, "ConnectPort 443")
+    with pytest.raises(FetchFailed) as forbidden:
+        mirror.look()
+    assert forbidden.value.message == (
+        f"{host.url(web)}: {proxy} does not lead to {target}: the proxy refused the tunnel: 403 Access violation"
+    )
+
+
+def test_no_shell_reads_the_name_of_a_host(tmp_path: Path) -> None:
+    for name in ("`touch${IFS}taken`", "$(touch${IFS}taken)", "x;touch${IFS}taken", "%h|touch${IFS}taken"):
+        remote = Remote(f"ssh://git@{name}/shop.git", "refs/heads/main", Login(proxy="http://127.0.0.1:1"))
+        with pytest.raises(FetchFailed):
+            Mirror(tmp_path / "mirror", remote).look()
+    assert list(tmp_path.rglob("taken")) == []
 
 
 def _listens(port: int) -> bool:

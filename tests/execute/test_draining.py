@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.execute.records import grant_attempt
+from reconciler.execute.attempt_records import Granting, grant_attempts
 from reconciler.model.live import AttemptState, Override, StepState, TaskState
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Cancelled, Exited, NotStarted, Running, TicketId, TicketSpec
@@ -68,12 +68,12 @@ async def test_what_was_chosen_before_the_order_is_not_granted_after_it(tmp_path
         spec = replace(loaded(TicketSpec, attempt.spec.encode()), ticket=TicketId("t2"))
         grant = Grant(Request(RequestId("next"), "shop", 0.0), "w1")
         placed = Placed("w1", "w1 alone has room for it")
-        work = grant_attempt(scene.task(), 1, 1, placed=placed, spec=spec, grant=grant, capacities={})
+        wish = [Granting(scene.task(), 1, 1, placed, spec, grant, {})]
         order = Override("w1", "ada@desk", "disk swap", time.time(), time.time() + 60.0)
         scene.store.write_now(lambda tx: objects.put(tx, live("Worker", "w1")))
         scene.store.write_now(lambda tx: overrides.put(tx, order))
-        assert scene.store.write_now(work) is None
+        assert scene.store.write_now(lambda tx: grant_attempts(tx, wish)) == [None]
         scene.store.write_now(lambda tx: overrides.end(tx, "w1"))
-        granted = scene.store.write_now(work)
+        (granted,) = scene.store.write_now(lambda tx: grant_attempts(tx, wish))
         assert granted is not None
-        assert (granted[0].worker, granted[0].state) == ("w1", AttemptState.GRANTED)
+        assert (granted.attempt.worker, granted.attempt.state) == ("w1", AttemptState.GRANTED)

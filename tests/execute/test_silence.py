@@ -14,14 +14,15 @@ from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.polling import PollingCarrier
 from reconciler.execute.silence import deadline, lost
-from reconciler.model.live import AttemptState, LiveObject, StepState, TaskId, TaskState
+from reconciler.model.live import AttemptState, LiveObject, StepState, TaskId, TaskState, WorkerHealth
 from reconciler.model.spec import Address, Position
 from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import CutOff, Exited, Final, Running, TicketId, TicketReport
 from reconciler.schedule.progress import ABANDONED_AFTER
 from reconciler.server.engine.unreached import unreached
-from reconciler.store import claims, objects, tasks
+from reconciler.store import claims, objects, tasks, worker_status
+from reconciler.store.database import Transaction
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store
 from tests.execute.test_dispatch import STEP, Moves, Scene, queue
@@ -131,6 +132,24 @@ async def test_what_its_worker_has_stopped_by_itself_is_lost_and_repeated_only_w
         assert place.step().reason == (
             "stopped by its worker, which had lost the server; nothing of it is left running"
         )
+
+
+async def test_a_worker_that_is_cut_off_while_it_greets_is_lost_again(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, STEP) as place:
+        await place.fall_silent("w1")
+        greeting = asyncio.create_task(place.connect("w1"))
+        while not greeting.done() and place.store.read_now(lambda tx: health(tx, "w1")) is not WorkerHealth.HEALTHY:  # noqa: ASYNC110 - another thread writes it
+            await asyncio.sleep(0)  # until what it greeted with is written, and not yet taken in
+        greeting.cancel()
+        await asyncio.gather(greeting, return_exceptions=True)
+        await place.fall_silent("w1")
+        assert place.store.read_now(lambda tx: health(tx, "w1")) is WorkerHealth.UNAVAILABLE
+
+
+def health(tx: Transaction, worker: str) -> WorkerHealth:
+    found = worker_status.status(tx, worker)
+    assert found is not None
+    return found.health
 
 
 async def test_a_worker_that_is_back_in_time_loses_nothing(tmp_path: Path) -> None:

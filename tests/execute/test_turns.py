@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reconciler.execute.leasing import Leasing
 from reconciler.execute.turns import Turns, take_turns, turn_of
 from reconciler.model.live import Slot, Task, TaskId, TaskState
+from reconciler.schedule.fleet import Fleet
 from reconciler.schedule.queue import TASKS_MAX, Waits
 
 PEOPLE = TaskState.AWAITING_INTERVENTION
@@ -45,6 +46,18 @@ def begun(turns: Turns) -> tuple[TaskId, ...]:
 
 def test_tasks_start_in_the_order_of_their_queueing() -> None:
     assert begun(decide([task(3), task(1), task(2)], [], {}, {})) == (1, 2, 3)
+
+
+def test_a_quota_of_the_space_lowers_the_bound_of_the_server_and_never_raises_it() -> None:
+    leasing, queue = Leasing(3), [task(number) for number in range(1, 6)]
+    leasing.follow(Fleet({}, {}, task_quota=2))
+    turns = take_turns(leasing, queue, [], {}, {}, wake=asyncio.Event())
+    assert begun(turns) == (1, 2)
+    assert turns.waiting[TaskId(3)] == Waits("2 tasks run already, as many as may")
+    leasing.follow(Fleet({}, {}, task_quota=50))
+    turns = take_turns(leasing, queue[2:], queue[:2], {}, {}, wake=asyncio.Event())
+    assert begun(turns) == (3,)
+    assert turns.waiting[TaskId(4)] == Waits("3 tasks run already, as many as may")
 
 
 def test_a_higher_priority_goes_first() -> None:

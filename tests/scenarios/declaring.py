@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from reconciler.declare.contents import Contents
 from reconciler.declare.documents import Places, parse_file
 from reconciler.declare.render import as_text
 from reconciler.declare.resolve import resolve
@@ -21,7 +22,7 @@ def declare(files: Mapping[str, str], *, complete: bool = True) -> DesiredState:
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
     problems = [problem for file in parsed.values() for problem in file.diagnostics]
     problems += resolve(
-        declared,
+        Contents.of(declared),
         dict.fromkeys(files, FileKind.FILE),
         lambda item, path, piece: places[item.position.file].span(item, path, piece=piece),
         settings,

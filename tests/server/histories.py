@@ -66,12 +66,14 @@ class History:
 
     def _attempt(self, tx: Transaction, task: Task, at: float, *, has_ended: bool) -> None:
         ticket, printed, left = f"{task.id}-1-1-abcd", f"log of {task.id}".encode(), f"artifact of {task.id}".encode()
-        attempts.grant(tx, Attempt(ticket, task.id, 0, 1, "w1", 1, AttemptState.GRANTED, "{}", granted_at=at - 1))
+        attempts.grant(
+            tx, [(Attempt(ticket, task.id, 0, 1, "w1", 1, AttemptState.GRANTED, "{}", granted_at=at - 1), "")]
+        )
         self.log(ticket).write_bytes(printed)
         if not has_ended:
             return
         put_blob(self.files.blobs, digest(left), left)
-        attempts.ended(tx, ticket, "{}", at, log_length=len(printed), log_digest=digest(printed))
+        attempts.ended(tx, [attempts.Ended(ticket, "{}", at, log_length=len(printed), log_digest=digest(printed))])
         results.put_artifacts(tx, [StoredArtifact(task.id, "go", ticket, "left.txt", len(left), digest(left))])
 
     def log(self, ticket: str) -> Path:

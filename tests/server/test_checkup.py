@@ -85,6 +85,18 @@ def test_files_that_others_can_read(tmp_path: Path) -> None:
     is_wrong(told(here, "key"), f"the key {key} may be read by others (mode 0644)", f"run: chmod 600 {key}")
 
 
+def test_a_repository_without_a_commit_is_told_how_to_begin(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    here = Place(tmp_path, str(tmp_path / "data"), DataDirectory(tmp_path / "data"))
+    begin = (
+        f"{tmp_path} holds no commit: write the declarations with `reconcile init`, commit them, then apply or serve"
+    )
+    assert told(here, "state").fix == begin
+    commit = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x")
+    subprocess.run(["git", "-C", str(tmp_path), *commit], check=True)
+    assert told(here, "state").fix == "the first apply or serve makes it"
+
+
 def test_a_key_that_is_lost(tmp_path: Path) -> None:
     here = state(tmp_path)
     here.files.key.unlink()

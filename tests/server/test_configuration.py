@@ -73,7 +73,7 @@ def test_a_network_can_be_shut() -> None:
         ),
         (
             "[builtin_worker]\nrun_as = 'no-such-account'\n",
-            'builtin_worker.run_as: there is no account "no-such-account" on this machine',
+            'builtin_worker: there is no account "no-such-account" on this machine',
         ),
         ("[secrets\n", "Expected ']' at the end of a table declaration (at line 1, column 9)"),
         ("[secrets]\nenvironment = 'SHOP'\n", "secrets.environment: Input should be a valid list"),

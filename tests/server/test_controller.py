@@ -100,6 +100,22 @@ async def test_a_file_that_does_not_parse_changes_nothing(tmp_path: Path) -> Non
         assert await here.reason() == "Applied"
 
 
+async def test_a_file_that_was_cut_removes_nothing(tmp_path: Path) -> None:
+    async with followed(tmp_path) as here:
+        here.repository.pools("linux", "windows", "mac", "bsd")
+        await here.look()
+        here.repository.write("pool-linux.yaml", "apiVersion:\n")
+        here.repository.commit()
+        await here.look()
+        assert await here.pools() == {"linux", "windows", "mac", "bsd"}
+        condition = await here.condition(ConditionType.STALLED)
+        assert condition.reason == "Invalid"
+        assert condition.message == (
+            "1 error in the declarations, the first at pool-linux.yaml:1: WorkerPool/linux was applied from this file, "
+            "and no document of ours is left in it (bring it back, or delete the file)"
+        )
+
+
 async def test_removals_over_the_budget_wait_for_a_person(tmp_path: Path) -> None:
     async with followed(tmp_path) as here:
         here.repository.pools("a", "b", "c", "d")

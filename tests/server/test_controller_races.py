@@ -11,9 +11,11 @@ import pytest
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.load import Loaded
 from reconciler.model.errors import UsageMistake
+from reconciler.model.following import Why
 from reconciler.model.live import LiveState
 from reconciler.model.spec import Address
 from reconciler.plan.planner import Options
+from reconciler.server.answers.reasons import BECAUSE, reasons
 from reconciler.server.configuration import EMBEDDED
 from reconciler.server.controller import controller
 from reconciler.server.orders.orders import DecidePlan, Resume, Suspend
@@ -21,8 +23,9 @@ from reconciler.server.planning.planning import Check, Planned, plan_space
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Fetched
 from reconciler.server.space_service import Followed, SpaceService
+from reconciler.server.state.times import stamp
 from reconciler.server.voice import Voice
-from reconciler.store import following, objects, tasks
+from reconciler.store import audit, following, objects, tasks
 from reconciler.store.database import Transaction
 from tests.server.following import DEPLOYMENT, ENVIRONMENT, PATIENCE, SPACE, followed
 from tests.server.following import Followed as Here
@@ -220,6 +223,33 @@ async def test_what_was_approved_runs_no_other_script(tmp_path: Path) -> None:
         here.repository.commit()
         await here.look()
         assert len(await here.controller.engine.store.read(tasks.last_tasks)) == 1
+        said = {event.action: event for event in await here.controller.engine.store.read(audit.events)}
+        assert said["approve"].subject == proposal.name
+        assert said["approve"].plan == proposal.plan == said["apply"].plan, "the plan that `reconcile plan` shows"
+        assert proposal.plan != proposal.digest
+
+
+async def test_a_plan_that_waits_says_why(tmp_path: Path) -> None:
+    async with followed(tmp_path) as here:
+        store = here.controller.engine.store
+        here.repository.pools("a", "b", "c", "d")
+        await here.look()
+        commit = here.repository.pools("a")
+        await here.look()
+        (proposal,) = await store.read(following.proposals)
+        sentences = await store.read(lambda tx: list(reasons(tx, proposal.name)))
+        assert sentences == [
+            f"{proposal.name} is what the commit {commit[:12]} would change: 3 to remove",
+            sentences[1],
+            f"it waits for a person since {stamp(proposal.made_at)}, because {BECAUSE[Why.REMOVALS]}",
+            f"see it with: reconcile plan --rev {commit[:12]}; decide with: reconcile approve {proposal.name}",
+        ]
+        assert sentences[1].startswith("that commit is by ")
+        await here.order(DecidePlan("ann@desk", proposal.name, "reject", "keep them"))
+        sentences = await store.read(lambda tx: list(reasons(tx, proposal.name)))
+        assert sentences[2].startswith("it was rejected by ann@desk at ")
+        assert sentences[2].endswith(": keep them")
+        assert sentences[3].endswith(": reject by ann@desk, done: keep them")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 11])

@@ -108,8 +108,10 @@ def test_gitlab_refuses_a_status_that_a_commit_has_and_that_is_fine(there: Liste
 def test_the_first_plan_is_a_new_comment(there: ListeningForge, kind: str) -> None:
     there.answers = [Answer(200, [{"id": 41, "body": f"I like {MARKER}"}])]
     forge_at(there, kind).comment(7, MARKER, BODY)
+    more = [("GET", f"{COMMENTS[kind]}?per_page=100&page=2", None)] if kind == "gitlab" else []
     assert there.said == [
         ("GET", COMMENTS[kind] + FIRST_PAGE[kind], None),
+        *more,
         ("POST", COMMENTS[kind], {"body": BODY}),
     ]
 

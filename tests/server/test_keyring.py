@@ -11,7 +11,7 @@ from reconciler.server.trust.keyring import keyring, retire, stage, switch
 from reconciler.store.certificates import thumbprint_of
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer, sealer
-from tests.conformance.conftest import Place, pgbouncer, place, postgres  # noqa: F401 - fixtures of both databases
+from tests.conformance.conftest import Place, pgbouncer, place, postgres, spaces  # noqa: F401 - fixtures of both databases
 from tests.server.parties import DAY, HOUR, NOW, Installation, agent, issued
 
 Step = Callable[[Transaction, Sealer, Purpose, float], str]

@@ -39,7 +39,7 @@ def live_step(engine: Engine, **fields: object) -> Attempt:
         tasks.set_step(tx, task.id, 0, StepState.RUNNING, reason="", at=1.0)
         attempt = Attempt("t1", task.id, 0, 1, BUILTIN, 1, AttemptState.GRANTED, "{}")
         claims.claim(tx, "t1", [Claim(LOCK, alone=True), Claim("worker/built-in")], {})
-        attempts.grant(tx, attempt)
+        attempts.grant(tx, [(attempt, "")])
         leadership.set_built_in(tx, OTHER)
         return attempt
 

@@ -83,7 +83,7 @@ def live_attempt(store: Store, worker: str) -> None:
         slot = Slot("shop", "test")
         tasks.queue(tx, deployment="d", slot=slot, release="1", digest="d", pin=pin, revision="r", at=NOW)
         tasks.put_steps(tx, [StepRun(TaskId(1), 0, "work", "Work")])
-        attempts.grant(tx, attempt)
+        attempts.grant(tx, [(attempt, "")])
 
     store.write_now(work)
 
@@ -141,7 +141,9 @@ async def test_a_worker_that_left_is_spoken_with_until_its_last_attempt_has_ende
         await place.declare(polling_worker("heir", "poll://worker-1", FIRST))
         assert set(place.grounds.links) == {"w1", "heir"}
         assert place.roster.declared[FIRST].worker == "w1"
-        place.here.store.write_now(lambda tx: attempts.ended(tx, "t1", "{}", NOW, log_length=0, log_digest=""))
+        place.here.store.write_now(
+            lambda tx: attempts.ended(tx, [attempts.Ended("t1", "{}", NOW, log_length=0, log_digest="")])
+        )
         await place.roster.look(start=False)
         assert set(place.grounds.links) == {"heir"}
         assert place.roster.declared[FIRST].worker == "heir"

@@ -55,7 +55,9 @@ class Agent:
         return self._loop._patience(None)
 
     def call(self, line: Line) -> None:
-        """Open a conversation."""
+        """Open a conversation, in place of the one that is left."""
+        if self._loop.conversation is not None:
+            self._loop.conversation.leave("a newer connection has come")
         hello = messages.Hello(
             versions=(messages.PROTOCOL_VERSION,),
             store=self._memory.store,

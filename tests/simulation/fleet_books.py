@@ -17,9 +17,14 @@ T = TypeVar("T")
 class Books:
     """One database in memory; a function is one transaction."""
 
-    def __init__(self, play: Play, committed: Callable[[SqliteConnection], None]) -> None:
-        self._connection = MemoryDatabase(_empty()).connect()
-        self._committed: Callable[[SqliteConnection], None] = lambda _: None
+    def __init__(
+        self,
+        play: Play,
+        committed: Callable[[SqliteConnection, str], None],
+        database: Callable[[bytes], MemoryDatabase] = MemoryDatabase,
+    ) -> None:
+        self._connection = database(empty()).connect()
+        self._committed: Callable[[SqliteConnection, str], None] = lambda *_: None
         self.commits = 0
         found = [machine.document for machine in play.machines] + [pool.document for pool in play.pools]
         self.write(lambda tx: objects.put_many(tx, [declared("MachinePolicy", "hasty", POLICY, {}), *found]))
@@ -28,15 +33,17 @@ class Books:
     def read(self, work: Callable[[SqliteConnection], T]) -> T:
         return work(self._connection)  # nobody writes meanwhile
 
-    def write(self, work: Callable[[SqliteConnection], T]) -> T:
+    def write(self, work: Callable[[SqliteConnection], T], node: str = "", *, is_told: bool = True) -> T:
+        """Commit what a person or a `node` writes; who looks at commits `is_told`, unless it is of no concern to him."""
         self._connection.begin()
         try:
             found = work(self._connection)
             self._connection.commit()
         finally:
             self._connection.rollback()
-        self.commits += 1
-        self._committed(self._connection)
+        if is_told:
+            self.commits += 1
+            self._committed(self._connection, node)
         return found
 
     def queue(self, order: Order, at: float) -> Task:
@@ -62,7 +69,8 @@ class Books:
 
 
 @cache
-def _empty() -> bytes:
+def empty() -> bytes:
+    """Return a database with all tables."""
     database = MemoryDatabase()
     connection = database.connect()
     migrate(database, connection)

@@ -11,6 +11,7 @@ from reconciler.server.orders.draining import carry_out_drain
 from reconciler.server.orders.orders import Drain, Undrain
 from reconciler.store import objects
 from tests.simulation.fleet_host import Host
+from tests.simulation.fleet_node import Node
 
 if TYPE_CHECKING:
     from tests.simulation.fleet_world import FleetWorld
@@ -88,19 +89,30 @@ def _reboot(world: "FleetWorld", chance: random.Random) -> str:
     return host.name
 
 
+def _node(world: "FleetWorld", chance: random.Random, can: Callable[[Node], bool]) -> Node | None:
+    able = [node for node in world.nodes if can(node)]
+    return chance.choice(able) if len(able) > 1 else next(iter(able), None)
+
+
 def _kill_server(*, after_next: bool = False, power: bool = False) -> Fault:
     def act(world: "FleetWorld", chance: random.Random) -> str:
-        if world.engine is None or (after_next and not world.loop.jobs):
+        def can(node: Node) -> bool:
+            return node.engine is not None and not (after_next and (not node.loop.jobs or not node.runs or node.is_cut))
+
+        node = _node(world, chance, can)
+        if node is None:
             return ""
-        world.dying = world.kill_server(after_next=after_next, power=power)
-        return "the server"
+        node.kill(after_next=after_next, power=power)
+        return "the server" + world.at(node)
 
     return act
 
 
 def _slow_disk(world: "FleetWorld", chance: random.Random) -> str:
-    world.disk_slow_until = world.clock.now + chance.choice((0.1, 1.0, 5.0))
-    return f"until {world.disk_slow_until:.1f}"
+    node = _node(world, chance, lambda node: True)
+    assert node is not None
+    node.slow_until = world.clock.now + chance.choice((0.1, 1.0, 5.0))
+    return f"until {node.slow_until:.1f}{world.at(node)}"
 
 
 def _jump(world: "FleetWorld", chance: random.Random) -> str:
@@ -190,3 +202,96 @@ FAULTS: Mapping[str, Fault] = {
     "cap changes": _cap,
     "a worker joins a pool": _move,
 }
+
+
+def _leave(world: "FleetWorld", chance: random.Random) -> str:
+    """Let a worker leave a pool that has others, and stay in another one."""
+    able = [
+        (machine, pool)
+        for machine in world.machines.values()
+        for pool in machine.pools
+        if len(machine.pools) > 1 and sum(pool in other.pools for other in world.machines.values()) > 1
+    ]
+    if not able:
+        return ""
+    machine, pool = chance.choice(able)
+    world.left[machine.name, pool] = world.clock.now
+    world.machines[machine.name] = replace(machine, pools=tuple(each for each in machine.pools if each != pool))
+    world.commit(lambda tx: objects.put(tx, world.machines[machine.name].document))
+    return f"{machine.name} leaves {pool}"
+
+
+def _swap(world: "FleetWorld", chance: random.Random) -> str:
+    """Let a worker join a pool and leave its other ones, where they have others."""
+    joined = _move(world, chance)
+    return f"{joined}, {_leave(world, chance)}"
+
+
+def _cap_leases(world: "FleetWorld", chance: random.Random) -> str:
+    """Commit another `leaseCap`: it holds for tasks that are queued later, which pin what they were queued with."""
+    cap = chance.choice((0, 1, 1, 2))
+    return f"{world.recap(cap)} tasks to come have {cap}"
+
+
+SHORT_OR_LONG = 3.0, 12.0, 16.0, 20.0, 25.0, 40.0, 100.0
+"""Seconds of pauses and cuts: a lead lasts for 15, a session for 24 without a sign of life, the store tries for 30."""
+
+
+def _leads(node: Node) -> bool:
+    return node.engine is not None and node.runs and not node.is_cut
+
+
+def _writes(node: Node) -> bool:
+    return _leads(node) and any(job.what == "write" for job in node.loop.jobs)
+
+
+def _pause_server(can: Callable[[Node], bool], *, after_write: bool = False) -> Fault:
+    def act(world: "FleetWorld", chance: random.Random) -> str:
+        node = _node(world, chance, can)
+        if node is None:
+            return ""
+        node.pause(chance.choice(SHORT_OR_LONG), after_write=after_write)
+        return f"{node.name} until {node.paused_until:.1f}"
+
+    return act
+
+
+def _cut_store(can: Callable[[Node], bool], *, after_write: bool = False) -> Fault:
+    def act(world: "FleetWorld", chance: random.Random) -> str:
+        node = _node(world, chance, can)
+        if node is None:
+            return ""
+        node.cut(chance.choice(SHORT_OR_LONG), after_write=after_write)
+        return f"{node.name} until {node.cut_until:.1f}"
+
+    return act
+
+
+def _stop_server(world: "FleetWorld", chance: random.Random) -> str:
+    node = _node(world, chance, _leads)
+    if node is None:
+        return ""
+    node.stop(chance.choice((1.0, 20.0)))
+    return f"{node.name} until {node.up_from:.1f}"
+
+
+NODE_FAULTS: Mapping[str, Fault] = {
+    "server paused": _pause_server(lambda node: node.runs),
+    "server paused before a write": _pause_server(_writes),
+    "server paused after a write": _pause_server(_writes, after_write=True),
+    "store out of reach": _cut_store(lambda node: node.runs and not node.is_cut),
+    "store out of reach before a write": _cut_store(_writes),
+    "store out of reach in a commit": _cut_store(_writes, after_write=True),
+    "server ends": _stop_server,
+}
+"""What may go wrong beside that where several servers share one store."""
+
+COMMITS: Mapping[str, Fault] = {
+    "a worker leaves a pool": _leave,
+    "a worker changes its pool": _swap,
+    "leaseCap changes": _cap_leases,
+}
+"""What people commit in the middle of a run beside that."""
+
+SEVERAL = (*FAULTS, *COMMITS, *NODE_FAULTS, *NODE_FAULTS, *NODE_FAULTS)
+"""The kinds of faults of several servers: half of what goes wrong is about them."""

@@ -13,6 +13,7 @@ from tests.simulation.server_end import Killed
 from tests.simulation.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from tests.simulation.fleet_node import Node
     from tests.simulation.fleet_world import Event, FleetWorld
 
 RESTART_AFTER = 1.0
@@ -48,9 +49,9 @@ class Script:
 class Wire(Line):
     """A connection whose signs of life are no events, and whose frames may be held up."""
 
-    def __init__(self, host: "Host") -> None:
-        self._host = host
-        super().__init__(host.world.loop, host.world.said_by_server)
+    def __init__(self, host: "Host", node: "Node") -> None:
+        self._host, self.node = host, node
+        super().__init__(node.loop, partial(host.world.said_by_server, node))
 
     def takes_from_server(self, frames: list[bytes]) -> None:
         for frame in frames:
@@ -84,6 +85,7 @@ class Host:
         self.supervisors: list[Supervisor] = []
         self._scripts: dict[Supervisor, Script] = {}
         self.line: Wire | None = None
+        self._formers: list[Wire] = []  # that other servers do not know yet to have ended
         self.boots = 1
         self.agent_from = self.call_from = self.unreachable_until = self.held_up_until = self.stalls_until = 0.0
         self._stale: list[tuple[Wire, bytes]] = []
@@ -120,20 +122,30 @@ class Host:
 
     def events(self) -> "Iterator[Event]":
         """Yield what can happen here now."""
-        now, line = self.world.clock.now, self.line
-        if line is not None and now >= self.held_up_until:
-            if line.to_agent:
-                yield f"{self.name} > {title(line.to_agent[0])}", self._to_agent
-            if line.to_server:
-                yield f"{self.name} < {title(line.to_server[0])}", self._to_server
+        now = self.world.clock.now
+        yield from self._deliveries()
         if self.agent is None and now >= self.agent_from:
             yield f"{self.name} starts", self._start
         if self._may_call():
-            yield f"{self.name} calls", self._call
+            for node in self.world.open_nodes:
+                yield f"{self.name} calls{self.world.at(node)}", partial(self._call, node)
         if now >= self.stalls_until:
             for each in self.supervisors:
                 if each.next and self._is_ready(each):
                     yield f"{self.name} supervisor {each.next}", partial(self._step, each)
+
+    def _deliveries(self) -> "Iterator[Event]":
+        line = self.line
+        if line is None or self.world.clock.now < self.held_up_until:
+            return
+        if line.to_agent:
+            yield f"{self.name} > {title(line.to_agent[0])}", self._to_agent
+        if line.to_server and line.node.runs:
+            yield f"{self.name} < {title(line.to_server[0])}", partial(self._to_server, line)
+        for former in self._formers:
+            if former.to_server and former.node.runs:
+                what = f"{self.name} to {former.node.name} < {title(former.to_server[0])}"
+                yield what, partial(self._to_server, former)
 
     def moments(self) -> Iterator[float]:
         """Yield when time itself changes something here."""
@@ -155,9 +167,8 @@ class Host:
         self.line.deliver_to_agent(self.line.to_agent.popleft())
         self.stir()
 
-    def _to_server(self) -> None:
-        assert self.line is not None
-        self.line.deliver_to_server(self.line.to_server.popleft())
+    def _to_server(self, line: Wire) -> None:
+        line.deliver_to_server(line.to_server.popleft())
 
     def _start(self) -> None:
         self.world.acting = self
@@ -169,21 +180,33 @@ class Host:
 
     def _may_call(self) -> bool:
         agent, now = self.agent, self.world.clock.now
-        is_free = agent is not None and not agent.is_connected and self.world.engine is not None
+        is_free = agent is not None and not agent.is_connected and self.name not in self.world.listening
         return is_free and now >= max(self.call_from, self.unreachable_until)
 
-    def _call(self) -> None:
+    def _call(self, node: "Node") -> None:
+        assert node.engine is not None
+        self.call_from = self.world.clock.now + RESTART_AFTER
+        node.engine.take(self.name, self._connect(node))
+
+    def answer(self, node: "Node") -> Wire | None:
+        """Answer a server that dials; None where nobody can."""
+        if self.agent is None or self.world.clock.now < self.unreachable_until:
+            return None
+        return self._connect(node)
+
+    def _connect(self, node: "Node") -> Wire:
         assert self.agent is not None
-        assert self.world.engine is not None
         former, self.lossy = self.line, False
         if former is not None and not former.is_cut:
-            former.to_server.clear()
-        self.call_from = self.world.clock.now + RESTART_AFTER
-        self.line = Wire(self)
-        self.world.engine.take(self.name, self.line)
+            if former.node is node:
+                former.to_server.clear()
+            else:
+                self._formers.append(former)
+        self.line = Wire(self, node)
         self.world.acting = self
         self.agent.call(self.line)
         self.stir()
+        return self.line
 
     def _step(self, supervisor: Supervisor) -> None:
         self.stir()
@@ -203,6 +226,9 @@ class Host:
             moved |= self._hears(each)
         self.supervisors = [each for each in self.supervisors if each.lives]
         self._scripts = {each: self._scripts[each] for each in self.supervisors}
+        self._formers = [former for former in self._formers if former.server_holds and not former.is_cut]
+        for former in self._formers:
+            moved |= former.collect()
         if self.line is not None:
             moved |= self.line.collect()
             if self._stale and self.agent is not None and self.agent.stands and self.stands:
@@ -274,8 +300,8 @@ class Host:
 
     def reboot(self, seconds: float) -> None:
         """Let the machine lose power for so long."""
-        if self.line is not None:
-            self.line.cut(agent_knows=True, server_knows=False)
+        for line in self._lines():
+            line.cut(agent_knows=True, server_knows=False)
         if self.agent is not None:
             self.kill_agent()
         self.end()
@@ -283,6 +309,15 @@ class Host:
         self.world.disk.cut_power(self._state)
         self.boots += 1
         self.agent_from = self.world.clock.now + seconds
+
+    def lose_server(self, node: "Node") -> None:
+        """Let a server lose power."""
+        for line in self._lines():
+            if line.node is node:
+                line.cut(agent_knows=False, server_knows=True)
+
+    def _lines(self) -> list[Wire]:
+        return [*self._formers, *([self.line] if self.line is not None else [])]
 
     def end(self) -> None:
         """End every process of the machine."""
@@ -301,6 +336,8 @@ class Host:
         """Say what is still to come here; empty where nothing is."""
         if self.agent is None or not self.agent.stands or self.line is None:
             return "no session"
+        if self.line.node is not self.world.leader:
+            return "a session with another server"
         if self.line.to_agent or self.line.to_server or any(each.next for each in self.supervisors):
             return "under way"
         folders = sorted(path.name for path in (self._state / "tickets").iterdir())

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 
 from reconciler.agent.custody import Custody
 from reconciler.execute import dispatch, task_run
+from reconciler.execute.attempt_records import record_ending
 from reconciler.execute.dispatch import Dispatcher
 from reconciler.execute.leasing import Leasing
 from reconciler.execute.logs import LogStore
-from reconciler.execute.records import record_ending
 from reconciler.model.live import StepState
 from reconciler.protocol.tickets import Digest, Exited, Final, NotStarted, TicketId
 from reconciler.schedule.holdings import Holdings, Resource
 from reconciler.schedule.machines import Machine
 from reconciler.schedule.scheduler import Scheduler
 from reconciler.store import attempts, claims, tasks
+from reconciler.store.claims import OccupiedError
 from tests.simulation.fleet_faults import FAULTS
 from tests.simulation.plants import _cancelled_at_once, _durable_at_once, _forgotten_first, _tried_again_on_silence
 
@@ -43,27 +44,23 @@ def _what_is_lost_stays(self: Leasing, ticket: TicketId) -> None:
         _released(self, ticket)
 
 
-_claimed = claims._claim
+_claimed = claims._claimed
 
 
-def _without_a_new_token(tx, holder, wanted, capacity):
-    token = _claimed(tx, holder, wanted, capacity)
-    tx.execute("UPDATE resources SET fence = fence - 1 WHERE name = ?", wanted.resource)
-    return token
+def _without_a_new_token(resources, wish):
+    tokens = _claimed(resources, wish)
+    if not isinstance(tokens, OccupiedError):
+        for claim in wish.claims:
+            resources[claim.resource].fence -= 1
+    return tokens
 
 
-def _without_a_look(tx, holder, wanted, capacity):
-    tx.execute(
-        "INSERT INTO resources (name, capacity, used, alone, fence) VALUES (?, ?, 1, ?, 1) ON CONFLICT (name) DO UPDATE"
-        " SET used = used + 1, alone = excluded.alone, fence = fence + 1",
-        *(wanted.resource, capacity, holder if wanted.alone else ""),
-    )
-    ((token,),) = tx.all("SELECT fence FROM resources WHERE name = ?", wanted.resource)
-    tx.execute(
-        "INSERT INTO claims (holder, resource, alone, token) VALUES (?, ?, ?, ?)",
-        *(holder, wanted.resource, int(wanted.alone), token),
-    )
-    return token
+def _without_a_look(resources, wish):
+    for claim in wish.claims:
+        found = resources[claim.resource]
+        found.used, found.fence = found.used + 1, found.fence + 1
+        found.alone = wish.holder if claim.alone else ""
+    return {claim.resource: resources[claim.resource].fence for claim in wish.claims}
 
 
 def _late_end_counts(final: Final, at: float):
@@ -117,18 +114,19 @@ def _shared_by_all(self: Resource, claim: object) -> bool:
     return self.capacity is None or self.used < self.capacity
 
 
-def _freed_twice(tx, holder, *, lost=False) -> None:
-    for (resource,) in tx.all("SELECT resource FROM claims WHERE holder = ?", holder):
-        tx.execute("UPDATE resources SET used = used - 1 WHERE name = ? AND used > 1", resource)
-    _freed(tx, holder, lost=lost)
+def _freed_twice(tx, holders, *, lost=False) -> None:
+    for holder in holders:
+        for (resource,) in tx.all("SELECT resource FROM claims WHERE holder = ?", holder):
+            tx.execute("UPDATE resources SET used = used - 1 WHERE name = ? AND used > 1", resource)
+    _freed(tx, holders, lost=lost)
 
 
-_freed = claims.release
+_freed = claims.release_all
 
 
-def _of_the_lost_nothing_is_freed(tx, holder, *, lost=False) -> None:
+def _of_the_lost_nothing_is_freed(tx, holders, *, lost=False) -> None:
     if not lost:
-        _freed(tx, holder)
+        _freed(tx, holders)
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -146,17 +144,17 @@ PLANTS: dict[str, Plant] = {
     "an attempt is repeated before there is proof": Plant(
         "G2", ((Dispatcher, "disconnected", _gone_is_not_started),), SILENCES
     ),
-    "a token does not rise": Plant("G3", ((claims, "_claim", _without_a_new_token),)),
+    "a token does not rise": Plant("G3", ((claims, "_claimed", _without_a_new_token),)),
     "what comes late under an old token settles the step": Plant(
         "G3", ((dispatch, "record_ending", _late_end_counts),), LONG_CUTS, first=60
     ),
     "an engine forgets what is held, and the store does not look": Plant(
         "G3",
-        ((Leasing, "restore", _restore_leases_alone), (claims, "_claim", _without_a_look)),
+        ((Leasing, "restore", _restore_leases_alone), (claims, "_claimed", _without_a_look)),
         ("server killed", "server killed after a write"),
     ),
     "what is held alone is shared, and the store does not look": Plant(
-        "G3", ((Resource, "admits", _shared_by_all), (claims, "_claim", _without_a_look))
+        "G3", ((Resource, "admits", _shared_by_all), (claims, "_claimed", _without_a_look))
     ),
     "a script runs alone beside what was given up": Plant(
         "G3",
@@ -178,7 +176,7 @@ PLANTS: dict[str, Plant] = {
         "G7", ((Dispatcher, "finished", _released_when_written),), ("long cut", "cut"), first=115
     ),
     "what was given up is never released": Plant("G7", ((Leasing, "release", _what_is_lost_stays),), LONG_CUTS),
-    "a place is freed twice": Plant("G7", ((claims, "release", _freed_twice),)),
+    "a place is freed twice": Plant("G7", ((claims, "release_all", _freed_twice),)),
     "a task that was cancelled in the queue keeps its turn": Plant(
         "G7", ((Leasing, "_queued", _always_empty()),), ("cancel",)
     ),
@@ -188,7 +186,7 @@ PLANTS: dict[str, Plant] = {
     "the end of a task frees nothing in memory": Plant("G9", ((Leasing, "end", _nothing),)),
     "a place that becomes free wakes nobody": Plant("G9", ((Holdings, "release", _wakes_nobody),)),
     "a lost attempt keeps its place in the store": Plant(
-        "G9", ((claims, "release", _of_the_lost_nothing_is_freed),), LONG_CUTS
+        "G9", ((claims, "release_all", _of_the_lost_nothing_is_freed),), LONG_CUTS
     ),
     "what was recorded as ended is wanted for ever": Plant("G10", ((Custody, "forget", _nothing),)),
 }

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from reconciler.model.live import LiveObject, Slot
@@ -83,6 +83,13 @@ class Order:
     priority: int
     content: str
     conducts: tuple[Conduct, ...]
+
+    def recapped(self, cap: int) -> "Order":
+        """Return it with another `leaseCap` of all its steps."""
+        content = json.loads(self.content)
+        for step in content["project"]["process"]:
+            step["location"]["leaseCap"] = cap
+        return replace(self, content=Pinned.model_validate_json(json.dumps(content)).canonical())
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

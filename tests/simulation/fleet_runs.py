@@ -25,9 +25,9 @@ class Found:
         return "\n".join([f"{self.breach}", f"seed {self.seed}", *self.log])
 
 
-def lived(seed: int, kinds: Collection[str] = tuple(FAULTS)) -> Found | None:
-    """Run a seed; return its breach."""
-    with _world(seed, kinds) as world:
+def lived(seed: int, kinds: Collection[str] = tuple(FAULTS), *, several: bool = False) -> Found | None:
+    """Run a seed, with one server or several; return its breach."""
+    with _world(seed, kinds, several=several) as world:
         try:
             world.run()
         except Broken as breach:
@@ -38,26 +38,28 @@ def lived(seed: int, kinds: Collection[str] = tuple(FAULTS)) -> Found | None:
     return None
 
 
-def told(seed: int) -> list[str]:
+def told(seed: int, kinds: Collection[str] = tuple(FAULTS), *, several: bool = False) -> list[str]:
     """Return the events of a run that breaks nothing."""
-    with _world(seed, tuple(FAULTS)) as world:
+    with _world(seed, kinds, several=several) as world:
         world.run()
     return world.log
 
 
-def hunted(guarantee: str, seeds: Iterable[int], kinds: Collection[str] = tuple(FAULTS)) -> Found | None:
+def hunted(
+    guarantee: str, seeds: Iterable[int], kinds: Collection[str] = tuple(FAULTS), *, several: bool = False
+) -> Found | None:
     """Run seeds until a guarantee is broken; return that breach."""
     for seed in seeds:
-        found = lived(seed, kinds)
+        found = lived(seed, kinds, several=several)
         if found is not None and found.breach.guarantee == guarantee:
             return found
     return None
 
 
 @contextmanager
-def _world(seed: int, kinds: Collection[str]) -> Iterator[FleetWorld]:
+def _world(seed: int, kinds: Collection[str], *, several: bool) -> Iterator[FleetWorld]:
     folder = Path(tempfile.mkdtemp(prefix="fleet-world-", dir=QUICK if QUICK.is_dir() else None))
     try:
-        yield FleetWorld(folder, seed, kinds)
+        yield FleetWorld(folder, seed, kinds, several=several)
     finally:
         rmtree(folder, ignore_errors=True)

@@ -1,8 +1,9 @@
 """What waits in a fleet: nobody who could run, nobody who is overtaken for ever; and nothing is held that has ended."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from reconciler.execute.draining import EVERY
 from reconciler.execute.grounds import fleet_in
 from reconciler.model.live import StepState, TaskState
 from reconciler.model.work import Step
@@ -67,7 +68,7 @@ class Waits:
 
     def _who_could_run(self, tx: SqliteConnection, wall: float) -> Iterator[str]:
         """Yield who could run even if all others that wait were before him."""
-        fleet = fleet_in(tx)
+        fleet = _as_looked_at(tx, fleet_in(tx), wall)
         oracle = self._oracle(tx, fleet)
         for request in oracle.waiting.values():
             others = [other for other in oracle.waiting.values() if other is not request]
@@ -160,6 +161,13 @@ class Waits:
         other = self.witness.play.orders[row.task - 1]
         is_here = pool_of(self.witness.play.step(row.task, row.step)) == pool_of(step)
         return is_here and row.task != run.task and other.priority <= order.priority
+
+
+def _as_looked_at(tx: SqliteConnection, fleet: Fleet, wall: float) -> Fleet:
+    """Let workers whose drain is over be drained until the look at drains that comes next."""
+    late = tx.all("SELECT worker FROM overrides WHERE until > ?", tx.now(wall) - EVERY)
+    workers = {name: replace(fleet.workers[name], state="draining") for (name,) in late if name in fleet.workers}
+    return replace(fleet, workers={**fleet.workers, **workers})
 
 
 def _turn(number: int, order: Order) -> Request:

@@ -85,17 +85,19 @@ def rows_of(tx: SqliteConnection) -> Rows:
 
 @dataclass
 class FleetWitness(Witness):
-    """Watches a whole fleet; `play` is that of the fleet, `slots` says how many attempts a worker or a pool may have."""
+    """Watches a whole fleet; `bound` says how many attempts a worker or a pool may have, `belongs` who is in a pool."""
 
     play: Play
     durable: Callable[[TicketId], bytes]
     bound: Callable[[str], int | None] = lambda _: None
+    belongs: Callable[[str, str], bool] = lambda *_: True
     rows: Rows = NOTHING
     places: dict[TicketId, str] = field(default_factory=dict)
     """Where each script was started."""
     _tokens: dict[TicketId, Mapping[str, int]] = field(default_factory=dict)
     _last_tokens: dict[str, tuple[int, TicketId]] = field(default_factory=dict)
     _last_grants: dict[str, int] = field(default_factory=dict)
+    _acknowledged_by: dict[str, dict[TicketId, int]] = field(default_factory=dict)
 
     def conduct_of(self, ticket: TicketId) -> Conduct:
         """Say what a script does."""
@@ -166,6 +168,10 @@ class FleetWitness(Witness):
 
     # Frames.
 
+    def hear(self, node: str) -> None:
+        """Take that what is acknowledged from now on, or kept, is by one of several nodes: each has logs of its own."""
+        self.acknowledged = self._acknowledged_by.setdefault(node, {})
+
     def said_by_server(self, frame: bytes) -> None:
         super().said_by_server(frame)
         said = control_of(frame)
@@ -203,6 +209,8 @@ class FleetWitness(Witness):
             if (former.task, former.step) == (row.task, row.step) and former.number < row.number:
                 self._look_at_former(former)
         pool = pool_of(self.play.step(row.task, row.step))
+        if not self.belongs(row.worker, pool):
+            self.blame("G3", f"{row.ticket} has a place on {row.worker}, which is not in {pool}")
         live = [each for each in self.rows.attempts.values() if each.state in LIVE]
         here = sum(each.worker == row.worker for each in live)
         there = sum(pool_of(self.play.step(each.task, each.step)) == pool for each in live)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from reconciler.agent import life
 from reconciler.execute import records
+from reconciler.server.engine import leading
 
 
 class _Chance:
@@ -19,10 +20,55 @@ class _Chance:
         return f"{self._count:0{2 * length}x}"
 
 
+class Ends:
+    """In place of an event that a thread waits for: no turn is left, or it is over."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def wait(self, _: float) -> bool:
+        self.turns -= 1
+        return self._is_set or self.turns < 0
+
+
+class Thread:
+    """In place of a thread that does one thing now and then: whoever conducts the world gives it each turn."""
+
+    def __init__(self, target: Callable[[], None], name: str, *, daemon: bool) -> None:
+        self._target = target
+
+    def start(self) -> None:
+        """Begin with the first turn."""
+
+    def join(self) -> None:
+        """Wait for nothing: between two turns it has ended."""
+
+    def turn(self, ends: Ends) -> None:
+        """Go once around the loop."""
+        ends.turns = 1
+        self._target()
+
+
+class _Threads:
+    """In place of the module `threading` where the lead is renewed."""
+
+    Event = Ends
+    Thread = Thread
+
+
 @contextmanager
 def played(sweep: Callable[[str], bool], boot_id: Callable[[], str]) -> Iterator[None]:
     """Let the package draw the same names in each run, and ask the world for processes and boots."""
-    replaced = {(records, "secrets"): _Chance(), (life, "sweep"): sweep, (life, "boot_id"): boot_id}
+    replaced = {
+        (records, "secrets"): _Chance(),
+        (life, "sweep"): sweep,
+        (life, "boot_id"): boot_id,
+        (leading, "threading"): _Threads,
+    }
     kept = {(module, name): getattr(module, name) for module, name in replaced}
     chance = random.getstate()
     for (module, name), value in replaced.items():

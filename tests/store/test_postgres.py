@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.model.errors import StateUnreadable
 from reconciler.model.live import Event
-from reconciler.store import audit
+from reconciler.store import audit, postgres
 from reconciler.store.database import Transaction
 from reconciler.store.reader import open_for_reading
 from reconciler.store.writer import Store
@@ -28,7 +28,10 @@ def server() -> Iterator[PostgresServer]:
 
 
 class CuttingProxy:
-    """Forwards connections; once armed, it cuts one at its COMMIT: before that arrived, or before its answer did."""
+    """Forwards connections; once armed, it cuts one at its COMMIT: before that arrived, or before its answer did.
+
+    Armed with "for good", it lets nobody through afterwards.
+    """
 
     def __init__(self, target: str) -> None:
         address = urlsplit(target)
@@ -59,7 +62,9 @@ class CuttingProxy:
                 how, self.armed = self.armed, None
                 self.cuts += 1
                 client.shutdown(socket.SHUT_RDWR)
-                if how == "after":
+                if how == "for good":
+                    self._listener.shutdown(socket.SHUT_RDWR)
+                if how != "before":
                     upstream.sendall(data)
                 else:
                     upstream.shutdown(socket.SHUT_RDWR)
@@ -93,6 +98,26 @@ def test_a_connection_that_breaks_in_mid_commit_neither_loses_nor_doubles(
             assert store.write_now(lambda tx: audit.record(tx, EVENT)) == number + 1
             assert proxy.cuts == number + 1
         assert [event.id for event in store.read_now(audit.events)] == [1, 2, 3, 4, 5]
+    proxy.close()
+
+
+def test_what_may_have_been_committed_is_not_done_again(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "pauses", lambda: iter([0.01] * 3))
+    data = server.new_database()
+    proxy = CuttingProxy(data)
+    with Store.open(proxy.address, tmp_path) as store:
+        proxy.armed = "for good"
+        with pytest.raises(StateUnreadable) as refused:
+            store.write_now(lambda tx: audit.record(tx, EVENT))
+    where = f"PostgreSQL at {urlsplit(proxy.address).hostname}:{urlsplit(proxy.address).port}{urlsplit(data).path}"
+    assert refused.value.message == (
+        f"{where} went away in the middle of a commit and has not come back, so whether it arrived is unknown"
+    )
+    assert refused.value.hint == "look at what is recorded once it is back, before anything is done again"
+    with Store.open(data, tmp_path) as store:
+        assert [event.id for event in store.read_now(audit.events)] == [1]
     proxy.close()
 
 

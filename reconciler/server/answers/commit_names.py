@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.declare.git import GitFailed, asked, git
+from reconciler.declare.git import asked
+from reconciler.declare.names import ambiguous, commit_named
 from reconciler.server.answers.waiting import Stand, stand_of
 from reconciler.server.state.place import Place
 from reconciler.store import following
@@ -31,14 +32,11 @@ def repositories(place: Place) -> tuple[Path, ...]:
 
 
 def whole_name(roots: Sequence[Path], commit: str) -> str | None:
-    """Return the whole name of a commit; None where no repository here has it."""
-    for root in roots:
-        try:
-            named = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
-        except GitFailed:
-            continue
-        return named.decode().strip()
-    return None
+    """Return the whole name of a commit, None where no repository here has it; raises UsageMistake for two meanings."""
+    found = {named for root in roots if (named := commit_named(root, commit))}
+    if len(found) > 1:
+        raise ambiguous(commit, sorted(name[:12] for name in found))
+    return next(iter(found), None)
 
 
 def standing(tx: Transaction, commit: str, roots: Sequence[Path]) -> Standing:

@@ -12,7 +12,7 @@ from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.plan.deployments import Wish, wishes_of
 from reconciler.plan.processes import process_digest
-from reconciler.schedule.fleet import BUILTIN, Member, fleet_of
+from reconciler.schedule.fleet import BUILTIN, Fleet, Member, fleet_of
 from reconciler.server.answers.standing import standing
 from reconciler.server.state.times import stamp
 from reconciler.store import following, objects, results, tasks
@@ -111,22 +111,35 @@ def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
 
 def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
     """List the workers, the built-in one first."""
+    fleet = fleet_in(live)
+    rows = [builtin_row(fleet), *member_rows(fleet, live, engine_runs=engine_runs)]
+    return [*rows, *leaving_rows(live, engine_runs=engine_runs)]
+
+
+def fleet_in(live: LiveState) -> Fleet:
+    """Return the fleet of a live state, under the settings of its space."""
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
-    fleet = fleet_of(live.objects, settings, live.workers, live.overrides)
-    if not settings.builtin_worker.enabled:
+    return fleet_of(live.objects, settings, live.workers, live.overrides)
+
+
+def builtin_row(fleet: Fleet) -> WorkerRow:
+    """Return the row of the server's own machine."""
+    if not fleet.builtin_enabled:
         state = "disabled by the space"
     elif fleet.runs_builtin(fleet.default_pool):
         state = f"healthy; runs the steps of {fleet.default_pool}"
     else:
         state = f"healthy; idle, since {fleet.default_pool} has workers"
-    rows = [WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)]
+    return WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)
+
+
+def member_rows(fleet: Fleet, live: LiveState, *, engine_runs: bool) -> Iterator[WorkerRow]:
+    """List the workers that are declared, by name."""
     for name, member in sorted(fleet.workers.items()):
         state = "" if member.state == "enabled" else f", {state_of(member, live)}"
-        rows.append(
-            WorkerRow(name, member.pools, member.endpoint, f"{_health(member.status, engine_runs=engine_runs)}{state}")
-        )
-    return [*rows, *_leaving_rows(live, engine_runs=engine_runs)]
+        health = _health(member.status, engine_runs=engine_runs)
+        yield WorkerRow(name, member.pools, member.endpoint, f"{health}{state}")
 
 
 def object_rows(live: LiveState, kind: str | None = None) -> list[ObjectRow]:
@@ -148,7 +161,7 @@ def object_rows(live: LiveState, kind: str | None = None) -> list[ObjectRow]:
     ]
 
 
-def _leaving_rows(live: LiveState, *, engine_runs: bool) -> Iterator[WorkerRow]:
+def leaving_rows(live: LiveState, *, engine_runs: bool) -> Iterator[WorkerRow]:
     """List the workers that left Git while something still lives on them."""
     for name, spec in live.leaving.items():
         if Address("Worker", name) not in live.objects:

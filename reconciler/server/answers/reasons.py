@@ -1,11 +1,11 @@
 """Why something is as it is: where it is declared, what was done to it, where its steps run, what it waits for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
-from reconciler.model.following import ConditionType
+from reconciler.model.following import ConditionType, Why
 from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
@@ -23,6 +23,7 @@ from reconciler.server.answers.overview import drain_in_words
 from reconciler.server.answers.standing import Standing, standing
 from reconciler.server.answers.steps import steps_called
 from reconciler.server.orders.decisions import find_task
+from reconciler.server.orders.steering import PLAN
 from reconciler.server.state.times import stamp
 from reconciler.store import attempts, audit, following, objects, tasks, worker_status
 from reconciler.store.database import Transaction
@@ -30,14 +31,30 @@ from reconciler.store.database import Transaction
 EVENTS_SHOWN = 5
 """Of an object's events, the last ones."""
 
+BECAUSE: Mapping[Why, str] = {
+    Why.MANUAL: "the space wants every plan approved",
+    Why.REMOVALS: "it takes more away than the space allows by itself",
+    Why.HISTORY: "its commit does not descend from the one carried out last, and it removes something",
+    Why.NEW_STATE: "nothing ever ran here, and it would run deployments",
+}
+"""Why a person has to approve a plan."""
+
 
 def reasons(tx: Transaction, address: str) -> Iterator[str]:
-    """Yield sentences about `Kind/name`, `Project/name/Step` or `task/number`; raises UsageMistake for anything else."""
-    kind, _, rest = address.partition("/")
-    if kind == "task":
-        yield from _of_task(tx, find_task(tx, rest))
+    """Yield sentences about `Kind/name`, `Project/name/Step`, `task/number`, `plan-…`, or the only object of a name.
+
+    Raises UsageMistake for anything else.
+    """
+    if address.startswith(PLAN):
+        yield from _of_plan(tx, address)
+        return
+    if address.startswith("task/"):
+        yield from _of_task(tx, find_task(tx, address.removeprefix("task/")))
         return
     live = objects.live_state(tx)
+    if "/" not in address:
+        address = str(only_object_called(address, live))
+    kind, _, rest = address.partition("/")
     name, _, step = rest.partition("/")
     found = live.objects.get(Address(kind, name))
     if found is None and kind == "Worker" and name in live.leaving and not step:
@@ -51,6 +68,43 @@ def reasons(tx: Transaction, address: str) -> Iterator[str]:
         yield from _of_step(found, step, live)
     else:
         yield from _of_object(tx, found, live)
+
+
+def only_object_called(name: str, live: LiveState) -> Address:
+    """Return the object of a name; raises UsageMistake where there is none or are several."""
+    found = sorted((other for other in live.objects if other.name == name), key=str)
+    if not found:
+        names = {other.name for other in live.objects}
+        raise UsageMistake(
+            f'nothing that is applied is called "{name}"{did_you_mean(name, sorted(names))}',
+            "write KIND/NAME, task/NUMBER, or the name of a plan that `reconcile status` shows",
+        )
+    if len(found) > 1:
+        raise UsageMistake(f'several objects are called "{name}": {", ".join(map(str, found))}', "write one of these")
+    return found[0]
+
+
+def _of_plan(tx: Transaction, name: str) -> Iterator[str]:
+    """Say what a plan would do, why it waits or waited for a person, and what one said."""
+    known = following.proposals(tx)
+    found = next((proposal for proposal in known if proposal.name == name), None)
+    if found is None:
+        raise UsageMistake(
+            f"no plan {name} waits{did_you_mean(name, [proposal.name for proposal in known])}",
+            "one that was carried out, or whose commit another has followed, is not kept; see: reconcile status",
+        )
+    yield f"{name} is what the commit {found.revision[:12]} would change: {found.summary}"
+    made = following.commit(tx, found.revision)
+    if made is not None and made.author:
+        yield f'that commit is by {made.author}: "{made.subject}"'
+    if not found.decision:
+        yield f"it waits for a person since {stamp(found.made_at)}, because {BECAUSE[found.why]}"
+        yield f"see it with: reconcile plan --rev {found.revision[:12]}; decide with: reconcile approve {name}"
+    else:
+        at = f" at {stamp(found.decided_at)}" if found.decided_at is not None else ""
+        yield f"it was {found.decision} by {found.decided_by}{at}{f': {found.notes}' if found.notes else ''}"
+    for event in audit.events(tx, subject=name)[-EVENTS_SHOWN:]:
+        yield _event(event)
 
 
 def _of_object(tx: Transaction, found: LiveObject, live: LiveState) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from reconciler.declare.git import asked
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.live import WorkerHealth, WorkerStatus
 from reconciler.server.checkup.findings import Finding, doubtful, fine, wrong
@@ -16,12 +17,13 @@ from reconciler.server.state.restore import STAGE
 from reconciler.server.state.sealing import check_key
 from reconciler.server.state.times import stamp
 from reconciler.store import audit, enrolment, worker_status
+from reconciler.store.addresses import parted
 from reconciler.store.chain import Broken
 from reconciler.store.database import Transaction
 from reconciler.store.dialects import is_address
 from reconciler.store.directory import DataDirectory
 from reconciler.store.migrations import migrations
-from reconciler.store.reader import open_for_reading
+from reconciler.store.reader import open_for_reading, states_in
 
 GIB = 1 << 30
 FREE_LEAST = GIB
@@ -44,7 +46,7 @@ def state_findings(place: Place, now: float) -> Iterator[Finding]:
     """Look at the files of a state, then into it."""
     files = place.files
     if not files.root.is_dir():
-        yield doubtful("state", f"there is no directory {files.root} yet", "the first apply or serve makes it")
+        yield doubtful("state", f"there is no directory {files.root} yet", _first(place))
         return
     try:
         yield from _files(files)
@@ -52,15 +54,32 @@ def state_findings(place: Place, now: float) -> Iterator[Finding]:
     except OSError as error:
         yield wrong("files", f"{error.filename}: {error.strerror}", "run this as the account that the server runs as")
         return
-    if not is_address(place.data) and not files.state.exists():
-        spaces = sorted(folder.name for folder in files.root.iterdir() if DataDirectory(folder).state.exists())
-        for space in spaces:
-            folder = files.root / space
-            yield from state_findings(Place(folder, str(folder), DataDirectory(folder)), now)
-        if not spaces:
-            yield doubtful("state", f"there is no state in {place.data} yet", "the first apply or serve makes it")
+    try:
+        spaces = _spaces(place)
+    except ReconcilerError as error:
+        yield wrong("state", error.message, error.hint)
         return
-    yield from _database(place, now)
+    for space in spaces:
+        yield from state_findings(place.of(space), now)
+    if not spaces:
+        yield from _database(place, now)
+
+
+def _first(place: Place) -> str:
+    """Say what makes a state: a repository without a commit has nothing to apply or to follow."""
+    root = place.root
+    if (root / ".git").exists() and asked(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").status:
+        return f"{root} holds no commit: write the declarations with `reconcile init`, commit them, then apply or serve"
+    return "the first apply or serve makes it"
+
+
+def _spaces(place: Place) -> list[str]:
+    """Return the spaces of a server whose states lie beside each other here; none where there is one state."""
+    if is_address(place.data):
+        return [] if parted(place.data).space else states_in(place.data)
+    if place.files.state.exists():
+        return []
+    return sorted(folder.name for folder in place.files.root.iterdir() if DataDirectory(folder).state.exists())
 
 
 def _files(files: DataDirectory) -> Iterator[Finding]:
@@ -99,7 +118,7 @@ def _database(place: Place, now: float) -> Iterator[Finding]:
     try:
         readers = open_for_reading(place.data)
         if readers is None:
-            yield doubtful("state", f"there is no state in {place.data} yet", "the first apply or serve makes it")
+            yield doubtful("state", f"there is no state in {place.data} yet", _first(place))
             return
         with readers:
             yield fine("state", f"{place.data} has the schema {len(migrations())}, the newest that is known")

@@ -6,11 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from getpass import getuser
-from socket import gethostname
 
 from reconciler.declare.cache import ParseCache
-from reconciler.declare.load import Loaded
+from reconciler.declare.load import EMPTIED, Loaded
 from reconciler.declare.signatures import Unsigned
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import Invalid, ReconcilerError, Refused, StateUnreadable, UsageMistake
@@ -28,7 +26,7 @@ from reconciler.server.controller.judging import (
     refusals,
     summary,
 )
-from reconciler.server.controller.telling import Teller
+from reconciler.server.controller.telling import Teller, ourselves
 from reconciler.server.engine.engine import Engine, Running
 from reconciler.server.engine.reconciling import apply_lease, carry_out_planned
 from reconciler.server.forge.herald import Herald
@@ -79,6 +77,8 @@ class Controller:
     policy: Policy
     claims: Callable[[Planned], str] = lambda _: ""
     """Says what of a plan another space of this server claims; "" if nothing."""
+    learn_claims: Callable[[], None] = lambda: None
+    """Reads what other nodes have carried out meanwhile."""
     herald: Herald | None = None
     """Tells a forge what became of commits."""
     results: Counter[str] = field(default_factory=Counter)
@@ -87,12 +87,13 @@ class Controller:
     """The name of the space, "" before a commit was read."""
     machines: Mapping[str, Address] = field(default_factory=dict)
     """What the workers and targets that were carried out last are reached by."""
+    waiting: Judgement | None = None
+    """What a person is asked about: its plan is the one that waits."""
     judged: Judged | None = None
     seen: SourceState | None = None
     _known: _Known | None = None
     _serial: int = 0
     """That of the state which the head was judged by, and after what was carried out of it."""
-    _live: LiveState | None = None
     _parsed: ParseCache = field(init=False)
     _drift: str = ""
     _tries: int = 0
@@ -176,7 +177,7 @@ class Controller:
         await self._saw(replace(self._source_state(head, now), failed_since=since, problem=error.message))
 
     def _source_state(self, head: str, now: float) -> SourceState:
-        return SourceState(self.source.url, self.source.ref, self.source.folder, head, looked_at=now)
+        return SourceState(self.source.url, self.source.ref, self.source.folder, head, self.source.signatures, now)
 
     async def _saw(self, seen: SourceState) -> None:
         if self.seen is None or self.seen.head != seen.head:
@@ -217,6 +218,7 @@ class Controller:
             verdict, reason = Verdict.FAILED, _sentence(error)
             self._try_again()
             self._look_at = min(self._look_at, self._retry_at)  # what was fetched may be what is wrong
+        self.waiting = self.waiting if verdict is Verdict.WAITS else None
         judged = Judged(head, made.author, made.subject, verdict, reason, seen_at, time.time())
         await self._record(judged)
         after = await self.engine.store.read(_known_now)
@@ -244,7 +246,7 @@ class Controller:
             facts = {"revision": judged.revision, "outcome": judged.verdict.value, "reason": judged.reason}
             self.voice.warn("commit is not carried out", **facts)
         event = Event(
-            *(judged.judged_at, judged.author or _ourselves(), "reconcile", "space", judged.verdict.value),
+            *(judged.judged_at, judged.author or ourselves(), "reconcile", "space", judged.verdict.value),
             revision=judged.revision,
             detail=judged.reason,
             kind=ActorKind.CONTROLLER,
@@ -264,15 +266,18 @@ class Controller:
     async def _brought_to(self, head: str, made: Authorship) -> tuple[Verdict, str]:
         """Bring the live state to a commit; returns what became of it, raises what stands against it."""
         signer = await asyncio.to_thread(self.source.signer, head)
-        live = self._live = await self.engine.store.read(lambda tx: objects.live_state(tx, self._live))
+        store = self.engine.store
+        live = await store.read(lambda tx: objects.live_state(tx, store.known))
         self._serial = live.serial
+        await asyncio.to_thread(self.source.check_since, live.revision, head)
         loaded = await asyncio.to_thread(self.source.load, head, live, self._parsed)
         if loaded.desired is None:
             raise invalid(loaded, self.voice)
         self.space = loaded.desired.name
-        planned = await self._planned(loaded, live, Options())
+        planned = await self._planned(loaded, live, Options(followed=True))
         judgement = await self._judgement(head, loaded, planned)
         if judgement.move in {Move.NOTHING, Move.CARRY_OUT}:
+            await asyncio.to_thread(self.learn_claims)
             if claimed := self.claims(planned):  # meanwhile, by a space that was judged at the same time
                 return Verdict.REFUSED, claimed
             self.machines = dict(machines(planned.desired.objects))
@@ -307,7 +312,7 @@ class Controller:
         descends = again or not live.revision or live.revision.startswith("tree:") or await self._descends(head, live)
         lifted = plan
         if plan.stopped:
-            options = Options(removals_max=self.policy.removals_max, ceiling=True)
+            options = Options(removals_max=self.policy.removals_max, ceiling=True, followed=True)
             lifted = (await self._planned(loaded, live, options)).plan
         asked = await asyncio.to_thread(asked_of, lifted, planned.desired, loaded.tree.read)
         answered = await self.engine.store.read(lambda tx: following.proposal(tx, asked))
@@ -333,8 +338,9 @@ class Controller:
 
     async def _ask(self, head: str, judgement: Judgement) -> None:
         assert judgement.why is not None, "whoever asks says why"
+        self.waiting = judgement
         plan = judgement.plan
-        proposal = Proposal(judgement.asked, head, judgement.why, summary(plan), time.time())
+        proposal = Proposal(judgement.asked, head, judgement.why, summary(plan), time.time(), plan=plan.digest)
         await self.engine.store.write(lambda tx: following.propose(tx, proposal))
 
     async def _carry_out(
@@ -350,7 +356,7 @@ class Controller:
                 *(self.engine, loaded, wanted, token),
                 adopt=adopt,
                 progress=lambda _item, _outcome: None,
-                actor=actor or _ourselves(),
+                actor=actor or ourselves(),
                 binding=self.source.binding(loaded),
             )
             await self.engine.store.write(following.settle_proposals)
@@ -373,7 +379,7 @@ def invalid(loaded: Loaded, voice: Voice) -> Invalid:
     where = f"{first.span.file}:{first.span.line}"
     return Invalid(
         f"{count} error{'s' if count != 1 else ''} in the declarations, the first at {where}: {first.message}",
-        "see them with: reconcile validate",
+        first.help if first.code == EMPTIED else "see them with: reconcile validate",  # it reads no live state
     )
 
 
@@ -391,7 +397,3 @@ def _patience(tries: int) -> float:
 def _sentence(error: ReconcilerError) -> str:
     """Return what an error says, and what mends it."""
     return f"{error.message} ({error.hint})" if error.hint else error.message
-
-
-def _ourselves() -> str:
-    return f"{getuser()}@{gethostname()}"

@@ -1,16 +1,24 @@
 """Keeps the conditions of a space as things stand, and tells those that became another."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from getpass import getuser
+from socket import gethostname
 
-from reconciler.model.following import Condition, Judged, SourceState
-from reconciler.model.live import LiveState
+from reconciler.model.following import Condition, ConditionType, Judged, SourceState
+from reconciler.model.live import ActorKind, Event, LiveState
 from reconciler.plan import deployments
 from reconciler.server.controller.conditions import Facts, conditions_of
 from reconciler.server.forge.herald import Herald
+from reconciler.server.state import origins
 from reconciler.server.voice import Voice
-from reconciler.store import drains, following, objects, tasks
+from reconciler.store import audit, drains, following, objects, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
+
+UNREADABLE, DRIFTED = "SourceUnreadable", "Drifted"
+"""Reasons that no event of a commit, a task or a person tells of: they have one of their own."""
 
 
 class Teller:
@@ -29,7 +37,7 @@ class Teller:
         wanted = conditions_of(await self._store.read(lambda tx: self._facts(tx, source, judged, drift)))
         if wanted == self._told:
             return
-        for moved in await self._store.write(lambda tx: following.set_conditions(tx, wanted, time.time())):
+        for moved in await self._store.write(lambda tx: _recorded(tx, wanted)):
             facts = {"type": moved.type.value, "status": str(moved.status).lower(), "reason": moved.reason}
             self._voice.say("condition", **facts, message=moved.message, revision=moved.revision)
         self._told = wanted
@@ -46,10 +54,41 @@ class Teller:
         return Facts(source, judged, suspension, len(unfinished), self._failed, overdue, drift)
 
 
+def _recorded(tx: Transaction, wanted: tuple[Condition, ...]) -> list[Condition]:
+    """Record conditions, with the events that belong to them, and return those that became another."""
+    before, now = following.conditions(tx), time.time()
+    moved = following.set_conditions(tx, wanted, now)
+    if events := list(_events(before.get(ConditionType.RECONCILING), moved, now)):
+        audit.record_all(tx, events)
+    return moved
+
+
+def _events(reconciling: Condition | None, moved: list[Condition], now: float) -> Iterator[Event]:
+    """Yield what began or ended; `reconciling` is the condition of before."""
+    for condition in moved:
+        known = (condition.revision, condition.message)
+        if condition.type is ConditionType.RECONCILING and condition.reason == UNREADABLE:
+            yield _event(now, "look", "unreadable", *known)
+        elif condition.type is ConditionType.RECONCILING and reconciling and reconciling.reason == UNREADABLE:
+            yield _event(now, "look", "done", condition.revision, "the source can be read again")
+        elif condition.type is ConditionType.STALLED and condition.reason == DRIFTED:
+            yield _event(now, "reconcile", "drifted", *known)
+
+
+def _event(now: float, action: str, outcome: str, revision: str, detail: str) -> Event:
+    event = Event(now, ourselves(), action, "space", outcome, revision, detail)
+    return replace(event, kind=ActorKind.CONTROLLER, origin=origins.of_server())
+
+
+def ourselves() -> str:
+    """Name who runs this process, where no commit names anybody."""
+    return f"{getuser()}@{gethostname()}"
+
+
 def _failed(tx: Transaction) -> list[str]:
     """Return a sentence for each declared slot whose last task did not succeed."""
     declared = [
         wish for name, found in objects.of_kind(tx, "Deployment").items() for wish in deployments.wishes_of(name, found)
     ]
     live = LiveState({}, tasks.last_tasks(tx))
-    return list(deployments.failed_slots(declared, live, remedy="reconcile retry {task}"))
+    return list(deployments.failed_slots(declared, live, remedy=deployments.RETRY))

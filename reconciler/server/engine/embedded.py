@@ -14,6 +14,7 @@ from reconciler.declare.load import Loaded
 from reconciler.execute.watching import Watcher
 from reconciler.model.errors import Conflict, Interrupted, Refused
 from reconciler.model.live import LiveState, TaskId, TaskState
+from reconciler.model.spec import Address
 from reconciler.plan import deployments
 from reconciler.plan.changes import Change, Plan, Run
 from reconciler.plan.planner import Options
@@ -85,7 +86,7 @@ class Embedded:
     """One `apply` on the embedded engine."""
 
     place: Place
-    load: Callable[[Collection[str]], Loaded]
+    load: Callable[[Mapping[str, Collection[Address]]], Loaded]
     options: Options
     approval: Approval
     progress: Progress

@@ -15,7 +15,8 @@ from reconciler.execute.carriers import BuiltinCarrier
 from reconciler.execute.counts import Counts
 from reconciler.execute.dispatch import Dispatcher
 from reconciler.execute.draining import look_after_drains, look_at_drains
-from reconciler.execute.grounds import Grounds, LiveFleet
+from reconciler.execute.grounds import BuiltinRules, Grounds, LiveFleet, space_in
+from reconciler.execute.leasing import Leasing
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.listener import AgentListener
 from reconciler.execute.logs import LogStore
@@ -102,10 +103,8 @@ class Engine:
             root=self.place.root,
             secret_rules=secret_rules,
             node_files=self.lead.node.files,
-            fleet=LiveFleet(
-                builtin_allowed=configuration.builtin_worker.enabled,
-                builtin_account=configuration.builtin_worker.run_as,
-            ),
+            fleet=LiveFleet(_builtin_rules(configuration)),
+            leasing=Leasing(configuration.tasks.running_max),
         )
 
     async def _builtin(self, grounds: Grounds, dispatcher: Dispatcher, configuration: Configuration) -> WorkerLink:
@@ -114,11 +113,13 @@ class Engine:
         It looks what its machine has where that may matter: a server may be asked for it later, `apply` is not.
         """
         floor = await self.store.read(lambda tx: attempts.worker_epoch(tx, BUILTIN))
-        settings, account = configuration.builtin_worker, configuration.builtin_worker.run_as
-        look = settings.enabled and (configuration is not EMBEDDED or await self.store.read(_something_is_required))
+        accounts, look = configuration.builtin_worker.named, configuration.builtin_worker.enabled
+        if configuration is EMBEDDED:
+            accounts = await self.store.read(_account_of_space)
+            look = bool(accounts) or await self.store.read(_something_is_required)
         if look:
             grounds.fleet.await_builtin()
-        carrier = BuiltinCarrier(self.place.files.agent, accounts=[account] if account else [], look=look)
+        carrier = BuiltinCarrier(self.place.files.agent, accounts=accounts, look=look)
         link = WorkerLink(BUILTIN, carrier, grounds.logs, grounds.blobs, dispatcher, epoch_floor=floor)
         grounds.links[BUILTIN] = link
         return link
@@ -129,6 +130,18 @@ def _nobody_is_connected(tx: Transaction) -> None:
     for name, status in worker_status.statuses(tx).items():
         if name != BUILTIN and status.health is WorkerHealth.HEALTHY:
             worker_status.lose(tx, name, "it has not connected since the server was started", time.time())
+
+
+def _builtin_rules(configuration: Configuration) -> BuiltinRules:
+    settings = configuration.builtin_worker
+    accounts = None if configuration is EMBEDDED else settings.accounts
+    return BuiltinRules(as_server=settings.as_server, account=settings.run_as, accounts=accounts)
+
+
+def _account_of_space(tx: Transaction) -> list[str]:
+    """Return the account that the space names for steps on the server's own machine, if any."""
+    account = space_in(tx).builtin_worker.run_as
+    return [account] if account is not None else []
 
 
 def _something_is_required(tx: Transaction) -> bool:

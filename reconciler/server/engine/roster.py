@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -53,6 +53,22 @@ class _Entry:
     task: "asyncio.Task[None] | None" = field(default=None)
 
 
+class Registry(Mapping[str, Registered]):
+    """Which worker may show which thumbprint; few are asked for."""
+
+    def __init__(self, wanted: Mapping[str, Wanted]) -> None:
+        self._wanted = wanted
+
+    def __getitem__(self, thumbprint: str) -> Registered:
+        return self._wanted[thumbprint].registered
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._wanted)
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+
 class Roster:
     """Every worker with an agent: those that are declared, and those that left while attempts still live on them."""
 
@@ -71,7 +87,7 @@ class Roster:
         self._counts = counts
         self._breaches = Breaches(counts, grounds.watcher)
         self._entries: dict[str, _Entry] = {}
-        self._declared: dict[str, Registered] = {}
+        self._declared: Mapping[str, Registered] = {}
         self._found = NOBODY
         self._noted_at = 0.0
         self._changed = asyncio.Event()
@@ -125,24 +141,30 @@ class Roster:
 
     async def look(self, *, start: bool = True) -> None:
         """Bring links in step with what is declared; without `start` they only take wishes until they are started."""
-        found = await self._grounds.store.read(lambda tx: wanted_workers(tx, self._found))
-        self._found = found
+        store, before = self._grounds.store, self._found
+        found = self._found = await store.read(lambda tx: wanted_workers(tx, store.known, before))
         if await self._authority.refresh():
             self._configure_all()
-        for name, wanted in found.workers.items():
-            entry = self._entries.get(name)
-            if entry is None:
-                self._add(wanted)
-            elif entry.wanted != wanted:
-                await self._change(entry, wanted)
-        for name in self._entries.keys() - found.workers.keys():
-            await self._remove(name)
-        self._declared = {each: wanted.registered for wanted in found.workers.values() for each in wanted.thumbprints}
+        if found.workers is not before.workers:
+            await self._follow(found.workers)
         for entry in self._entries.values():
-            await self._check(entry)
+            if entry.link.silent_since is None:
+                await self._check(entry)
             if start and entry.task is None:
                 entry.task = asyncio.create_task(entry.link.run(), name=f"link to {entry.wanted.name}")
                 entry.task.add_done_callback(lambda _: self._changed.set())
+
+    async def _follow(self, workers: Mapping[str, Wanted]) -> None:
+        """Add, change and remove links as their declarations came, changed and went."""
+        for name, wanted in workers.items():
+            entry = self._entries.get(name)
+            if entry is None:
+                self._add(wanted)
+            elif entry.wanted is not wanted and entry.wanted != wanted:
+                await self._change(entry, wanted)
+        for name in self._entries.keys() - workers.keys():
+            await self._remove(name)
+        self._declared = Registry({each: wanted for wanted in workers.values() for each in wanted.thumbprints})
 
     def _configure_all(self) -> None:
         """Tell every connected agent whom to trust from now on."""
@@ -190,9 +212,9 @@ class Roster:
             await asyncio.gather(entry.task, return_exceptions=True)
 
     async def _check(self, entry: _Entry) -> None:
-        """End a session whose identity is not declared any more, or revoked."""
+        """End a live session whose identity is not declared any more, or revoked."""
         link = entry.link
-        if link.silent_since is None and link.thumbprint not in entry.wanted.thumbprints:
+        if link.thumbprint not in entry.wanted.thumbprints:
             await link.hang_up()
 
     def _carrier(self, wanted: Wanted) -> Carrier:

@@ -3,8 +3,9 @@
 import time
 from typing import TYPE_CHECKING
 
+from reconciler.execute.attempt_records import Ending, end_attempts
 from reconciler.execute.endings import silent, verdict
-from reconciler.execute.records import ENGINE, lose_attempt
+from reconciler.execute.records import ENGINE
 from reconciler.model.live import Attempt, AttemptState, Event
 from reconciler.model.pinned import Pinned
 from reconciler.protocol.tickets import TicketId
@@ -12,6 +13,7 @@ from reconciler.schedule.fleet import BUILTIN
 from reconciler.schedule.outcomes import tried_again
 from reconciler.store import attempts, audit, leadership, tasks
 from reconciler.store.database import Transaction
+from reconciler.store.keys import Sealer
 from reconciler.store.leadership import Node
 
 if TYPE_CHECKING:
@@ -32,21 +34,21 @@ def living_elsewhere(tx: Transaction, node: Node) -> tuple[Node, list[Attempt]]:
 
 async def settle_in(engine: "Engine") -> None:
     """Use the built-in worker of this node from now on."""
-    node = engine.lead.node
-    await engine.store.write(lambda tx: _settle_in(tx, node, time.time()))
+    node, sealer = engine.lead.node, engine.sealer
+    await engine.store.write(lambda tx: _settle_in(tx, node, sealer, time.time()))
 
 
-def _settle_in(tx: Transaction, node: Node, now: float) -> None:
+def _settle_in(tx: Transaction, node: Node, sealer: Sealer, now: float) -> None:
     former, left = living_elsewhere(tx, node)
     for attempt in left:
         leadership.leave(tx, attempt.ticket, former)
-        _give_up(tx, attempt, former, now)
+        _give_up(tx, attempt, former, sealer, now)
     if former.files != node.files:
         leadership.set_built_in(tx, node)
         audit.record(tx, Event(now, ENGINE, "lead", f"Node/{node.name}"))
 
 
-def _give_up(tx: Transaction, attempt: Attempt, former: Node, now: float) -> None:
+def _give_up(tx: Transaction, attempt: Attempt, former: Node, sealer: Sealer, now: float) -> None:
     """Go on without an attempt; what it holds alone stays held until its node has told how it ended."""
     task = tasks.task(tx, attempt.task)
     if task.state.ended or attempt.state is AttemptState.LOST:
@@ -57,7 +59,7 @@ def _give_up(tx: Transaction, attempt: Attempt, former: Node, now: float) -> Non
         "done its work is unknown until that node leads again"
     )
     step = Pinned.parse(tasks.pinned(tx, task.pin)).project.process[attempt.step]
-    cancelling = bool(task.cancel_by)
-    outcome = verdict(silent(TicketId(attempt.ticket), reason), step, cancelling=cancelling, withdrawn="")
+    cancelling, final = bool(task.cancel_by), silent(TicketId(attempt.ticket), reason)
+    outcome = verdict(final, step, cancelling=cancelling, withdrawn="")
     pause = None if cancelling else tried_again(outcome, step.retry, attempt.number)
-    lose_attempt(attempt, outcome, step.retry, pause=pause, at=now)(tx)
+    end_attempts(tx, [(Ending(attempt, final, step, outcome, pause, now, lost=True), sealer)])

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.model.infrastructure import Listening, Polling, WorkerSpec
+from reconciler.model.live import LiveObject
 from reconciler.model.organisation import AccountSpec, ProxySpec
+from reconciler.model.spec import Address
 from reconciler.server.state.registered import Registered
-from reconciler.store import attempts, enrolment, leaving, objects, worker_status
+from reconciler.store import attempts, enrolment, leaving, worker_status
 from reconciler.store.counters import last_number
 from reconciler.store.database import Transaction
+from reconciler.store.known_objects import KnownObjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +56,50 @@ class WantedWorkers:
     sessions: Mapping[str, LastSession]
     mark: tuple[object, ...] = ()
     """What they were read from; while that is the same, so are they."""
+    leave: bool = False
+    """Do some of them leave?"""
 
 
 NOBODY = WantedWorkers({}, frozenset(), {})
 """Before the first look."""
 
 
-def wanted_workers(tx: Transaction, before: WantedWorkers) -> WantedWorkers:
-    """Read them; a declaration that has not changed since `before` is not parsed again."""
+def wanted_workers(tx: Transaction, known: KnownObjects, before: WantedWorkers) -> WantedWorkers:
+    """Read them; what has not changed since `before` is the same."""
     revoked, going = frozenset(enrolment.revocations(tx)), leaving.leaving(tx)
     mark = (last_number(tx, "serial"), revoked, going)
     if mark == before.mark:
         return replace(before, sessions={})
-    proxies, accounts = objects.of_kind(tx, "Proxy"), objects.of_kind(tx, "Account")
-    specs = {name: found.spec for name, found in objects.of_kind(tx, "Worker").items()} | going
+    declared = known.at(tx)
+    proxies, accounts = _of_kind(declared, "Proxy"), _of_kind(declared, "Account")
+    specs = _of_kind(declared, "Worker") | going
     endpoints = {name: _endpoint(spec, before.workers.get(name)) for name, spec in specs.items()}
     kept = {each for name in going if (endpoint := endpoints[name]) for each in endpoint.thumbprints}
     workers: dict[str, Wanted] = {}
+    is_alike = revoked == before.revoked and not going and not before.leave
     for name, endpoint in endpoints.items():
         if endpoint is None:
+            continue
+        last = before.workers.get(name)
+        proxied = isinstance(endpoint, Listening) and endpoint.proxy is not None
+        if is_alike and last is not None and last.spec == specs[name] and not proxied:
+            workers[name] = last
             continue
         thumbprints = frozenset(map(str, endpoint.thumbprints)) - revoked
         if name not in going:
             thumbprints -= kept  # who leaves is known by the former name until its last attempt has ended
         proxy = account = None
         if isinstance(endpoint, Listening) and endpoint.proxy in proxies:
-            proxy = ProxySpec.parse(proxies[endpoint.proxy].spec)
-            account = AccountSpec.parse(accounts[proxy.account].spec) if proxy.account in accounts else None
+            proxy = ProxySpec.parse(proxies[endpoint.proxy])
+            account = AccountSpec.parse(accounts[proxy.account]) if proxy.account in accounts else None
         workers[name] = Wanted(name, specs[name], endpoint, thumbprints, proxy, account)
     sessions = {name: _last_session(tx, name) for name in workers.keys() - before.workers.keys()}
-    return WantedWorkers(workers, revoked, sessions, mark)
+    return WantedWorkers(workers, revoked, sessions, mark, leave=bool(going))
+
+
+def _of_kind(declared: Mapping[Address, LiveObject], kind: str) -> dict[str, str]:
+    """Return the specs of one kind by name."""
+    return {address.name: found.spec for address, found in declared.items() if address.kind == kind}
 
 
 def _endpoint(spec: str, known: Wanted | None) -> Listening | Polling | None:

@@ -3,10 +3,11 @@
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.declare.git import Terms, asked, git
+from reconciler.declare.git import TIMEOUT, GitFailed, Terms, asked, git
 from reconciler.declare.source import blob_name
 from reconciler.model.errors import ReconcilerError, UsageMistake
 
@@ -19,8 +20,12 @@ NETWORK = (
 )
 """No other transport: some start programs that an address names."""
 
+SIGNED_WITHIN = 300.0
+"""Seconds in which a person has touched their key, or typed its passphrase."""
+
 _SIGNATURE = re.compile(r"([^<>\n]*[^<>\s])\s*<([^<>\s]+)>")
 _BUSY = ("cannot lock ref", "failed to lock", "failed to update ref", "incorrect old value", "reference already exists")
+_SIGNING = r"^(gpg\.|user\.signingkey$|commit\.gpgsign$)"
 _TRANSPORT = r"^(credential|http|url)\.|^core\.(sshcommand|askpass)$"
 
 
@@ -30,6 +35,16 @@ class PushRefused(ReconcilerError):
     def __init__(self, remote: str, reason: str) -> None:
         super().__init__(f"{remote} does not take the commit: {reason}", "nothing was changed here")
         self.patch = ""
+
+
+class NotSigned(ReconcilerError):
+    """The person's program does not sign; nothing is written."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Git does not sign the commit: {reason}",
+            "nothing was changed; see that `git commit -S` works here, or leave --commit away and sign it by hand",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +65,19 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What a commit says of itself: its message, who wrote it, who made it."""
+    """What a commit says of itself: its message, who wrote it, who made it; it is signed by `signing`, or by nobody."""
 
     message: str
     author: Signature
     committer: Signature
+    signing: "Signing | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """The settings of Git by which a person signs, beside those of the repository."""
+
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +149,15 @@ class Checkout:
     def _advance(self, commit: str) -> None:
         git(self.top, "update-ref", "-m", "reconcile: write back", self.branch, commit, self.head)
 
+    def remotes(self) -> list[str]:
+        """Return the names of the remotes that Git knows here."""
+        return git(self.top, "remote").decode().split()
+
     def upstream(self, remote: str | None) -> tuple[str, str]:
         """Return the remote, and what the branch is called there; raises UsageMistake where there is no such remote."""
         configured = _setting(self.top, f"branch.{self.short}.remote")
         name = remote or configured or "origin"
-        known = git(self.top, "remote").decode().split()
+        known = self.remotes()
         if name not in known:
             raise UsageMistake(
                 f'there is no remote "{name}"', f"git knows {', '.join(known) or 'none'}; name one with --remote"
@@ -148,19 +175,18 @@ def write_commit(repository: Path, base: str, path: str, content: bytes, credit:
         git(repository, "read-tree", base, terms=terms)
         git(repository, "update-index", "--cacheinfo", f"{mode},{blob},{path}", terms=terms)
         tree = git(repository, "write-tree", "--missing-ok", terms=terms).decode().strip()
-    terms = Terms(environment=_credit(credit))
-    commit = git(
-        repository,
-        "commit-tree",
-        "-p",
-        base,
-        "-F",
-        "-",
-        tree,
-        terms=terms,
-        given=credit.message.encode(errors="replace"),
+    signing = credit.signing
+    terms = Terms(
+        environment=_credit(credit) | (_as_variables(signing.settings) if signing is not None else {}),
+        timeout=SIGNED_WITHIN if signing is not None else TIMEOUT,
     )
-    return commit.decode().strip()
+    arguments = ("commit-tree", *(("-S",) if signing is not None else ()), "-p", base, "-F", "-", tree)
+    made = asked(repository, *arguments, terms=terms, given=credit.message.encode(errors="replace"))
+    if made.status and signing is not None:
+        raise NotSigned(_reason(made.said))
+    if made.status:
+        raise GitFailed(arguments, made.said)
+    return made.output.decode().strip()
 
 
 def fetched(repository: Path, remote: str, ref: str, terms: Terms) -> str:
@@ -200,11 +226,27 @@ def persons_signature(root: Path) -> Signature | None:
 
 def persons_terms(root: Path) -> Terms:
     """Return how a person reaches remotes: their own settings for that, and no others of theirs."""
-    found = _own_settings(root, _TRANSPORT)
-    environment = {"GIT_CONFIG_COUNT": str(len(found))}
-    for number, (key, value) in enumerate(found):  # not as arguments, which everybody on the machine can read
-        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return Terms(NETWORK, environment)
+    return Terms(NETWORK, _as_variables(_own_settings(root, _TRANSPORT)))
+
+
+def persons_signing(root: Path, wanted: bool | None) -> Signing | None:
+    """Return how a person signs, where that is `wanted`, or else as `commit.gpgsign` says; None where nothing signs.
+
+    The repository's own settings come first.
+    """
+    own = [(key, value) for key, value in _own_settings(root, _SIGNING) if not _setting(root, key)]
+    said = _setting(root, "commit.gpgsign") or dict(own).get("commit.gpgsign", "false")
+    if wanted is None:
+        wanted = said.lower() not in {"false", "no", "off", "0"}
+    return Signing(tuple(own)) if wanted else None
+
+
+def _as_variables(settings: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return settings as variables: as arguments everybody on the machine could read them."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 def _own_settings(root: Path, pattern: str) -> list[tuple[str, str]]:

@@ -145,7 +145,7 @@ class Gitlab:
             self._ask("PUT", f"{notes}/{number}", {"body": body})
 
         pages = (self._ask("GET", f"{notes}?per_page={PER_PAGE}&page={page}") for page in range(1, PAGES_MAX + 1))
-        if not _updated(pages, marker, body, change):
+        if not _updated(pages, marker, body, change, last=0):  # what the token may not see is left out of its page
             self._ask("POST", notes, {"body": body})
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
@@ -158,9 +158,14 @@ def _status(status: Status, state: str, name: str) -> dict[str, object]:
     return body | ({"target_url": status.url} if status.url else {})
 
 
-def _updated(pages: Iterator[Any], marker: str, body: str, change: Callable[[int], None]) -> bool:
-    """Change the first comment that begins with `marker` and is ours to change; False where there is none."""
-    for number, found in _marked(pages, marker):
+def _updated(
+    pages: Iterator[Any], marker: str, body: str, change: Callable[[int], None], *, last: int = PER_PAGE - 1
+) -> bool:
+    """Change the first comment that begins with `marker` and is ours to change; False where there is none.
+
+    A page of `last` comments or fewer is the last one.
+    """
+    for number, found in _marked(pages, marker, last):
         if found == body:
             return True
         try:
@@ -173,12 +178,12 @@ def _updated(pages: Iterator[Any], marker: str, body: str, change: Callable[[int
     return False
 
 
-def _marked(pages: Iterator[Any], marker: str) -> Iterator[tuple[int, str]]:
+def _marked(pages: Iterator[Any], marker: str, last: int) -> Iterator[tuple[int, str]]:
     for page in pages:
         found = [item for item in page if isinstance(item, dict)] if isinstance(page, list) else []
         for item in found:
             body = item.get("body")
             if isinstance(body, str) and body.startswith(marker) and isinstance(item.get("id"), int):
                 yield item["id"], body.replace("\r\n", "\n")
-        if len(found) < PER_PAGE:
+        if len(found) <= last:
             return

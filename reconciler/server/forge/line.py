@@ -24,6 +24,9 @@ ANSWER_MAX = 16 << 20
 SAID_MAX = 200
 """Characters of a forge's own words that are repeated."""
 
+PASSING = frozenset({408, 409})
+"""Refusals that are over in a moment: GitLab takes one update of a commit's status at a time."""
+
 HINTS = {
     401: "give it a token that is valid",
     403: "give it a token that may do this",
@@ -89,7 +92,7 @@ class Line:
         said = self._said(body)
         after = _wait(headers, time.time())
         limited = code == 429 or (code == 403 and (after is not None or headers.get("X-RateLimit-Remaining") == "0"))
-        if limited or code >= 500:
+        if limited or code >= 500 or code in PASSING:
             why = "has had enough for now" if limited else "fails"
             return ForgeProblem(f"the forge at {self.url} {why} ({code}{said})", after=after or 0.0, code=code)
         return ForgeProblem(f"the forge at {self.url} refuses ({code}{said})", HINTS.get(code, ""), code=code)

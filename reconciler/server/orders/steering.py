@@ -54,5 +54,5 @@ def _decide(tx: Transaction, order: DecidePlan, now: float, origin: str) -> Answ
     event = Event(
         now, order.actor, order.verb, found.name, revision=found.revision, detail=order.notes or found.summary
     )
-    audit.record(tx, replace(event, kind=kind_of(origin), origin=origin, plan=found.digest))
+    audit.record(tx, replace(event, kind=kind_of(origin), origin=origin, plan=found.plan or found.digest))
     return Answer(f"{word} {found.name} of {found.revision[:12]}: {found.summary}")

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from reconciler.model.infrastructure import DEFAULT_PORTS
 from reconciler.model.spec import Address
 from reconciler.server.planning.planning import Planned
+
+REMEMBERED_MAX = 2**16
+"""Documents whose machines are remembered, for most of them are the same from commit to commit."""
 
 KINDS = ("Worker", "DeploymentTarget")
 
@@ -35,9 +39,9 @@ def claims_of(ours: Claimant, spaces: Sequence[Claimant]) -> Callable[[Planned],
     """Return what says which machine of a plan another space of this server has applied already; "" if none."""
 
     def claims(planned: Planned) -> str:
-        wanted = dict(machines(planned.desired.objects))
-        for other in spaces:
-            taken = other.machines if other is not ours else {}
+        others = [(other, other.machines) for other in spaces if other is not ours]
+        wanted = dict(machines(planned.desired.objects)) if any(taken for _, taken in others) else {}
+        for other, taken in others:
             for machine in wanted.keys() & taken.keys():
                 return (
                     f"{wanted[machine]} is the machine {machine}, which the space {other.name} declares as "
@@ -52,11 +56,16 @@ def machines(objects: Mapping[Address, Specified]) -> Iterator[tuple[str, Addres
     """Yield what each worker and target is reached by, with its address."""
     for address, found in objects.items():
         if address.kind in KINDS:
-            for name in _names(json.loads(found.spec).get("endpoint", {})):
+            for name in _names(found.spec):
                 yield name, address
 
 
-def _names(endpoint: Mapping[str, Mapping[str, object]]) -> Iterable[str]:
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _names(spec: str) -> tuple[str, ...]:
+    return tuple(_names_of(json.loads(spec).get("endpoint", {})))
+
+
+def _names_of(endpoint: Mapping[str, Mapping[str, object]]) -> Iterable[str]:
     for kind, facts in endpoint.items():
         if "subscription" in facts:
             yield str(facts["subscription"])

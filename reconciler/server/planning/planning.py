@@ -1,7 +1,8 @@
 """Plan a space against its live state, as `plan` and `apply` both do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,9 +50,32 @@ def read_live(data: str) -> LiveState:
         return reader.read_now(objects.live_state)
 
 
-def files_of(live: LiveState) -> frozenset[str]:
-    """Return the files that live objects came from: one of them that does not parse is an error, never skipped."""
-    return frozenset(found.position.file for found in live.objects.values())
+class FilesOf(Mapping[str, Collection[Address]]):
+    """The files that live objects came from, with these, looked up where one is asked for: most loads ask for none."""
+
+    def __init__(self, live: LiveState) -> None:
+        self._live = live
+
+    @cached_property
+    def _files(self) -> dict[str, list[Address]]:
+        files: dict[str, list[Address]] = {}
+        for address, found in self._live.objects.items():
+            files.setdefault(found.position.file, []).append(address)
+        return files
+
+    def __getitem__(self, file: str) -> Collection[Address]:
+        return self._files[file]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def files_of(live: LiveState) -> Mapping[str, Collection[Address]]:
+    """Return the files that live objects came from: one that does not parse, or is emptied, is an error, never skipped."""
+    return FilesOf(live)
 
 
 @without_collector()

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from reconciler.declare.load import Loaded
+from reconciler.declare.load import EMPTIED, Loaded
 from reconciler.model.diagnostics import Severity
 from reconciler.model.errors import Invalid
 from reconciler.plan.changes import Plan
@@ -79,7 +79,7 @@ def faulty(loaded: Loaded) -> Invalid:
     where = f"{first.span.file}:{first.span.line}"
     return Invalid(
         f"{count} error{'s' if count != 1 else ''} in the declarations, the first at {where}: {first.message}",
-        "see them with: reconcile validate",
+        first.help if first.code == EMPTIED else "see them with: reconcile validate",  # it reads no live state
     )
 
 

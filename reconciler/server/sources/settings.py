@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from reconciler.declare.mirror import Login, Mirror, Remote
+from reconciler.declare.mirror import SCP_LIKE, Login, Mirror, Remote, host_by_ssh
+from reconciler.declare.names import WHOLE
 from reconciler.declare.signatures import Signers
 from reconciler.model.text import Duration, Removals
 from reconciler.server.forge.settings import ForgeTable
@@ -15,9 +16,8 @@ from reconciler.server.readable import Readable
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Fetched
 
-SCP_LIKE = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:(?!/)[^:]+")
+PROXY = re.compile(r"http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}/?")
 SCHEMES = ("https", "http", "ssh", "file")
-COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 SPACE = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 
@@ -31,6 +31,13 @@ def _url(url: str) -> str:
         )
     if parts.password is not None or (parts.username and parts.scheme.startswith("http")):
         raise ValueError("credentials do not belong into the address; name them in username and password_file")
+    host_by_ssh(url)  # its port is one
+    return url
+
+
+def _proxy(url: str) -> str:
+    if url and not PROXY.fullmatch(url):
+        raise ValueError("a proxy is written as http://HOST:PORT, without credentials")
     return url
 
 
@@ -58,7 +65,9 @@ class LoginTable(_Table):
         None, description="The host keys that are trusted, as ssh writes them; no other host is spoken with."
     )
     ca_file: Readable | None = Field(None, description="Certificates that sign the server's, in PEM.")
-    proxy: str = Field("", description="An HTTP proxy for https, `http://HOST:PORT`.")
+    proxy: Annotated[str, AfterValidator(_proxy)] = Field(
+        "", description="An HTTP proxy that https and ssh go through, `http://HOST:PORT`."
+    )
 
     def login(self) -> Login:
         """Return it as fetches are made with."""
@@ -76,6 +85,7 @@ class SignaturesTable(_Table):
     """`[source.signatures]`: what has to be signed, and by whom; without it nothing has to be."""
 
     of: Literal["commit", "tag"] = Field("commit", description="Whether the head or the tag that names it is signed.")
+    every: bool = Field(False, description="Whether each commit since the one carried out last is signed, too.")
     ssh_allowed_signers_file: Readable | None = Field(None, description="Who may sign with SSH keys: `man ssh-keygen`.")
     gpg_keys_file: Readable | None = Field(None, description="Exported public keys of those who may sign with GPG.")
 
@@ -87,7 +97,7 @@ class SignaturesTable(_Table):
 
     def signers(self) -> Signers:
         """Return it as signatures are judged by."""
-        return Signers(self.of, _path(self.ssh_allowed_signers_file), _path(self.gpg_keys_file))
+        return Signers(self.of, self.every, _path(self.ssh_allowed_signers_file), _path(self.gpg_keys_file))
 
 
 class WebhookTable(_Table):
@@ -105,7 +115,8 @@ class SourceTable(_Table):
     """`[[source]]`: one space, and the repository that it is declared in."""
 
     space: str = Field(
-        pattern=SPACE, description="The name of the space; its state is the folder of that name in `--data`."
+        pattern=SPACE,
+        description="The name of the space; its state is the folder or the schema of that name in `--data`.",
     )
     url: Annotated[str, AfterValidator(_url)] = Field(
         description="The repository: `https://`, `ssh://`, `NAME@HOST:PATH`, `file://` or an absolute path."
@@ -113,7 +124,7 @@ class SourceTable(_Table):
     branch: str | None = Field(None, description="The branch that is followed; `main` where nothing is named.")
     tag: str | None = Field(None, description="The tag that is followed, instead of a branch.")
     commit: str | None = Field(
-        None, pattern=COMMIT, description="The one commit that is carried out, by its whole name."
+        None, pattern=f"^({WHOLE.pattern})$", description="The one commit that is carried out, by its whole name."
     )
     path: Annotated[str, AfterValidator(_folder)] = Field(
         "", description="The folder of the repository that is the space."

@@ -8,10 +8,14 @@ from reconciler.declare.cache import ParseCache
 from reconciler.declare.git import GitFailed, git
 from reconciler.declare.load import Loaded, load
 from reconciler.declare.mirror import FetchFailed, Mirror
-from reconciler.declare.signatures import Signers, signed_by
+from reconciler.declare.names import WHOLE
+from reconciler.declare.signatures import Signers, Unsigned, check_every, signed_by
 from reconciler.model.errors import ReconcilerError, Refused, UsageMistake
 from reconciler.model.live import Binding, LiveState
 from reconciler.server.planning.planning import binding_of, check_binding, files_of
+
+EVERY_MAX = 10_000
+"""Commits whose signatures are judged together: each takes some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,18 @@ class Source(Protocol):
     def folder(self) -> str:
         """Name the folder of it that is the space, "" where the whole is."""
 
+    @property
+    def signatures(self) -> str:
+        """Say what has to be signed: `commit`, `tag`, or nothing."""
+
     def head(self) -> str:
         """Return what is to be judged now; raises ReconcilerError where that cannot be had."""
 
     def signer(self, revision: str) -> str:
         """Return who signed it, "" where nobody need; raises Unsigned."""
+
+    def check_since(self, last: str, revision: str) -> None:
+        """Raise Unsigned where a commit since `last`, the one carried out last, has to be signed and is not."""
 
     def load(self, revision: str, live: LiveState, cache: ParseCache) -> Loaded:
         """Read and check a commit; raises ReconcilerError where it cannot be read."""
@@ -93,13 +104,21 @@ class CheckedOut:
         """Name nothing: git finds its way from the folder itself."""
         return ""
 
+    @property
+    def signatures(self) -> str:
+        """Ask for none: who may write here may do anything here."""
+        return ""
+
     def head(self) -> str:
         """Return the commit that is checked out; raises GitFailed where there is none."""
         return git(self.root, "rev-parse", "--verify", "--end-of-options", "HEAD^{commit}").decode().strip()
 
     def signer(self, revision: str) -> str:
-        """Ask for no signature: who may write here may do anything here."""
+        """Look at no signature."""
         return ""
+
+    def check_since(self, last: str, revision: str) -> None:
+        """Look at none here either."""
 
     def load(self, revision: str, live: LiveState, cache: ParseCache) -> Loaded:
         """Read the commit."""
@@ -166,6 +185,11 @@ class Fetched:
         """Name the branch, the tag or the commit."""
         return self.mirror.remote.ref
 
+    @property
+    def signatures(self) -> str:
+        """Say what the server's configuration asks for."""
+        return self.signers.of if self.signers is not None else ""
+
     def head(self) -> str:
         """Ask the remote, fetch if it has moved, and return the commit; raises FetchFailed and GitSlow."""
         if self.mirror.look() == self.mirror.tip() and (commit := self.mirror.commit()) is not None:
@@ -185,6 +209,28 @@ class Fetched:
             raise FetchFailed(f"{self.ref} names {revision[:12]} no longer", "it is fetched anew")
         tag = self.ref.removeprefix("refs/tags/")
         return signed_by(self.mirror.root, self.mirror.tip(), self.signers, self.keyrings, tag)
+
+    def check_since(self, last: str, revision: str) -> None:
+        """Judge each commit that the head has and the last one has not, merged ones too, where the operator says so.
+
+        Before a commit was carried out there is none to count from. Raises FetchFailed and GitSlow.
+        """
+        if self.signers is None or not self.signers.every or not WHOLE.fullmatch(last) or last == revision:
+            return
+        between = self.mirror.between(last, revision, EVERY_MAX)
+        if between is None:
+            raise Unsigned(
+                f"{revision[:12]} does not descend from {last[:12]}, which was carried out last, and where they part "
+                "is not known here, so it cannot be told which commits have to be signed",
+                "push a commit that descends from it, or take `every` away until this one is carried out",
+            )
+        root, commits = between
+        if len(commits) > EVERY_MAX:
+            raise Unsigned(
+                f"more than {EVERY_MAX} commits came since {last[:12]}, which was carried out last",
+                "follow one in between first: commit = NAME",
+            )
+        check_every(root, commits, last, self.signers, self.keyrings)
 
     def load(self, revision: str, live: LiveState, cache: ParseCache) -> Loaded:
         """Read the commit from the mirror, which is thrown away where it is broken."""

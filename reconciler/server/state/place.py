@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.model.errors import UsageMistake
+from reconciler.store.addresses import parted
 from reconciler.store.dialects import is_address
 from reconciler.store.directory import DataDirectory
 
@@ -24,15 +25,24 @@ class Place:
         """What may be deleted at any time."""
         return self.files.cache
 
+    def of(self, space: str) -> "Place":
+        """Return the place of one space of a server, whose folder is its root too; raises UsageMistake."""
+        files = DataDirectory(self.files.root / space)
+        data = parted(self.data).of(space) if is_address(self.data) else str(files.root)
+        return Place(files.root, data, files)
+
 
 def place_of(directory: str | None, data: str | None, files: str | None) -> Place:
-    """Resolve `-C`, `--data` and `--files`; raises UsageMistake where they make no sense together."""
+    """Resolve `-C`, `--data` and `--files`; raises UsageMistake where they make no sense together.
+
+    Where the address of a database names a space, its files are the folder of that name in `--files`.
+    """
     root = _root(directory)
     if data is not None and is_address(data):
         _refuse_password(data)
         if files is None:
             raise UsageMistake("a state on PostgreSQL needs a directory for its files", "name one with --files DIR")
-        return Place(root, data, DataDirectory(Path(files).resolve()))
+        return Place(root, data, DataDirectory(Path(files).resolve() / parted(data).space))
     where = Path(data).resolve() if data else root / DATA
     if files is not None:
         raise UsageMistake("--files belongs to --data postgresql://…; a state in a directory keeps its files there")

@@ -111,14 +111,15 @@ class Issuers:
             return None
         grants: list[Grant] = []
         subject = issuer = ""
+        groups: tuple[str, ...] = ()
         for table in self.tables:
             claims = await self._claims(text, table)
             if claims is not None and _fits(claims, table):
-                subject, issuer = str(claims["sub"]), table.issuer
+                subject, issuer, groups = str(claims["sub"]), table.issuer, _groups(claims)
                 grants += [Grant(role, space) for role in table.roles for space in table.spaces]
         if not grants:
             return None
-        return Bearer(subject[:NAME_MAX], tuple(dict.fromkeys(grants)), f"oidc {issuer} {subject}")
+        return Bearer(subject[:NAME_MAX], tuple(dict.fromkeys(grants)), f"oidc {issuer} {subject}", groups)
 
     async def _claims(self, text: str, table: OidcTable) -> Mapping[str, object] | None:
         """Return what a token says, if the issuer of a table has signed it for us and it holds now."""
@@ -139,6 +140,11 @@ class Issuers:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             return None
         return claims
+
+
+def _groups(claims: Mapping[str, object]) -> tuple[str, ...]:
+    listed = claims.get("groups")
+    return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
 
 
 def _fits(claims: Mapping[str, object], table: OidcTable) -> bool:

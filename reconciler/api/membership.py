@@ -1,0 +1,40 @@
+"""Who may answer a question: a member of one of the teams that it is put to, or an administrator."""
+
+import json
+from dataclasses import dataclass
+
+from reconciler.api.faults import ApiFault
+from reconciler.model.access import Bearer, Permission
+from reconciler.model.spec import Address
+from reconciler.server.orders.decisions import find_task
+from reconciler.store import objects, results
+from reconciler.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A caller who answers the question of a task in a space."""
+
+    bearer: Bearer
+    space: str
+    task: str
+
+    def check(self, tx: Transaction) -> None:
+        """Raise 403 where the question is put to teams as they are declared now, and the caller is in none of them."""
+        task = find_task(tx, self.task)
+        asked = results.open_interventions(tx, task.id)
+        teams = asked[0].teams if asked else ()
+        if not teams or self.bearer.may(Permission.ADMINISTER, self.space):
+            return
+        named = {self.bearer.name, *(f"group:{group}" for group in self.bearer.groups)}
+        if not named & {member for team in teams for member in _members(tx, team)}:
+            raise ApiFault(
+                403,
+                f"the question of task {task.id} is put to {', '.join(teams)}, and {self.bearer.name} is in none of them",
+                "ask one of them, or an administrator; `reconcile get Team/NAME` shows who is in a team",
+            )
+
+
+def _members(tx: Transaction, team: str) -> list[str]:
+    found = objects.one(tx, Address("Team", team))
+    return json.loads(found.spec)["members"] if found is not None else []
