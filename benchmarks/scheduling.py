@@ -110,11 +110,15 @@ def committed(data: str, files: Path, grants: int) -> float:
 
 async def _commit(store: Store, queued: Sequence[Task]) -> float:
     sealer = Sealer(bytes(32))
+    gc.collect()
+    gc.freeze()  # as a running engine does
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for task in queued:
             group.create_task(store.write(Entry({}, [], sealer, _granting(task))))
-    return len(queued) / (time.perf_counter() - started)
+    took = time.perf_counter() - started
+    gc.unfreeze()
+    return len(queued) / took
 
 
 def _granting(task: Task) -> Granting:
