@@ -42,7 +42,9 @@ def measure(bench: Bench) -> Iterator[Line]:
     found = []
     for workers in SIZES:
         size = bench.size(workers)
-        rates = tuple(decided(size, bench.size(GRANTS)) for _ in range(bench.runs(RUNS)))
+        runs = [decided(size, bench.size(GRANTS)) for _ in range(bench.runs(RUNS))]
+        yield Figure(f"first look at {size:,} workers", Unit.SECONDS, tuple(look for look, _ in runs), None)
+        rates = tuple(rate for _, rate in runs)
         goal = None if bench.is_quick or workers != 10_000 else AtLeast(50_000.0)
         found.append(Figure(f"decisions, {size:,} workers", Unit.PER_SECOND, rates, goal))
         yield found[-1]
@@ -76,29 +78,44 @@ def fleet(workers: int) -> Fleet:
     return Fleet(pools, {member.name: member for member in members}, "p0")
 
 
-def decided(workers: int, grants: int) -> float:
-    """Grant and release until `grants` were made; return how many of both a second."""
-    scheduler, pools = Scheduler(), max(1, workers // 100)
-    scheduler.see_fleet(fleet(workers))
-    for number in range(grants):
-        pool = f"p{number % pools}"
-        request = Request(
-            *(RequestId(f"task/{number}/work#1"), f"project-{number % 20}", 1_000.0 + number * 1e-6, number),
-            needs=Needs(pool),
-            claims=(Claim(f"pool/{pool}"),),
-            lease_key="k",
-        )
-        scheduler.ask(request)
+def decided(workers: int, grants: int) -> tuple[float, float]:
+    """Grant and release until `grants` were made.
+
+    Returns the seconds of the first look at every worker, which a fleet takes once, and how many grants a second followed.
+    """
+    scheduler, pools, on = Scheduler(), max(1, workers // 100), fleet(workers)
+    started = time.perf_counter()
+    scheduler.see_fleet(on)
+    _played_out(scheduler, [_work(number, pools) for number in range(pools)])
+    looked = time.perf_counter() - started
+    asked = [_work(pools + number, pools) for number in range(grants)]
     gc.collect()
     gc.freeze()
+    took = _played_out(scheduler, asked)
+    gc.unfreeze()
+    return looked, grants / took
+
+
+def _work(number: int, pools: int) -> Request:
+    pool = f"p{number % pools}"
+    return Request(
+        *(RequestId(f"task/{number}/work#1"), f"project-{number % 20}", 1_000.0 + number * 1e-6, number),
+        needs=Needs(pool),
+        claims=(Claim(f"pool/{pool}"),),
+        lease_key="k",
+    )
+
+
+def _played_out(scheduler: Scheduler, asked: Sequence[Request]) -> float:
+    """Grant everything that is asked for, release it, and return the seconds of that."""
+    for request in asked:
+        scheduler.ask(request)
     started = time.perf_counter()
     while found := scheduler.decide(2_000.0):
         for grant in found:
             scheduler.release(grant.request.id)
             scheduler.end_leases(grant.request.task)
-    took = time.perf_counter() - started
-    gc.unfreeze()
-    return grants / took
+    return time.perf_counter() - started
 
 
 def committed(data: str, files: Path, grants: int) -> float:

@@ -62,13 +62,13 @@ class Machine:
         for view in self.views:
             view.open += step
             if roomy:
-                view.push(self)
+                view.moved[self] = None
 
 
 class View:
     """What some needs see of the fleet: the machines that fit, and of those with room the next one."""
 
-    __slots__ = ("_heap", "fit", "needs", "nowhere", "open", "round_robin", "waiting")
+    __slots__ = ("_heap", "fit", "moved", "needs", "nowhere", "open", "round_robin", "waiting")
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
@@ -80,6 +80,8 @@ class View:
         """Machines with room."""
         self.waiting = Waiting(self)
         """Those that wait for a machine of it to get room."""
+        self.moved: dict[Machine, None] = {}
+        """Machines with room that stand elsewhere than the heap knows, until somebody asks who is first."""
         self._heap: list[tuple[int, int, str, int, Machine]] = []
 
     @property
@@ -104,6 +106,7 @@ class View:
             machine.views.remove(self)
         self.fit.clear()
         self._heap.clear()
+        self.moved.clear()
         self.open = 0
 
     def see(self, machine: Machine) -> None:
@@ -114,14 +117,17 @@ class View:
             machine.views.append(self)
             self.open += machine.roomy
             if machine.roomy:
-                self.push(machine)
+                self.moved[machine] = None
         elif not fits and self.fit.pop(machine.name, None) is not None:
             machine.views.remove(self)
             self.open -= machine.roomy
 
-    def push(self, machine: Machine) -> None:
-        """Note where a machine with room stands now."""
-        heappush(self._heap, (*self.rank(machine), machine.stamp, machine))
+    def _settle(self) -> None:
+        """Note where those stand now that have moved, once each however often they did."""
+        for machine in self.moved:
+            if self.is_open(machine):
+                heappush(self._heap, (*self.rank(machine), machine.stamp, machine))
+        self.moved.clear()
         if len(self._heap) > 2 * len(self.fit) + STALE_MAX:
             self._heap = [entry for entry in self._heap if self._is_fresh(entry)]
             heapify(self._heap)
@@ -136,6 +142,7 @@ class View:
 
     def first(self, accept: Callable[[Machine], bool]) -> Machine | None:
         """Return the machine that is next of those with room that are accepted."""
+        self._settle()
         heap, aside = self._heap, []
         found = None
         while heap and found is None:

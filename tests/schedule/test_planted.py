@@ -35,7 +35,7 @@ def overlooks_slots(machine: Machine) -> None:
         machine.roomy = True
         for view in machine.views:
             view.open += 1
-            view.push(machine)
+            view.moved[machine] = None
 
 
 RELEASE, TOUCH = Holdings.release, Machine.touch
