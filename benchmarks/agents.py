@@ -1,39 +1,22 @@
 """A thousand idle agents on one server: what they cost, and how soon all are back after its death; an agent by itself."""
 
-import asyncio
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from benchmarks.bench import ROOT, Bench
 from benchmarks.figures import AtMost, Figure, Line, Unit
+from benchmarks.identities import certify, new_keys, workers_of
 from benchmarks.installation import POOL, Installation, begin, installed, memory, processor_seconds, until
 from reconciler.agent import bundle
-from reconciler.protocol.identity import thumbprint_of_key
-from reconciler.server.engine.engine import open_engine
-from reconciler.server.state.place import place_of
-from reconciler.server.trust.authority import Authority
 
 AGENTS = 1_000
 IDLE_SECONDS = 30.0
 SETTLE_SECONDS = 10.0  # after the last one has come: what they left to do is done
 QUIET_SECONDS = 3.0  # of a server that has nobody, and of an agent that has nothing to do
 LOOK_EVERY = 0.01  # seconds between two questions for the health of a busy server
-
-WORKER = """\
----
-apiVersion: reconciler/v1
-kind: Worker
-metadata: {{name: {name}}}
-spec: {{pools: [agents], endpoint: {{polling: {{subscription: "poll://{name}", thumbprints: ["{thumbprint}"]}}}}}}
-"""
 
 
 def measure(bench: Bench) -> Iterator[Line]:
@@ -116,36 +99,10 @@ def _prepared(home: Path, count: int) -> Installation:
     """Make a space with so many polling workers, and an identity for each, certified by the installation's authority."""
     home.mkdir()
     installation = Installation(home)
-    keys = {f"idle-{number:04}": ec.generate_private_key(ec.SECP256R1()) for number in range(count)}
-    begin(installation.space, POOL + "".join(_declared(name, key) for name, key in keys.items()))
-    asyncio.run(_certify(installation, keys))
+    keys = new_keys(count)
+    begin(installation.space, POOL + workers_of(keys))
+    certify(installation.space, installation.data, keys, home / "identities")
     return installation
-
-
-def _declared(name: str, key: ec.EllipticCurvePrivateKey) -> str:
-    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return WORKER.format(name=name, thumbprint=thumbprint_of_key(public))
-
-
-async def _certify(installation: Installation, keys: dict[str, ec.EllipticCurvePrivateKey]) -> None:
-    """Write the identities into a folder, as the authority of a server that is not yet running."""
-    folder = installation.home / "identities"
-    folder.mkdir()
-    async with open_engine(place_of(str(installation.space), str(installation.data), None)) as engine:
-        now = time.time()
-        authority = await Authority.open(engine.store, engine.sealer, now)
-        for name, key in keys.items():
-            certificate = authority.certify(_request(name, key), name, now).pem
-            secret = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            (folder / f"{name}.pem").write_bytes(certificate.encode() + secret)
-
-
-def _request(name: str, key: ec.EllipticCurvePrivateKey) -> str:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    request = x509.CertificateSigningRequestBuilder(subject).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _agent_alone(folder: Path) -> Iterator[Line]:

@@ -5,6 +5,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
-from benchmarks.bench import RECONCILE, Bench, reconcile
+from benchmarks.bench import RECONCILE, ROOT, Bench, reconcile
 from benchmarks.figures import AtMost, Figure, Line, Ratio, Unit
-from benchmarks.installation import Installation, free_port, memory, processor_seconds, until
+from benchmarks.identities import certify, new_keys, workers_of
+from benchmarks.installation import POOL, Installation, memory, processor_seconds, until
 from benchmarks.spaces import change_fleet, commit, worker_file, write_fleet
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.load import Loaded, load
@@ -27,6 +29,8 @@ from reconciler.store.writer import Store
 OBJECTS = 10_000
 COMMITS = 10
 CALLS = 20
+AGENTS = 100
+SETTLE_SECONDS = 10.0  # after the last agent has come: what they left to do is done
 IDLE_SECONDS = 30.0
 SECRET = b"a secret of the hook"
 DEPLOYMENT = """\
@@ -55,6 +59,7 @@ space = "default"
 url = "{url}"
 branch = "{branch}"
 poll = "10m"
+agents = "127.0.0.1:{agents}"
 webhook = {{secret_file = "{secret}"}}
 """
 
@@ -125,9 +130,13 @@ def _anything(_loaded: Loaded, _live: object) -> None:
 
 def _served(bench: Bench, space: Path, count: int) -> Iterator[Line]:
     secret, settings = bench.folder / "secret", bench.folder / "server.toml"
+    installation = Installation(bench.folder)
+    keys, identities = new_keys(bench.size(AGENTS)), bench.folder / "identities"
+    (space / "agents.yaml").write_text(POOL + workers_of(keys))
+    commit(space)
+    certify(space, bench.folder / "data" / "default", keys, identities)
     secret.write_bytes(SECRET)
-    settings.write_text(CONFIGURATION.format(url=space, branch=_branch(space), secret=secret))
-    installation = Installation(bench.folder, http=free_port())
+    settings.write_text(CONFIGURATION.format(url=space, branch=_branch(space), secret=secret, agents=installation.port))
     command = [RECONCILE, "serve", "--data", bench.folder / "data", "--config", settings, "--new-state"]
     with (bench.folder / "server.log").open("ab") as log:
         installation.server = subprocess.Popen(
@@ -142,14 +151,27 @@ def _served(bench: Bench, space: Path, count: int) -> Iterator[Line]:
             tuple(waits),
             bench.goal(AtMost(0.5)),
         )
-        busy, begun = processor_seconds(installation.pid), time.monotonic()
-        time.sleep(IDLE_SECONDS)
-        share = (processor_seconds(installation.pid) - busy) / (time.monotonic() - begun) * 100
-        yield Figure(f"processor of an idle server, {count:,} objects", Unit.SHARE, (share,), bench.goal(AtMost(3)))
-        yield Figure("its memory", Unit.BYTES, (float(memory(installation.pid)),), bench.goal(AtMost(300e6)))
+        crowd = [sys.executable, "-m", "benchmarks.crowd", str(installation.port), str(identities)]
+        with subprocess.Popen(crowd, cwd=ROOT) as agents:
+            try:
+                yield from _idle(bench, installation, count, len(keys))
+            finally:
+                agents.kill()
     finally:
         installation.server.terminate()
         installation.server.wait()
+
+
+def _idle(bench: Bench, installation: Installation, count: int, agents: int) -> Iterator[Line]:
+    until(lambda: installation.connected() == agents, "all agents")
+    time.sleep(SETTLE_SECONDS)
+    busy, begun = processor_seconds(installation.pid), time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    share = (processor_seconds(installation.pid) - busy) / (time.monotonic() - begun) * 100
+    assert installation.connected() == agents
+    what = f"processor of an idle server, {count:,} objects and {agents} agents"
+    yield Figure(what, Unit.SHARE, (share,), bench.goal(AtMost(3)))
+    yield Figure("its memory", Unit.BYTES, (float(memory(installation.pid)),), bench.goal(AtMost(300e6)))
 
 
 def _judged(installation: Installation) -> bool:
