@@ -130,9 +130,9 @@ class Installation:
             return False
 
     def connected(self) -> int:
-        """Return how many agents are connected; 0 while the server is away."""
+        """Return how many agents are connected; 0 while the server is away, or has only just begun."""
         try:
-            return int(json.loads(self.fetch("healthz"))["agents"])
+            return int(json.loads(self.fetch("healthz")).get("agents", 0))
         except OSError:
             return 0
 
