@@ -10,6 +10,9 @@ from reconciler.server.orders.decisions import find_task
 from reconciler.store import objects, results
 from reconciler.store.database import Transaction
 
+GROUP = "group:"
+"""What a member that is a group begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Membership:
@@ -26,12 +29,14 @@ class Membership:
         teams = asked[0].teams if asked else ()
         if not teams or self.bearer.may(Permission.ADMINISTER, self.space):
             return
-        named = {self.bearer.name, *(f"group:{group}" for group in self.bearer.groups)}
+        named = {f"{GROUP}{group}" for group in self.bearer.groups}
+        if not self.bearer.name.startswith(GROUP):  # an issuer may let people choose what they are called
+            named.add(self.bearer.name)
         if not named & {member for team in teams for member in _members(tx, team)}:
             raise ApiFault(
                 403,
                 f"the question of task {task.id} is put to {', '.join(teams)}, and {self.bearer.name} is in none of them",
-                "ask one of them, or an administrator; `reconcile get Team/NAME` shows who is in a team",
+                "ask one of them, or an administrator; `reconcile get Team NAME` shows who is in a team",
             )
 
 

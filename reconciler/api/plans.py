@@ -15,6 +15,7 @@ from reconciler.api.paging import Page
 from reconciler.api.tasks import Notes
 from reconciler.api.visits import NAME, Visit, Visited, needs
 from reconciler.declare.load import Loaded, load
+from reconciler.declare.mirror import FetchFailed
 from reconciler.declare.signatures import Unsigned
 from reconciler.model.access import Permission
 from reconciler.model.errors import Conflict, Invalid
@@ -69,7 +70,7 @@ async def get_plan(visit: Visited, plan: PlanName, response: Response) -> Propos
     """Show a plan that waits for a person, or was decided; its `ETag` is what `If-Match` of a decision names."""
     found = await visit.read(partial(_proposal, plan=plan))
     if found is None:
-        raise ApiFault(404, f"no plan {plan} waits", "see: GET …/plans")
+        raise _no_plan(plan)
     tagged(response, found)
     return found
 
@@ -86,7 +87,7 @@ async def get_plan_changes(
     """Show what a plan holds that waits for a person, as the controller has made it."""
     waiting = visit.controller.waiting
     if waiting is None or plan_name(waiting.asked) != plan:
-        raise ApiFault(404, f"no plan {plan} waits", "see: GET …/plans")
+        raise _no_plan(plan)
     return await asyncio.to_thread(shown, waiting.plan, form)
 
 
@@ -134,6 +135,10 @@ def _proposal(tx: Transaction, plan: str) -> Proposal | None:
     return next((found for found in following.proposals(tx) if found.name == plan), None)
 
 
+def _no_plan(name: str) -> ApiFault:
+    return ApiFault(404, f"no plan {name} waits", "see: reconcile status, or GET …/plans")
+
+
 def _plan(visit: Visit, body: PlanBody) -> ShownPlan:
     place = visit.controller.engine.place
     options = options_of(body.targets, body.excludes, body.removals_max, retry_failed=body.retry_failed)
@@ -172,20 +177,23 @@ def load_head(visit: Visit, live: LiveState, source: SourceState | None, commit:
         named = whole_name(repositories(place), head)
         if named is None:
             raise ApiFault(404, f"the server has no commit {head}", "push it to the branch that is followed")
-        _check_signed(visit, named)
+        _check_signed(visit, named, live)
         loaded = load_commit(place, named, live, source)
     if loaded.desired is None:
         raise faulty(loaded)
     return loaded
 
 
-def _check_signed(visit: Visit, commit: str) -> None:
-    """Raise Invalid for a commit that was found unsigned, or was not judged yet and is."""
+def _check_signed(visit: Visit, commit: str, live: LiveState) -> None:
+    """Raise Invalid for a commit that was found unsigned, or was not judged yet and is, or builds on one that is."""
     judged = visit.controller.engine.store.read_now(lambda tx: following.commit(tx, commit))
     if judged is not None and judged.verdict is Verdict.UNSIGNED:
         raise Invalid(judged.reason)
     if judged is None or judged.verdict is Verdict.FAILED:
         try:
             visit.controller.source.signer(commit)
+            visit.controller.source.check_since(live.revision, commit)
         except Unsigned as error:
             raise Invalid(error.message, error.hint) from error
+        except FetchFailed as error:
+            raise Conflict(error.message, error.hint) from error

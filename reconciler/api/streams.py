@@ -1,18 +1,21 @@
-"""Answers that go on: server-sent events with ids to go on from, comments while nothing happens, and an end."""
+"""Answers that go on: server-sent events with ids to go on from, comments while nothing happens, and an end; exports."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 
 from fastapi.responses import StreamingResponse
+from starlette.types import Send
 
 from reconciler.api.sharing import LOOK_SECONDS, Follows, as_json, follows_of
 from reconciler.api.visits import Visit
 from reconciler.model.live import TaskId
 from reconciler.server.answers.log_walk import Cursor, Entry, Facts, Printed, Walk
 from reconciler.store import audit
+from reconciler.store.exports import export
 
 QUIET_SECONDS = 15.0
 """Between two comments, so that nobody between takes the stream for dead; and the token is looked at again then."""
@@ -34,6 +37,24 @@ class EventStream(StreamingResponse):
 
     def __init__(self, content: AsyncIterator[bytes], status_code: int = 200) -> None:
         super().__init__(content, status_code, {"cache-control": "no-store", "x-accel-buffering": "no"})
+
+
+class BrokenOff(Exception):
+    """An answer that has an end does not come to it."""
+
+
+class Lines(StreamingResponse):
+    """JSON, one object a line; one that is broken off ends with its connection, so that nobody takes it for whole."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, content: AsyncIterator[bytes], status_code: int = 200) -> None:
+        super().__init__(content, status_code, {"cache-control": "no-store", "x-content-type-options": "nosniff"})
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the content; what is broken off is never said to have ended."""
+        with suppress(BrokenOff):
+            await super().stream_response(send)
 
 
 async def log_stream(visit: Visit, task: TaskId, step: str | None, cursor: Cursor) -> AsyncIterator[bytes]:
@@ -75,6 +96,16 @@ async def event_stream(visit: Visit, after: int) -> AsyncIterator[bytes]:
             yield HEARTBEAT
 
 
+async def export_lines(visit: Visit, selection: audit.Selection) -> AsyncIterator[bytes]:
+    """Yield the audit as it is exported, several lines at once; raises BrokenOff where the caller may not go on."""
+    end = await visit.read(audit.end)
+    lines, patience = export(visit.controller.engine.store.read_now, end, selection), _Patience(visit)
+    while chunk := await asyncio.to_thread(_joined, lines):
+        yield chunk
+        if visit.gate.closing or (patience.is_over and not await patience.lasts()):
+            raise BrokenOff
+
+
 class _Patience:
     """How long a stream goes on before its caller is looked at again."""
 
@@ -91,6 +122,16 @@ class _Patience:
         """Say whether the stream may go on."""
         self._proven_at = time.monotonic()
         return await self._visit.holds()
+
+
+def _joined(lines: Iterator[str]) -> bytes:
+    """Return the next lines, about a chunk of them; nothing at their end."""
+    chunk = bytearray()
+    for line in lines:
+        chunk += line.encode() + b"\n"
+        if len(chunk) >= CHUNK_BYTES:
+            break
+    return bytes(chunk)
 
 
 def _chunks(walk: Walk, facts: Facts, shared: Follows) -> Iterator[bytes]:

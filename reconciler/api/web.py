@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from reconciler.api import artifacts, events, objects, plans, reasons, spaces, tasks, workers
+from reconciler.api import artifacts, events, objects, plans, reasons, snapshots, spaces, tasks, workers
 from reconciler.api.bounds import BodyLimit, Rates, Tagged
 from reconciler.api.connections import Prompt
 from reconciler.api.faults import RESPONSES, answer_faults
@@ -54,7 +54,7 @@ def web(served: Sequence[SpaceService], configuration: Configuration) -> FastAPI
         Rates(settings.rate / STRANGERS_SHARE, max(1, settings.burst // STRANGERS_SHARE)),
     )
     api = APIRouter(prefix="/api/v1", responses=RESPONSES)
-    for nouns in (spaces, plans, objects, workers, tasks, artifacts, events, reasons):
+    for nouns in (spaces, plans, snapshots, objects, workers, tasks, artifacts, events, reasons):
         api.include_router(nouns.router)
     app.include_router(api)
     app.include_router(pages(served))

@@ -8,19 +8,17 @@ from pathlib import Path
 import click
 
 from reconciler.cli.desk import Desk, Listing
-from reconciler.cli.options import Command, at_desk, beside_state
+from reconciler.cli.options import Command, at_desk
 from reconciler.cli.output import table
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import StateUnreadable, UsageMistake
 from reconciler.model.live import Event
 from reconciler.model.text import Duration
 from reconciler.plan.text import shown_revision
-from reconciler.server.state.looking import looking
-from reconciler.server.state.place import Place
 from reconciler.server.state.times import stamp
 from reconciler.store import audit
 from reconciler.store.chain import Broken, Whole
-from reconciler.store.exports import check_export, export
+from reconciler.store.exports import check_export
 
 PLAN_SHOWN = 12  # characters of a plan's digest in a table
 
@@ -62,26 +60,21 @@ def list_events(
 
 @command.command("export")
 @selecting
-@beside_state
-def export_events(*, since: str | None, until: str | None, actor: str | None, subject: str | None, place: Place) -> int:
+@at_desk
+def export_events(*, since: str | None, until: str | None, actor: str | None, subject: str | None, desk: Desk) -> int:
     """Print events as JSON, one a line, each with the hash that `verify` looks at."""
-    selection = _selection(since, until, actor, subject)
-    with looking(place) as readers:
-        end = readers.read_now(audit.end)
-        for line in export(readers.read_now, end, selection):
-            click.echo(line)
+    for line in desk.exported(_selection(since, until, actor, subject)):
+        click.echo(line)
     return 0
 
 
 @command.command("verify")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@partial(beside_state, but_with="file")
-def verify(*, file: Path | None, place: Place) -> int:
+@partial(at_desk, but_with="file")
+def verify(*, file: Path | None, desk: Desk) -> int:
     """Check that no event was changed, removed, inserted or moved: in the state, or in a FILE that was exported."""
     if file is None:
-        with looking(place) as readers:
-            found = _holding(readers.read_now(audit.verify))
-        click.echo(_said(found))
+        click.echo(_said(_holding(desk.checked())))
         return 0
     with file.open("rb") as lines:
         checked = check_export(lines)

@@ -80,8 +80,7 @@ class Caller:
 
     def get(self, path: str, **query: object) -> bytes:
         """Return the body of what is at a path; raises ReconcilerError."""
-        given = [(name, value) for name, value in query.items() if value not in {None, ""}]
-        return self._asked("GET", f"{path}?{urlencode(given)}" if given else path)
+        return self._asked("GET", _with_query(path, query))
 
     def post(self, path: str, body: Mapping[str, object], key: str | None = None) -> bytes:
         """Send a body and return the answer's; what is not only looked at goes under a key, for it may be sent again."""
@@ -95,6 +94,14 @@ class Caller:
             digest.update(part)
             target.write(part)
         return digest.hexdigest()
+
+    def lines(self, path: str, **query: object) -> Iterator[str]:
+        """Yield the lines of what is at a path, as they come; raises ReconcilerError, too, where not all of them do."""
+        try:
+            yield from _lines(self._sent("GET", _with_query(path, query), None, {}, WITHIN))
+        except (OSError, http.client.HTTPException):
+            self._drop()
+            raise Conflict(f"{self.url} has not sent the whole answer", "run the command again") from None
 
     def stream(self, path: str) -> Iterator[Message]:
         """Yield the events at a path until the one called `end`; goes on behind the last one where it breaks off."""
@@ -204,6 +211,19 @@ class Caller:
             raise UsageMistake(f"--ca-file {self.certificates}: it holds no certificate in PEM") from None
         except OSError as error:
             raise UsageMistake(f"--ca-file {self.certificates}: {error.strerror}") from None
+
+
+def _with_query(path: str, query: Mapping[str, object]) -> str:
+    given = [(name, value) for name, value in query.items() if value not in {None, ""}]
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[str]:
+    """Yield the lines of an answer; by `readline` one that was broken off would look whole."""
+    left = b""
+    while part := answer.read(COPIED):
+        *lines, left = (left + part).split(b"\n")
+        yield from (line.decode() for line in lines)
 
 
 def _messages(answer: http.client.HTTPResponse) -> Iterator[Message]:

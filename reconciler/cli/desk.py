@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.server.state.place import Place
     from reconciler.server.trust.tokens import TokenRow
     from reconciler.store.audit import Selection as Selected
+    from reconciler.store.chain import Broken, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,12 @@ class Desk(Protocol):
     def events(self, listing: Listing) -> "Sequence[Event]":
         """Return events, the oldest first."""
 
+    def exported(self, selection: "Selected") -> Iterator[str]:
+        """Yield the lines of an export of the audit."""
+
+    def checked(self) -> "Whole | Broken":
+        """Return whether the whole audit is as it was recorded."""
+
     def reasons(self, address: str) -> Sequence[str]:
         """Return sentences about something."""
 
@@ -74,6 +81,15 @@ class Desk(Protocol):
 
     def plan(self, selection: "Selection", form: "Form", *, save: bool) -> "ShownPlan":
         """Return a plan as it is shown, with the text of a plan file where that is wanted."""
+
+    def waiting_plan(self, name: str, form: "Form") -> "ShownPlan":
+        """Return a plan that waits for a person, as the controller has made it."""
+
+    def snapshot(self) -> str:
+        """Return the live state, redacted and signed."""
+
+    def snapshot_keys(self) -> str:
+        """Return the public keys that snapshots are signed with (PEM)."""
 
     def drift(self, form: "Form") -> "ShownPlan":
         """Return what was changed behind Git's back, as it is shown."""

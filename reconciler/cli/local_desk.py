@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.server.planning.shown import Form, ShownPlan
     from reconciler.server.state.place import Place
     from reconciler.server.trust.tokens import TokenRow
-    from reconciler.store.database import Transaction
+    from reconciler.store.audit import Selection as Selected
+    from reconciler.store.chain import Broken, Whole
+    from reconciler.store.database import Transaction, Work
 
 LOOK_AGAIN = 0.2
 """Seconds between looks at a log that another process writes; it has no way to wake us."""
@@ -73,6 +75,21 @@ class LocalDesk:
         with looking(self.place) as readers:
             return readers.read_now(partial(_events, listing=listing))
 
+    def exported(self, selection: "Selected") -> Iterator[str]:
+        """Yield the lines of an export of the audit."""
+        from reconciler.store import audit
+        from reconciler.store.exports import export
+
+        with looking(self.place) as readers:
+            yield from export(readers.read_now, readers.read_now(audit.end), selection)
+
+    def checked(self) -> "Whole | Broken":
+        """Return whether the whole audit is as it was recorded."""
+        from reconciler.store import audit
+
+        with looking(self.place) as readers:
+            return readers.read_now(audit.verify)
+
     def reasons(self, address: str) -> Sequence[str]:
         """Return sentences about something."""
         from reconciler.server.answers.reasons import reasons
@@ -109,6 +126,48 @@ class LocalDesk:
         options = replace(selection.options, followed=live.serial > 0 and self.source() is not None)
         planned = plan_space(loaded, live, options, check=check_reader)
         return shown(planned.plan, form, saved(planned, selection.options, loaded.tree.read) if save else "")
+
+    def waiting_plan(self, name: str, form: "Form") -> "ShownPlan":
+        """Return a plan that waits for a person, made again; raises Conflict where it has become another."""
+        from reconciler.server.answers.reasons import plan_called
+        from reconciler.server.planning.proposed import made_again
+        from reconciler.server.planning.shown import shown
+        from reconciler.store import following, objects
+
+        with looking(self.place) as readers:
+            found, live, source = readers.read_now(
+                lambda tx: (plan_called(tx, name), objects.live_state(tx), following.source(tx))
+            )
+        return shown(made_again(self.place, found, live, source), form)
+
+    def snapshot(self) -> str:
+        """Return the live state, redacted and signed."""
+        from reconciler.server.planning.snapshots import written
+        from reconciler.server.state.sealing import sealer_of
+
+        return self._with_key(lambda tx: written(tx, lambda tx: sealer_of(tx, self.place.files)))
+
+    def snapshot_keys(self) -> str:
+        """Return the public keys that snapshots are signed with."""
+        from reconciler.server.planning.snapshots import public_keys
+
+        return self._with_key(lambda tx: "".join(public_keys(tx)))
+
+    def _with_key(self, work: "Work[str | None]") -> str:
+        """Read what needs the key of snapshots, which is made where there is none yet."""
+        from reconciler.cli.ordering import ordered_at, person
+        from reconciler.server.orders.orders import MakeSnapshotKey
+
+        def look() -> str | None:
+            with looking(self.place) as readers:
+                return readers.read_now(work)
+
+        found = look()
+        if not found:
+            ordered_at(self, MakeSnapshotKey(person()))
+            found = look()
+        assert found, "the key was made"
+        return found
 
     def drift(self, form: "Form") -> "ShownPlan":
         """Return what was changed behind Git's back."""

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "disable": "Declare that a worker is out of use.",
     "enable": "Declare that it is in use.",
     "promote": "Declare another release of a deployment.",
+    "declare": "Declare a worker as its agent was enrolled.",
     "artifacts": "List what a task left, or fetch it.",
     "agent": "Make this machine a worker.",
     "token": "Make the one-use tokens with which agents enrol.",

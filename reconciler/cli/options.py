@@ -40,22 +40,19 @@ SERVER, TOKEN = "RECONCILE_SERVER", "RECONCILE_TOKEN"
 """Variables that stand for --server and for what --token-file holds."""
 
 
-def beside_state(function: Command, *, but_with: str = "") -> Command:
-    """Do as `located` does, for what no server does from afar: where one is named, the command says so.
-
-    With the argument `but_with` the command reads no state, so that no server matters.
-    """
+def beside_state(function: Command) -> Command:
+    """Do as `located` does, for what no server does from afar: where one is named, the command says so."""
     placed = located(function)
 
     @wraps(placed)
     def wrapper(*, server: str | None, token_file: str | None, ca_file: str | None, **others: Any) -> int:
-        at_hand = others["directory"] or others["data"] or others["files"] or others.get(but_with)
+        at_hand = others["directory"] or others["data"] or others["files"]
         named = "--server" if server or token_file or ca_file else SERVER
         if named != SERVER or (not at_hand and os.environ.get(SERVER)):
             raise UsageMistake(
                 f"{click.get_current_context().command_path} works beside the server, on its state, and not by {named}",
-                "run it on the server's machine with --data DIR: what `serve --data` names, and the space's folder in "
-                "it where the configuration has [[source]]",
+                "run it on the server's machine with --data: what `serve --data` names; where the configuration has "
+                "[[source]], the space's folder in that, or postgresql://…/SPACE with the --files of `serve`",
             )
         return placed(**others)
 
@@ -71,8 +68,11 @@ def beside_state(function: Command, *, but_with: str = "") -> Command:
 SPACE_HELP = "With --server: which of its spaces."
 
 
-def at_desk(function: Command) -> Command:
-    """Add -C, --data and --files, or else what a server is reached by; the function gets a desk as `desk`."""
+def at_desk(function: Command, *, but_with: str = "") -> Command:
+    """Add -C, --data and --files, or else what a server is reached by; the function gets a desk as `desk`.
+
+    With the argument `but_with` the command asks nobody, so that no server that the environment names matters.
+    """
 
     @wraps(function)
     def without(*, space: str | None, **others: Any) -> int:
@@ -80,7 +80,7 @@ def at_desk(function: Command) -> Command:
         return function(**others)
 
     option = click.option("--space", metavar="NAME", help=SPACE_HELP)
-    return _seated(_with(without, option))
+    return _seated(_with(without, option), but_with)
 
 
 def at_desk_of_space(function: Command) -> Command:
@@ -88,7 +88,7 @@ def at_desk_of_space(function: Command) -> Command:
     return _seated(function)
 
 
-def _seated(function: Command) -> Command:
+def _seated(function: Command, but_with: str = "") -> Command:
     @wraps(function)
     def wrapper(
         *,
@@ -101,11 +101,13 @@ def _seated(function: Command) -> Command:
         **others: Any,
     ) -> int:
         here = directory or data or files
+        if others.get(but_with) and (server or token_file or ca_file):
+            raise UsageMistake(f"{but_with.upper()} is looked at here, and no server is asked", "leave --server away")
         if server is not None and here:
             raise UsageMistake(
                 "--server does not go with -C, --data and --files", "a server has a repository and a state of its own"
             )
-        url = server or (os.environ.get(SERVER) if not here else None)
+        url = server or (os.environ.get(SERVER) if not (here or others.get(but_with)) else None)
         if url:
             desk = _remote(url, token_file, ca_file, others.get("space"))
             desk.lasting = server is None
@@ -168,6 +170,14 @@ class Selection:
     rev: str | None
     space: str | None
     options: "Options"
+
+    @property
+    def chooses(self) -> bool:
+        """Does it say which commit, which objects or which bounds?"""
+        chosen = self.options
+        return bool(
+            self.rev is not None or chosen.targets or chosen.excludes or chosen.removals_max or chosen.retry_failed
+        )
 
 
 def selecting(function: Command) -> Command:

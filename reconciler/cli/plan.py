@@ -14,6 +14,7 @@ from reconciler.server.planning.shown import Form, ShownPlan
 
 
 @click.command("plan")
+@click.argument("name", metavar="[PLAN]", required=False)
 @click.option("--out", metavar="FILE", help="Save the plan, to be applied with `reconcile apply FILE`.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", help="How to print.")
@@ -25,6 +26,7 @@ from reconciler.server.planning.shown import Form, ShownPlan
 @coloured
 def command(
     *,
+    name: str | None,
     out: str | None,
     detailed_exitcode: bool,
     form: str,
@@ -36,8 +38,16 @@ def command(
 ) -> int:
     """Show what would change: desired against live, each change with its reason. Nothing is written.
 
-    With --server it plans the commit that the server follows, or one that it has.
+    With --server it plans the commit that the server follows, or one that it has. PLAN is a plan that waits for a
+    person: it is shown as the server has made it.
     """
+    if name is not None:
+        if selection.chooses or out is not None or snapshot is not None or snapshot_key is not None:
+            raise UsageMistake(
+                "a plan that waits is shown as it is: what chooses, --rev, --out and --snapshot belong to one that is made",
+                "leave them away, or leave the name of the plan away",
+            )
+        return _show_waiting(name, desk.waiting_plan(name, Form(form)), selection, color, detailed=detailed_exitcode)
     if snapshot is not None:
         from reconciler.cli.by_snapshot import plan_by_snapshot
 
@@ -54,6 +64,15 @@ def command(
     return combined(_codes(found, detailed=detailed_exitcode))
 
 
+def _show_waiting(name: str, found: ShownPlan, selection: Selection, color: str, *, detailed: bool) -> int:
+    """Show a plan that waits for a person; raises UsageMistake where it is one of another space."""
+    if selection.space not in {None, found.space}:
+        raise UsageMistake(f'{name} is a plan of the space "{found.space}", not "{selection.space}"')
+    show(found, colour=wants_colour(color))
+    note(f"\nIt waits for a person. Decide with: reconcile approve {name}, or: reconcile reject {name}")
+    return combined(_codes(found, detailed=detailed))
+
+
 def _hint(out: str | None, found: ShownPlan, *, followed: bool) -> None:
     """Say what can be done next with a plan that was saved, or is refused."""
     if out is not None:
@@ -62,7 +81,8 @@ def _hint(out: str | None, found: ShownPlan, *, followed: bool) -> None:
     if found.refused and followed:
         note(
             "Here a server carries out what is committed: a plan that takes too much away waits, "
-            "`reconcile status` names it, and `reconcile approve` has it carried out"
+            "`reconcile status` names it, and `reconcile approve` has it carried out; "
+            "what is refused for another reason waits for a commit that mends it"
         )
 
 

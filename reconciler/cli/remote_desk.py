@@ -30,6 +30,10 @@ from reconciler.server.planning.explaining import Question
 from reconciler.server.planning.shown import Form, ShownPlan
 from reconciler.server.state.place import Place, place_of
 from reconciler.server.trust.tokens import TokenRow
+from reconciler.store.audit import ALL
+from reconciler.store.audit import Selection as Selected
+from reconciler.store.chain import Broken, Whole
+from reconciler.store.exports import check_export
 
 Thing = TypeVar("Thing")
 
@@ -100,6 +104,14 @@ class RemoteDesk:
         query = {"after": listing.after, "limit": listing.limit, **asdict(listing.selection)}
         return self._get(Page[Event], "/events", **query).items
 
+    def exported(self, selection: Selected) -> Iterator[str]:
+        """Yield the lines of an export of the audit; raises Conflict where not all of them come."""
+        return self.caller.lines(f"{self._within}/events/export", **asdict(selection))
+
+    def checked(self) -> Whole | Broken:
+        """Return whether the whole audit is as it was recorded, from what the server exports."""
+        return check_export(f"{line}\n".encode() for line in self.exported(ALL)).found
+
     def reasons(self, address: str) -> Sequence[str]:
         """Return sentences about something."""
         return self._get(_Reasons, "/why", address=address).sentences
@@ -121,6 +133,18 @@ class RemoteDesk:
             "save": save,
         }
         return self._post(ShownPlan, "/plan", body)
+
+    def waiting_plan(self, name: str, form: Form) -> ShownPlan:
+        """Return a plan that waits for a person, as the controller has made it."""
+        return self._get(ShownPlan, f"/plans/{_part(name)}/changes", form=form.value)
+
+    def snapshot(self) -> str:
+        """Return the live state, redacted and signed."""
+        return self.caller.get(f"{self._within}/snapshot").decode()
+
+    def snapshot_keys(self) -> str:
+        """Return the public keys that snapshots are signed with."""
+        return self.caller.get(f"{self._within}/snapshot/keys").decode()
 
     def drift(self, form: Form) -> ShownPlan:
         """Return what was changed behind Git's back."""

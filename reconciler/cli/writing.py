@@ -17,7 +17,7 @@ from reconciler.server.state.place import Place
 
 if TYPE_CHECKING:  # `drain --live` needs nothing of it
     from reconciler.server.forge.commits import Checkout, Credit
-    from reconciler.server.forge.writeback import Published, Wish
+    from reconciler.server.forge.writeback import Declaration, Published, Rewritten, Wish
 
 Command = Callable[..., int]
 SHORT = 12
@@ -48,7 +48,7 @@ class Manner:
 class Undertaking:
     """A wish in the words of the command that has it: `subject` for the log, and the arguments to type it again."""
 
-    wish: "Wish"
+    wish: "Wish | Declaration"
     subject: str
     arguments: tuple[str, ...]
     reason: str
@@ -130,6 +130,7 @@ def _write(place: Place, undertaking: Undertaking, manner: Manner) -> int:
 
     folder = folder_in_repository(place.root)
     change = rewritten(open_tree(place.root), undertaking.wish, folder=folder, cache=_cache(place))
+    _tell_left(undertaking, change)
     if not change.differs:
         note(f"{change.position} says so already; nothing was changed.")
         return 0
@@ -139,6 +140,8 @@ def _write(place: Place, undertaking: Undertaking, manner: Manner) -> int:
     write(place.root, change)
     path = os.path.relpath(place.root / change.file)
     commit = f"git commit -m {shlex.quote(undertaking.line)} -- {shlex.quote(path)}" if _is_in_git(place) else ""
+    if commit and change.before is None:
+        commit = f"git add -- {shlex.quote(path)} && {commit}"
     note(f"wrote {path}\nNext: {after_writing(place, commit)}")
     return 0
 
@@ -153,7 +156,9 @@ def _commit(place: Place, undertaking: Undertaking, manner: Manner) -> int:
     if not manner.pushes:
         done = writeback.commit(checkout, place.root, undertaking.wish, credit=credit, cache=cache)
         following = after_commit(place, done.commit or done.base, remotes=bool(checkout.remotes()))
-        return _told(done, f"committed it to {checkout.short}", f"{checkout.short} says so already", following)
+        return _told(
+            undertaking, done, f"committed it to {checkout.short}", f"{checkout.short} says so already", following
+        )
     remote = checkout.upstream(manner.remote)
     terms = commits.persons_terms(place.root)
     done, followed = writeback.push(
@@ -161,10 +166,11 @@ def _commit(place: Place, undertaking: Undertaking, manner: Manner) -> int:
     )
     there = f"{remote[0]}/{remote[1].removeprefix('refs/heads/')}"
     following = after_push(place, done.commit or done.base) if followed else "git pull"
-    return _told(done, f"pushed it to {there}", f"{there} says so already", following)
+    return _told(undertaking, done, f"pushed it to {there}", f"{there} says so already", following)
 
 
-def _told(done: "Published", made: str, already: str, following: str) -> int:
+def _told(undertaking: Undertaking, done: "Published", made: str, already: str, following: str) -> int:
+    _tell_left(undertaking, done.rewritten)
     if done.commit is None:
         note(f"{already}: {done.rewritten.position}")
     else:
@@ -172,6 +178,19 @@ def _told(done: "Published", made: str, already: str, following: str) -> int:
         note(f"{made} as {done.commit[:SHORT]}")
     note(f"Next: {following}")
     return 0
+
+
+def _tell_left(undertaking: Undertaking, change: "Rewritten") -> None:
+    """Say what an agent's document has and the repository has otherwise."""
+    from reconciler.declare.enrolled import left_alone
+    from reconciler.server.forge.writeback import Declaration
+
+    wish = undertaking.wish
+    if isinstance(wish, Declaration) and change.former is not None:
+        for name in left_alone(wish.enrolled, change.former):
+            note(f"{change.position}: {name} stays as it is; the document says it otherwise.")
+        if wish.file not in {None, change.file}:
+            note(f"{change.position}: it is declared there already, so --file is of no use.")
 
 
 def _credit(checkout: "Checkout", undertaking: Undertaking, manner: Manner) -> "Credit":

@@ -66,7 +66,8 @@ OF_FILES: Mapping[str, Code] = {
     ),
     "complex-key": Code("A key is a list or a mapping.", "Keys are texts; put the list into the value."),
     "control-character": Code(
-        "A character cannot stand in YAML, such as NUL.", "Delete it, or write it as an escape in double quotes."
+        "A character cannot stand in YAML, such as NUL.",
+        "Delete it, or write it as an escape in double quotes; NUL cannot stand there either.",
     ),
     "duplicate-key": Code(
         "A key stands twice in one mapping.", "Remove one of them. Where two documents run together, put `---` between."

@@ -36,6 +36,8 @@ class ParsedFile:
     """What is certain of the documents that hold errors."""
     hidden: Hidden = NOTHING
     """What else the file may mean to declare."""
+    is_lenient: bool = False
+    """Was a fault overlooked that is told where the live state holds an object from this path?"""
 
 
 def parse_file(path: str, data: bytes, *, known_to_live: bool = False) -> ParsedFile:
@@ -47,7 +49,9 @@ def parse_file(path: str, data: bytes, *, known_to_live: bool = False) -> Parsed
     source, fault = _decoded(path, data)
     if fault is not None:
         ours = known_to_live or may_be_ours(source.text) or GROUP.encode() in data
-        return ParsedFile(diagnostics=(fault,), hidden=Hidden(_ANY_KIND)) if ours else ParsedFile(foreign=1)
+        if ours:
+            return ParsedFile(diagnostics=(fault,), hidden=Hidden(_ANY_KIND))
+        return ParsedFile(foreign=1, is_lenient=True)
     return _File(source, known_to_live).parse()
 
 
@@ -91,6 +95,7 @@ class _File:
         self._foreign = 0
         self._partial: list[Partial] = []
         self._hidden = NOTHING
+        self._is_lenient = False
 
     def parse(self) -> ParsedFile:
         for index, (chunk, composed) in enumerate(_composed(self._source)):
@@ -102,7 +107,10 @@ class _File:
             else:
                 self._document(index, chunk, composed.root, composed.problems)
         problems = sorted(self._problems, key=lambda problem: problem.sort_key)
-        return ParsedFile(tuple(self._declared), tuple(problems), self._foreign, tuple(self._partial), self._hidden)
+        return ParsedFile(
+            *(tuple(self._declared), tuple(problems), self._foreign, tuple(self._partial), self._hidden),
+            self._is_lenient,
+        )
 
     def _too_many_documents(self, chunk: Chunk) -> None:
         if self._known_to_live or GROUP in self._source.text:
@@ -110,6 +118,8 @@ class _File:
             span = self._source.span(chunk.start, chunk.start + 3)
             self._problems.append(Diagnostic(span, Severity.ERROR, "too-many-documents", message, "split the file"))
             self._hidden |= Hidden(_ANY_KIND)
+        else:
+            self._is_lenient = True
 
     def _unreadable(self, chunk: Chunk, composed: Composed) -> None:
         text = self._source.text[chunk.start : chunk.end]
@@ -118,6 +128,7 @@ class _File:
             self._hide(chunk)
         else:
             self._foreign += 1
+            self._is_lenient |= "apiVersion:" not in text
 
     def _hide(self, chunk: Chunk) -> None:
         """Note that a chunk may declare any object of the kinds that its lines name."""

@@ -27,17 +27,23 @@ _ALIAS = re.compile(r"\s*:\s+\*\S+")
 class Assigned:
     """The text that a field gets.
 
-    `path` leads to it below the spec. Where the field is not written it means `default`, and it is put behind the
-    first of the fields `behind` that stands on a line of its own.
+    `path` leads to it below the spec; a number at its end is an item of a list, which is written already. Where the
+    field is not written it means `default`, and it is put behind the first of the fields `behind` that stands on a line
+    of its own.
     """
 
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     value: str
     default: str = ""
     behind: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.path)}: {_scalar(self.value)}"
+        return f"{self.name}: {_scalar(self.value)}"
+
+    @property
+    def name(self) -> str:
+        """The path as people write it."""
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).removeprefix(".")
 
 
 class NotEditable(ReconcilerError):
@@ -94,7 +100,7 @@ class _File:
     def with_one(self, address: Address, one: Assigned) -> str:
         """Return the text with one field changed; raises NotEditable."""
         if not one.value.isprintable():
-            raise NotEditable(self._source.file, f"{one.path[-1]} is one line of printable text", "write it as one")
+            raise NotEditable(self._source.file, f"{one.name} is one line of printable text", "write it as one")
         found = next(self._found(address), None)
         if found is None:
             raise NotEditable(self._source.file, f"{address} is not declared here", "is the file as it was?")
@@ -151,7 +157,9 @@ class _File:
 
     def _change(self, found: _Found, address: Address, one: Assigned) -> tuple[_Splice, list[Any]]:
         """Return the change to the text, and what the file says afterwards."""
-        node, missing = found.node, list(one.path)
+        if isinstance(one.path[-1], int):
+            return self._changed_item(found, address, one)
+        node, missing = found.node, [str(name) for name in one.path]
         while len(missing) > 1 and node.get(missing[0]) is not None:
             part = self._own(node, missing[0], address)
             if not isinstance(part, MappingNode):
@@ -175,6 +183,18 @@ class _File:
         if splice is None:
             raise self._is_odd(node, address, one)
         return splice, wanted
+
+    def _changed_item(self, found: _Found, address: Address, one: Assigned) -> tuple[_Splice, list[Any]]:
+        node: Node | None = found.node
+        for part in one.path:
+            items = node.items if isinstance(node, SequenceNode) else ()
+            is_there = part < len(items) if isinstance(part, int) else isinstance(node, MappingNode)
+            if not is_there:
+                raise self._is_odd(node or found.node, address, one)
+            node = self._own(node, part, address)
+        wanted = self.values
+        _set(wanted[found.chunk], (*found.path, *one.path), one.value)
+        return self._replaced(node, address, one), wanted
 
     def _replaced(self, former: Node | None, address: Address, one: Assigned) -> _Splice:
         """Write the new value as the former one was: plain or in its quotes."""
@@ -230,9 +250,8 @@ class _File:
         return NotEditable(self._place(node), f"{what} of {address} is an alias of what stands elsewhere", hint)
 
     def _is_odd(self, node: Node | None, address: Address, one: Assigned) -> NotEditable:
-        name = ".".join(one.path)
         hint = f'write "{one}" by hand'
-        return NotEditable(self._place(node), f"the {name} of {address} cannot be changed as this is written", hint)
+        return NotEditable(self._place(node), f"the {one.name} of {address} cannot be changed as this is written", hint)
 
 
 def _entry(root: MappingNode, name: str) -> int | None:
@@ -252,7 +271,7 @@ def _entry(root: MappingNode, name: str) -> int | None:
 
 def _inherited(found: _Found, one: Assigned) -> dict[str, str]:
     """Return what a block of the defaults says, which an entry's own block would hide."""
-    block = found.shared.get(one.path[0]) if found.shared is not None and len(one.path) > 1 else None
+    block = found.shared.get(str(one.path[0])) if found.shared is not None and len(one.path) > 1 else None
     entries = block.entries.items() if isinstance(block, MappingNode) else ()
     return {name: value.text for name, (_, value) in entries if isinstance(value, ScalarNode)}
 

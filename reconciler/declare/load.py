@@ -97,7 +97,7 @@ class _Reading:
     def __init__(self, tree: Tree, cache: ParseCache, live_paths: Mapping[str, Collection[Address]]) -> None:
         self.cache = cache
         self._tree = tree
-        self._before = _comparable(cache.previous, tree)
+        self._before = _comparable(cache.previous, tree, live_paths)
         cache.previous = None  # until this one has been read: what it has gathered becomes ours
         self._live_paths = live_paths
         self._declared: dict[str, tuple[Declared, ...]] = {}
@@ -105,6 +105,7 @@ class _Reading:
         self._partial: list[Partial] = []
         self._hidden = Hidden()
         self._foreign: dict[str, int] = {}
+        self._lenient: set[str] = set()
         self._contents: Contents | None = None
 
     def read_space(self) -> SpaceSpec:
@@ -126,6 +127,7 @@ class _Reading:
             self.cache.keep(but=moved)
             self._declared = {path: found for path, found in self._before.declared.items() if path not in moved}
             self._foreign = {path: count for path, count in self._before.foreign.items() if path not in moved}
+            self._lenient |= self._before.lenient - moved
             paths = sorted(moved & self._tree.paths.keys())
         self._read(path for path in paths if path != SPACE_FILE and chosen.match(path))
 
@@ -175,7 +177,9 @@ class _Reading:
         self._hidden |= parsed.hidden
         if parsed.foreign:
             self._foreign[path] = parsed.foreign
-        if not parsed.diagnostics:
+        if parsed.is_lenient:
+            self._lenient.add(path)
+        elif not parsed.diagnostics:
             self.cache.put(path, blob, parsed.declared, parsed.foreign)
 
     def loaded(self, settings: SpaceSpec) -> Loaded:
@@ -224,7 +228,7 @@ class _Reading:
         listing = self._tree.listing(folder)
         if listing is None or self._contents is None:
             return None
-        return Previous(listing, self._declared, self._foreign, self._contents)
+        return Previous(listing, self._declared, self._foreign, self._contents, frozenset(self._lenient))
 
     def _of_the_whole(self, contents: Contents, settings: SpaceSpec) -> list[Diagnostic]:
         """Return what is wrong between objects; faulty ones take part with what is certain of them."""
@@ -242,11 +246,11 @@ class _Reading:
         return tuple(sorted(self._tree.untracked & (used | {problem.span.file for problem in problems})))
 
 
-def _comparable(previous: Previous | None, tree: Tree) -> Previous | None:
+def _comparable(previous: Previous | None, tree: Tree, live_paths: Mapping[str, object]) -> Previous | None:
     """Return what was loaded before where `tree` was opened after it, and the space is read as it was then."""
     if previous is None or tree.after is not previous.listing or SPACE_FILE in tree.moved:
         return None
-    return previous
+    return previous if previous.lenient.isdisjoint(live_paths) else None
 
 
 def _desired(

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,7 @@ class Mirror:
         self.remote = remote
         self._trees = _Bare(path / "trees.git", remote)
         self._history = _Bare(path / "history.git", remote)  # commits alone, where descent is in doubt
+        self._fetching_history = threading.Lock()  # a plan is judged beside the head
 
     @property
     def root(self) -> Path:
@@ -128,8 +130,7 @@ class Mirror:
         Raises FetchFailed and GitSlow.
         """
         if not (self._history.has(last) and self._history.has(commit)):
-            self._history.prepare()
-            self._history.fetch("--filter=tree:0")
+            self._fetch_history()
         if not self._history.has(commit):
             raise FetchFailed(f"{self.remote.ref} names {commit[:12]} no longer", "it is fetched anew")
         if not self._history.has(last):
@@ -143,9 +144,13 @@ class Mirror:
         """
         if commit == ancestor or self._trees.is_ancestor(ancestor, commit):
             return True
-        self._history.prepare()
-        self._history.fetch("--filter=tree:0")
+        self._fetch_history()
         return self._history.is_ancestor(ancestor, commit)
+
+    def _fetch_history(self) -> None:
+        with self._fetching_history:
+            self._history.prepare()
+            self._history.fetch("--filter=tree:0")
 
     def drop(self) -> None:
         """Throw the mirror away: it is fetched anew."""

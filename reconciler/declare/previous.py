@@ -12,7 +12,8 @@ from reconciler.model.desired import Declared
 class Previous:
     """A commit in whose files nothing was wrong: what each chosen one declares, and all of it gathered.
 
-    A file's declarations depend on its path and content alone, so those of a file that did not move stand.
+    A file's declarations depend on its path and content alone, so those of a file that did not move stand, but for
+    `lenient` ones: of those more is told where the live state holds an object from them.
     """
 
     listing: Listing
@@ -20,6 +21,7 @@ class Previous:
     foreign: Mapping[str, int]
     """How many documents are foreign, in files that have some."""
     contents: Contents
+    lenient: frozenset[str] = frozenset()
 
     def gather(self, declared: Mapping[str, tuple[Declared, ...]], paths: Collection[str]) -> Contents:
         """Gather what is declared now, which differs from this in `paths` at most; this must not be used then."""

@@ -26,6 +26,8 @@ DOCUMENTS_MAX = 10_000  # documents of a file: as many as a large space holds in
 _MARKER = re.compile(r"(?:\A|(?<=\n)|(?<=\r))(?:%[^\r\n]*(?:\r\n|\n|\r))*---(?=[ \t\r\n]|\Z)")
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FALSE_BREAKS = re.compile(r"[\x85\u2028\u2029]")
+_NUL = re.compile(r"\\(?:0|x00|u0000|U00000000)")
+"""An escape that may stand for U+0000."""
 
 
 class Chunk(NamedTuple):
@@ -89,6 +91,8 @@ class Composer:
             )
         if root is not None and restored:
             root = _translated(root, restored)
+        if root is not None and _NUL.search(text):
+            self._refuse_nul(root)
         return Composed(root, tuple(self._problems))
 
     def _document(self) -> Node | None:
@@ -212,10 +216,26 @@ class Composer:
         self._problems.append(Diagnostic(span, Severity.ERROR, "duplicate-key", message, related=(related,)))
 
     def _unprintable(self, offset: int) -> Diagnostic:
-        name = f"U+{ord(self._source.text[offset]):04X}"
-        message = f"the control character {name} cannot stand in YAML"
-        remedy = 'delete it, or write it as an escape in double quotes ("\\x00")'
+        number = f"{ord(self._source.text[offset]):04X}"
+        message = f"the control character U+{number} cannot stand in YAML"
+        remedy = "delete it"
+        if int(number, 16):
+            remedy += f', or write it as an escape in double quotes ("\\u{number}")'
         return self._error(offset, offset + 1, "control-character", message, remedy)
+
+    def _refuse_nul(self, node: Node) -> None:
+        """Report each text that holds U+0000 as an escape: neither PostgreSQL nor an environment nor a path takes it."""
+        match node:
+            case ScalarNode() if "\0" in node.text:
+                message = "the control character U+0000 cannot stand in a text, not as an escape either"
+                self._report(node, "control-character", message)
+            case SequenceNode():
+                for item in node.items:
+                    self._refuse_nul(item)
+            case MappingNode():
+                for key, value in node.entries.values():
+                    self._refuse_nul(key)
+                    self._refuse_nul(value)
 
     def _too_many(self, event: Any) -> Diagnostic:
         message = f"the file holds more than {NODES_MAX:,} values, counting every alias as what it stands for"

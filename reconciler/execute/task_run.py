@@ -264,7 +264,7 @@ class TaskRun:
         ending = self._endings.get(final.ticket) or self._ended(final)
         if ending is not None:
             if not self._conducts:
-                await self._ledger.flush()
+                await asyncio.shield(self._ledger.flush())  # the session that tells of it may end meanwhile
             await ending.recorded.wait()
         return ending is not None and ending.final == final
 

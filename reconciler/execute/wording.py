@@ -13,7 +13,7 @@ FACT_MAX = 256
 """Characters of what a machine says of itself; more would be no version of a program."""
 
 NAME_MAX = 255
-"""Characters of an artifact's name, as many as a file's name has."""
+"""Characters of an artifact's or an output's name, as many as a file's name has."""
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of characters that command a terminal, turn the direction of writing, or cannot be stored."""
@@ -32,7 +32,8 @@ def final_in_words(final: Final) -> Final:
     ending = final.ending
     if isinstance(ending, NotStarted | Lost):
         ending = replace(ending, reason=sentence(ending.reason))
-    return replace(final, ending=ending, message=sentence(final.message))
+    outputs = tuple(replace(output, name=sentence(output.name[:NAME_MAX])) for output in final.outputs)
+    return replace(final, ending=ending, message=sentence(final.message), outputs=outputs)
 
 
 def report_in_words(report: TicketReport) -> TicketReport:

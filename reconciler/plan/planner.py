@@ -63,7 +63,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
             *explained.warnings,
             *renames.guesses(changes, desired, live),
             *processes.moved_on(runs, desired.objects, live),
-            *_new_state(new_state, runs),
+            *_new_state(new_state, runs, options),
             *_strangers(options, desired, live),
         ),
         notes=tuple(stored.notes(desired, changes)),
@@ -207,12 +207,15 @@ def _refusals(live: LiveState, desired: DesiredState) -> Iterable[Refusal]:
         )
 
 
-def _new_state(new_state: bool, runs: list[Run]) -> Iterable[str]:
+def _new_state(new_state: bool, runs: list[Run], options: Options) -> Iterable[str]:
     if new_state:
-        yield (
-            f"the live state is empty: {len(runs)} declared deployment{'s' if len(runs) > 1 else ''} never ran here. "
-            "Apply with --new-state to run them, or with --adopt to record them as done"
+        remedy = (
+            "A person has to approve the plan, unless the server was started with --new-state or --adopt"
+            if options.followed
+            else "Apply with --new-state to run them, or with --adopt to record them as done"
         )
+        plural = "s" if len(runs) > 1 else ""
+        yield f"the live state is empty: {len(runs)} declared deployment{plural} never ran here. {remedy}"
 
 
 def _strangers(options: Options, desired: DesiredState, live: LiveState) -> Iterable[str]:

@@ -1,7 +1,9 @@
 """What is held: shares of resources, machines, leases. Everything that is granted is entered and given back here."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from reconciler.schedule.fleet import BUILTIN, Fleet, Member
 from reconciler.schedule.lines import Line
@@ -10,6 +12,7 @@ from reconciler.schedule.requests import Claim, Request, RequestId
 from reconciler.schedule.waiting import Waiting
 
 SHARED, ALONE = Claim(""), Claim("", alone=True)
+NO_LEASES: Mapping[Machine, int] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -105,9 +108,10 @@ class Holdings:
         if self._resources[name].is_idle:
             del self._resources[name]
 
-    def leased(self, request: Request) -> dict[Machine, int]:
+    def leased(self, request: Request) -> Mapping[Machine, int]:
         """Return the machines that the request's task holds under its key, with the grants on each; the oldest first."""
-        return self._leases.get(request.task, {}).get(request.lease_key, {})
+        leases = self._leases.get(request.task)
+        return leases.get(request.lease_key, NO_LEASES) if leases is not None else NO_LEASES
 
     def spread(self, request: Request) -> Counter[str]:
         """Return how many grants of the request's step live on each value of its label, as the machines have it now."""

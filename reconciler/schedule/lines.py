@@ -119,10 +119,11 @@ class Queue:
             self.push(line)
 
     def push(self, line: Line) -> None:
-        """Add a line, if somebody waits in it."""
+        """Add a line, if somebody waits in it, and put its class where it stands now."""
+        lines = self._lines.setdefault(line.group, [])
         if line:
-            heappush(self._lines.setdefault(line.group, []), (line.arrival, line.number, line))
-            self._stand(line.group)
+            heappush(lines, (line.arrival, line.number, line))
+        self._stand(line.group)
 
     def push_next(self, origin: Waiting, group: Class) -> None:
         """Add the next line of a class that waits where one was woken, as long as there is room."""
@@ -132,7 +133,7 @@ class Queue:
                 self.push(line)
 
     def pop(self) -> tuple[Line, Turn] | None:
-        """Take out the line whose turn it is."""
+        """Take out the line whose turn it is; its class has no other turn before `push` or `put_off`."""
         while self._classes:
             turn, entry, group = heappop(self._classes)
             lines = self._lines[group]
@@ -143,10 +144,12 @@ class Queue:
                 self._stand(group)
                 continue
             heappop(lines)
-            if lines:
-                self._stand(group)
             return line, turn
         return None
+
+    def put_off(self, line: Line) -> None:
+        """Leave a line out that was taken out, and go on with the others of its class."""
+        self._stand(line.group)
 
     def _stand(self, group: Class) -> None:
         """Put a class where its first line stands."""

@@ -126,6 +126,8 @@ class Scheduler:
                 for other in self._behind:  # whom they stood behind may now come after them
                     queue.push(other)
                 self._behind.clear()
+            else:
+                queue.put_off(line)
             for origin in origins:
                 queue.push_next(origin, line.group)
         for place, line in self._parked:

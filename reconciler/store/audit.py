@@ -58,7 +58,8 @@ def record_all(tx: Transaction, events: Sequence[Event]) -> int:
     begin, space = _end(tx)
     last, links = begin, []
     for event in events:
-        link = tie(replace(event, at=float(event.at), id=last.event + 1, space=space), last.hash)
+        told = replace(event, at=float(event.at), id=last.event + 1, space=space, detail=_storable(event.detail))
+        link = tie(told, last.hash)
         links.append(link)
         last = link.head
     tx.many(
@@ -69,6 +70,11 @@ def record_all(tx: Transaction, events: Sequence[Event]) -> int:
     )
     _move(tx, begin, last)
     return last.event
+
+
+def _storable(text: str) -> str:
+    """Return a text as every database gives it back: U+0000 is �, or the chain would not fit what is stored."""
+    return text.replace("\0", "\ufffd")
 
 
 def events(tx: Transaction, after: int = 0, limit: int = EVENTS_MAX, subject: str | None = None) -> list[Event]:

@@ -22,6 +22,6 @@ def database_of(data: str) -> Database:
     except ImportError as error:
         raise UsageMistake(
             f"a state on PostgreSQL needs the psycopg package ({error})",
-            "install it: pip install 'reconciler[postgres]'",
+            "install it beside reconciler: pip install 'psycopg[binary]'",
         ) from error
     return PostgresDatabase(data)

@@ -33,6 +33,7 @@ SEARCH = 'SET LOCAL search_path TO "{schema}", pg_temp; '
 """Of one transaction: behind a pooler the next one of a connection may be another space's."""
 PASSING = (errors.SerializationFailure, errors.DeadlockDetected, errors.IdleInTransactionSessionTimeout)
 ARRAYS: Mapping[ColumnType, str] = {"text": "text", "integer": "bigint", "real": "double precision"}
+NUL = "\0"
 STATEMENTS_MAX = 512  # all statements of the operations stay translated
 
 
@@ -54,26 +55,26 @@ class PostgresConnection:
 
     def execute(self, sql: str, *values: Value) -> int:
         """Run one statement and return how many rows it changed."""
-        return self._connection.execute(_translated(sql), values).rowcount
+        return self._run(_translated(sql), values).rowcount
 
     def one(self, sql: str, *values: Value) -> Row | None:
         """Return the first row, or None."""
-        return self._connection.execute(_translated(sql), values).fetchone()
+        return self._run(_translated(sql), values).fetchone()
 
     def all(self, sql: str, *values: Value) -> list[Row]:
         """Return every row."""
-        return self._connection.execute(_translated(sql), values).fetchall()
+        return self._run(_translated(sql), values).fetchall()
 
     def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each of `rows`, pipelined."""
-        self._connection.cursor().executemany(_translated(sql), rows)
+        self._connection.cursor().executemany(_translated(sql), map(_storable, rows))
 
     def batch(self, sql: str, types: Sequence[ColumnType], rows: Sequence[Sequence[Value]]) -> list[Row]:
         """Run one statement on all of `rows` together: a column is an array."""
         if not rows:
             return []
         arrays = [_array(column) for column in zip(*rows, strict=True)]
-        cursor = self._connection.execute(_on_arrays(sql, tuple(types)), arrays)
+        cursor = self._run(_on_arrays(sql, tuple(types)), arrays)
         return cursor.fetchall() if cursor.description else []
 
     def now(self, given: float) -> float:
@@ -138,6 +139,15 @@ class PostgresConnection:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _run(self, statement: bytes, values: Sequence[Value]) -> psycopg.Cursor[Row]:
+        try:
+            return self._connection.execute(statement, values)
+        except psycopg.DataError:
+            storable = _storable(values)
+            if storable is values:
+                raise
+            return self._connection.execute(statement, storable)  # the other one never left us
 
     def _connect(self) -> psycopg.Connection[Row]:
         return psycopg.connect(self._dsn, autocommit=True, prepare_threshold=None, **CONNECT)  # type: ignore[arg-type]  # the keywords of libpq are texts
@@ -269,6 +279,13 @@ def _element(value: Value) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return "NULL" if value is None else repr(value)
+
+
+def _storable(values: Sequence[Value]) -> Sequence[Value]:
+    """Return values with � for U+0000, which no text of PostgreSQL holds; the same ones where there is none."""
+    if not any(isinstance(value, str) and NUL in value for value in values):
+        return values
+    return [value.replace(NUL, "\ufffd") if isinstance(value, str) else value for value in values]
 
 
 @lru_cache(maxsize=STATEMENTS_MAX)

@@ -11,6 +11,10 @@ HIDDEN = "********"
 _SELECT_INTERVENTIONS = (
     "SELECT task, step, instructions, teams, asked_at, decision, decided_by, decided_at, notes FROM interventions "
 )
+_WAITING = (
+    "WHERE decision = '' AND EXISTS (SELECT 1 FROM step_runs WHERE step_runs.task = interventions.task"
+    " AND position = interventions.step AND finished_at IS NULL) "
+)
 
 
 def put_outputs(tx: Transaction, task: TaskId, values: Iterable[OutputValue], sealer: Sealer) -> None:
@@ -73,11 +77,11 @@ def intervention(tx: Transaction, task: TaskId, step: int) -> Intervention | Non
 
 
 def open_interventions(tx: Transaction, task: TaskId | None = None) -> list[Intervention]:
-    """Return the questions that nobody has answered, of one task or of all, the oldest first."""
+    """Return the questions that wait for an answer, of one task or of all, the oldest first; no step that asks has ended."""
     if task is None:
-        rows = tx.all(_SELECT_INTERVENTIONS + "WHERE decision = '' ORDER BY asked_at, task, step")
+        rows = tx.all(_SELECT_INTERVENTIONS + _WAITING + "ORDER BY asked_at, task, step")
     else:
-        rows = tx.all(_SELECT_INTERVENTIONS + "WHERE decision = '' AND task = ? ORDER BY asked_at, step", task)
+        rows = tx.all(_SELECT_INTERVENTIONS + _WAITING + "AND task = ? ORDER BY asked_at, step", task)
     return [_intervention(row) for row in rows]
 
 

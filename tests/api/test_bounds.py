@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from reconciler.api import bounds, connections
 from reconciler.api.bounds import BODY_BYTES_MAX, CALLERS_MAX, Rates
-from reconciler.declare.signatures import Unsigned
+from reconciler.declare.mirror import Mirror, Remote
+from reconciler.declare.signatures import Signers, Unsigned
 from reconciler.model.access import ROLES
 from reconciler.server.configuration import EMBEDDED
 from reconciler.server.engine.control import decide
 from reconciler.server.orders.granting import digest_of_text
 from reconciler.server.orders.orders import RevokeAccess
-from reconciler.server.sources.sources import CheckedOut
+from reconciler.server.sources.sources import CheckedOut, Fetched
 from reconciler.server.trust.access_settings import HttpTable
 from reconciler.store import access, audit
 from tests.api.premises import PATIENCE, SPACE, Premises, premises, until
@@ -130,6 +132,42 @@ def test_what_is_not_signed_is_not_planned_either(tmp_path: Path, monkeypatch: p
         for body in ({}, {"commit": head}):
             assert found.post("/plan", token, body).expect(400)["error"] == (
                 f"the commit {head[:12]} is not signed (sign it with a key that the server knows)"
+            )
+
+
+def test_where_every_commit_has_to_be_signed_a_plan_asks_for_all_of_them(tmp_path: Path) -> None:
+    key, allowed = tmp_path / "ann", tmp_path / "allowed"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ann", "-f", str(key)], check=True)
+    allowed.write_text(f"ann@example.com {key.with_suffix('.pub').read_text()}")
+    with premises(tmp_path) as found:
+        token, work, files = found.token("administrator"), found.work, found.service.place.files
+        controller = found.service.post.controller
+        assert controller is not None
+        found.post("/suspend", token, SUSPEND).expect(200)  # what comes is not judged
+        last = work.git("rev-parse", "HEAD").strip()
+
+        def sign(name: str) -> str:
+            work.write(f"{name}.yaml", POOL % name)
+            work.commit()
+            work.git("-c", "gpg.format=ssh", "-c", f"user.signingKey={key}", "commit", "--amend", "--no-edit", "-S")
+            return work.git("rev-parse", "HEAD").strip()
+
+        work.git("config", "uploadpack.allowFilter", "true")
+        branch = work.git("symbolic-ref", "HEAD").strip()
+        mirror = Mirror(files.root / "mirror", Remote(f"file://{work.root}", branch))
+        signers = Signers(every=True, ssh=allowed)
+        controller.source = Fetched(mirror, "shop", "", signers, files.root / "keyrings")
+        sign("green")
+        found.post("/look", token).expect(200)
+        found.post("/plan", token).expect(200)
+        work.write("blue.yaml", POOL % "blue")
+        unsigned = work.commit()
+        head = sign("red")
+        found.post("/look", token).expect(200)
+        for body in ({}, {"commit": head}):
+            assert found.post("/plan", token, body).expect(400)["error"] == (
+                f"the commit {unsigned[:12]} is not signed, and it is one of the 3 since {last[:12]}, "
+                "which was carried out last"
             )
 
 

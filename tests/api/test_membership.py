@@ -56,7 +56,7 @@ def state(found: Premises) -> str:
 def refusal(name: str) -> dict[str, object]:
     return {
         "error": f"the question of task 1 is put to dba, ops, and {name} is in none of them",
-        "hint": "ask one of them, or an administrator; `reconcile get Team/NAME` shows who is in a team",
+        "hint": "ask one of them, or an administrator; `reconcile get Team NAME` shows who is in a team",
     }
 
 
@@ -89,5 +89,8 @@ def test_a_group_of_an_issuers_token_is_a_member(asking: Premises, forge: Forge)
     assert {name: said[name] for name in ("error", "hint")} == refusal("eve")
     text = forge.token(sub="eve", groups="databases")
     asking.post("/tasks/1/approve", text, {}).expect(403)
+    called = forge.token(sub="group:databases", groups=["web"])
+    said = asking.post("/tasks/1/approve", called, {}).expect(403)
+    assert {name: said[name] for name in ("error", "hint")} == refusal("group:databases")
     asking.post("/tasks/1/approve", forge.token(sub="dan", groups=["databases"]), {}).expect(200)
     until(lambda: state(asking) == "succeeded", "the end")

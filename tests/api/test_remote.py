@@ -36,6 +36,10 @@ READING = (
     ("audit", "list", "--limit", "3"),
     ("audit", "list", "--subject", "task/1", "--actor", "nobody"),
     ("audit", "list", "--since", "1h", "--until", "2030-01-31T06:00Z"),
+    ("audit", "export"),
+    ("audit", "export", "--subject", "task/1", "--until", "2030-01-31T06:00Z"),
+    ("audit", "verify"),
+    ("snapshot", "--key"),
     ("artifacts", "1"),
     ("artifacts", "shop-test", "--json"),
     ("artifacts", "1", "other.txt"),
@@ -116,6 +120,51 @@ def test_a_plan_of_a_commit_by_name_is_the_plan_of_that_commit(busy: Premises) -
     assert "WorkerPool/green" in out
     local = busy.work.run("plan", "--rev", wish, "--max-removals", "100%")
     assert (code, out) == (local.code, local.out)
+
+
+def test_a_snapshot_of_a_server_is_what_a_plan_goes_by(busy: Premises, tmp_path: Path) -> None:
+    file, keys = tmp_path / "snapshot.json", tmp_path / "keys.pem"
+    said = f"Saved to {file}. Plan by it with: reconcile plan --snapshot {file}\n"
+    assert busy.at_server(busy.reader, "snapshot", "--out", file) == (0, "", said)
+    assert busy.at_server(busy.reader, "snapshot", "--key", "--out", keys) == (0, "", "")
+    busy.work.write("pools.yaml", f"{POOL % 'blue'}---\n{POOL % 'green'}")
+    try:
+        by_snapshot = busy.work.run("plan", "--snapshot", file, "--snapshot-key", keys).expect(0)
+        assert by_snapshot.out.startswith(busy.work.run("plan").expect(0).out.partition("\nLive: ")[0])
+    finally:
+        busy.work.git("checkout", "--quiet", "--", "pools.yaml")
+    assert "WorkerPool/green" in by_snapshot.out
+    assert "Warning" not in by_snapshot.err
+
+
+def test_the_key_of_snapshots_is_made_once_by_whoever_is_first(tmp_path: Path) -> None:
+    with premises(tmp_path) as found:
+        viewer, auditor = found.token("viewer"), found.token("auditor")
+
+        def keys_made() -> int:
+            events = found.get("/events", auditor).expect(200)["items"]
+            return sum(event["action"] == "trust make" for event in events)
+
+        before = keys_made()
+        made = [found.get(f"/snapshot{end}", viewer) for end in ("", "/keys", "")]
+        assert [reply.status for reply in made] == [200, 200, 200]
+        assert made[0].headers["content-type"] == "application/x-ndjson"
+        assert made[1].body.decode() == found.work.run("snapshot", "--key").expect(0).out
+        assert keys_made() == before + 1
+
+
+def test_an_exported_file_is_verified_without_a_server(
+    busy: Premises, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    code, out, _ = busy.at_server(busy.reader, "audit", "export")
+    file.write_text(out)
+    monkeypatch.setenv("RECONCILE_SERVER", "http://127.0.0.1:1")
+    assert code == 0
+    assert (
+        reconcile("audit", "verify", file).expect(0).out
+        == reconcile("audit", "verify", "-C", busy.work.root).expect(0).out
+    )
 
 
 def test_the_environment_names_server_and_token(busy: Premises, monkeypatch: pytest.MonkeyPatch) -> None:

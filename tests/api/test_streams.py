@@ -239,6 +239,27 @@ def test_a_stream_that_always_has_more_to_tell_ends_with_its_token(
         assert len(list(listen(found, "/events/stream?after=0", token))) == 1
 
 
+def test_an_export_is_broken_off_with_its_token_and_nobody_takes_it_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 1)
+    with premises(tmp_path, "echo done") as found:
+        token = found.token("auditor", name="short-lived")
+        whole = found.at_server(token, "audit", "export")
+        assert (whole[0], whole[2]) == (0, "")
+        visits = iter((True, False))
+
+        async def revoked(visit: Visit) -> bool:
+            return next(visits)
+
+        monkeypatch.setattr(Visit, "holds", revoked)
+        code, out, err = found.at_server(token, "audit", "export")
+        assert whole[1].startswith(out)
+        assert len(out.splitlines()) <= 2
+        assert (code, err) == (3, f"Error: {found.url} has not sent the whole answer\n  run the command again\n")
+
+
 @pytest.mark.end_to_end
 def test_five_hundred_followers_hear_one_log_whole(tmp_path: Path) -> None:
     """Followers in a process of their own, so that the server has one to itself."""

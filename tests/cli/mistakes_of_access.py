@@ -22,6 +22,7 @@ from reconciler.model.live import StoredArtifact, TaskId
 from reconciler.server.answers.log_walk import Cursor
 from reconciler.server.answers.overview import Overview
 from reconciler.server.planning.planning import EMPTY
+from reconciler.server.planning.shown import Form, ShownPlan
 from reconciler.server.trust.access_settings import HttpTable
 from reconciler.store.blobs import open_blob
 from tests.api.premises import premises
@@ -232,7 +233,7 @@ def a_drain_in_git_at_a_server(folder: Path) -> Said:
 
 
 def a_state_that_only_its_own_machine_has(folder: Path) -> Said:
-    return told(reconcile("audit", "export", "--server", "http://127.0.0.1:1"))
+    return told(reconcile("doctor", "--server", "http://127.0.0.1:1"))
 
 
 def a_server_named_by_the_environment_for_a_backup(folder: Path) -> Said:
@@ -256,6 +257,18 @@ def an_artifact_that_breaks_off(folder: Path) -> Said:
     said = answered(folder, (200, listed), (200, b"ab"), arguments=arguments)
     assert not (folder / "a.txt").exists()
     return Said(re.sub(r"127.0.0.1:\d+", "127.0.0.1:PORT", said.message), said.hint)
+
+
+def an_export_that_breaks_off(folder: Path) -> Said:
+    said = answered(folder, (0, b""), arguments=("audit", "export", "--space", "shop"))
+    return Said(re.sub(r"127.0.0.1:\d+", "127.0.0.1:PORT", said.message), said.hint)
+
+
+def a_waiting_plan_of_another_space(folder: Path) -> Said:
+    name = "plan-0123456789ab"
+    found = ShownPlan("shop", "", 1, "", True, False, False, True, Form.TEXT)
+    body = json.dumps(asdict(found)).encode()
+    return answered(folder, (200, body), arguments=("plan", name, "--space", "kiosk"))
 
 
 def an_artifact_that_is_gone(folder: Path) -> Said:

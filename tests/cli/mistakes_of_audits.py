@@ -34,6 +34,11 @@ def an_event_with_a_flipped_bit(folder: Path) -> Said:
     return verified(folder, "UPDATE events SET detail = CAST(X'E16461' AS TEXT) WHERE id = 3")
 
 
+def an_exported_file_that_a_server_is_to_verify(folder: Path) -> Said:
+    (folder / "audit.jsonl").write_text("")
+    return told(reconcile("audit", "verify", folder / "audit.jsonl", "--server", "http://127.0.0.1:1"))
+
+
 def an_audit_that_does_not_know_its_end(folder: Path) -> Said:
     return verified(folder, "DELETE FROM heads")
 

@@ -7,6 +7,7 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from reconciler.model.spec import canonical_json, digest_of
@@ -152,6 +153,22 @@ def a_restore_into_a_database_that_holds_something(folder: Path) -> Said:
         place.run("backup", *url, "--to", folder / "b.tar").expect(0)
         again = ("--data", url[1], "--files", folder / "again")
         return told(reconcile("restore", folder / "b.tar", *again))
+
+
+def a_restore_of_a_space_that_has_a_state(folder: Path) -> Said:
+    with postgres_server() as server:
+        address = server.new_database()
+        own, files = f"{address}/shop", ("--files", folder / "files")
+        with Store.open(own, folder / "files" / "shop"):
+            pass
+        backup = ("backup", "--data", own, *files, "--to", folder / "b.tar")
+        reconcile(*backup).expect(0)
+        again = ("restore", folder / "b.tar", "--data", own, "--files", folder / "again")
+        said = told(reconcile(*again))
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(said.hint.rpartition(": ")[2])
+        reconcile(*again).expect(0)
+        return said
 
 
 def a_program_of_postgresql_that_is_missing(folder: Path) -> Said:

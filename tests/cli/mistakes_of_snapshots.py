@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+from reconciler.model.following import Proposal, Why
 from reconciler.model.spec import canonical_json
+from reconciler.server.planning.planning import read_live
+from reconciler.server.planning.proposed import made_again
 from reconciler.server.planning.snapshots import read
+from reconciler.server.state.place import place_of
 from reconciler.store.signing import new_signing_key, public_key, signature
 from tests.cli.said import Said, applied, cases, raised, shop, told
 from tests.cli.workplace import Workplace
@@ -24,6 +28,18 @@ def a_snapshot_that_is_none(folder: Path) -> Said:
     place, file = taken(folder)
     file.write_text("{}\n{}\n")
     return told(place.run("plan", "--snapshot", file))
+
+
+def a_waiting_plan_by_a_snapshot(folder: Path) -> Said:
+    place, file = taken(folder)
+    return told(place.run("plan", "plan-0123456789ab", "--snapshot", file))
+
+
+def a_waiting_plan_that_became_another(folder: Path) -> Said:
+    place = applied(folder)
+    head = place.git("rev-parse", "HEAD").strip()
+    asked = Proposal("0123456789ab", head, Why.MANUAL, "1 to add", 0.0)
+    return raised(lambda: made_again(place_of(str(place.root), None, None), asked, read_live(str(place.data)), None))
 
 
 def a_snapshot_of_bytes(folder: Path) -> Said:

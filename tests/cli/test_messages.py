@@ -18,6 +18,7 @@ from tests.cli import (
     mistakes_of_audits,
     mistakes_of_commands,
     mistakes_of_databases,
+    mistakes_of_declaring,
     mistakes_of_drains,
     mistakes_of_followers,
     mistakes_of_forges,
@@ -43,6 +44,7 @@ CASES = (
     | mistakes_of_followers.CASES
     | mistakes_of_drains.CASES
     | mistakes_of_writing.CASES
+    | mistakes_of_declaring.CASES
     | mistakes_of_operation.CASES
 )
 CATALOGUE = Path(__file__).parent / "messages.txt"
@@ -53,6 +55,7 @@ SPEAKING = [
     *sorted((PACKAGE / "server").rglob("*.py")),
     *sorted((PACKAGE / "store").glob("*.py")),
     PACKAGE / "declare" / "editing.py",
+    PACKAGE / "declare" / "enrolled.py",
     PACKAGE / "declare" / "git.py",
     PACKAGE / "declare" / "source.py",
     PACKAGE / "plan" / "saved.py",

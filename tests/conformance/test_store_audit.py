@@ -62,6 +62,12 @@ def test_an_event_is_kept_with_all_that_it_says_and_its_space(store: Store) -> N
     assert found(store) == Whole(2, 1, head(store))
 
 
+def test_what_a_person_says_with_a_nul_in_it_leaves_the_chain_whole(store: Store) -> None:
+    store.write_now(lambda tx: audit.record(tx, replace(FULL, detail="a\0b")))
+    assert [event.detail for event in store.read_now(audit.events)] == ["a\ufffdb"]
+    assert found(store) == Whole(1, 1, head(store))
+
+
 def test_a_state_without_events_holds(store: Store) -> None:
     assert found(store) == Whole(0, 0, Head())
 

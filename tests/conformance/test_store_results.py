@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import StateUnreadable
-from reconciler.model.live import Event, Intervention, OutputValue, StoredArtifact
-from reconciler.store import attempts, audit, results
+from reconciler.model.live import Event, Intervention, OutputValue, StepState, StoredArtifact
+from reconciler.store import attempts, audit, results, tasks
 from reconciler.store.keys import Sealer, sealer
 from reconciler.store.writer import Store
 from tests.conformance.process import queued_with_steps
@@ -88,6 +88,16 @@ def test_a_question_is_answered_once(store: Store) -> None:
     assert store.read_now(lambda tx: results.intervention(tx, task.id, 1)) == replace(
         question, decision="approved", decided_by="ann", decided_at=6.0, notes="fine"
     )
+
+
+def test_a_question_of_a_step_that_has_ended_waits_for_nobody(store: Store) -> None:
+    task = store.write_now(queued_with_steps)
+    for step in (1, 2):
+        store.write_now(lambda tx, step=step: results.ask(tx, Intervention(task.id, step, "Look.", (), 5.0)))
+    store.write_now(lambda tx: tasks.set_step(tx, task.id, 1, StepState.SKIPPED, reason="the task has ended", at=6.0))
+    for of in (None, task.id):
+        found = store.read_now(lambda tx, of=of: results.open_interventions(tx, of))
+        assert [question.step for question in found] == [2]
 
 
 def test_events_are_numbered_and_read_in_pages_and_by_subject(store: Store) -> None:

@@ -36,6 +36,21 @@ def refuse(tx: Transaction) -> None:
     raise Refusal("no")
 
 
+def test_a_nul_in_a_text_costs_nobody_a_transaction(store: Store) -> None:
+    text = 'a\0"\\,{b'
+
+    def work(tx: Transaction) -> list[object]:
+        tx.execute("INSERT INTO pins (digest, content) VALUES (?, ?)", "1", text)
+        tx.many("INSERT INTO pins (digest, content) VALUES (?, ?)", [("2", "plain"), ("3", text)])
+        tx.batch("INSERT INTO pins (digest, content) SELECT * FROM {rows}", ("text", "text"), [("4", text)])
+        return [content for (content,) in tx.all("SELECT content FROM pins WHERE content <> ? ORDER BY digest", "\0")]
+
+    first, plain, *others = store.write_now(work)
+    assert first in {text, text.replace("\0", "\ufffd")}
+    assert plain == "plain"
+    assert others == [first, first]
+
+
 def test_what_was_written_is_there_after_opening_again(place: Place) -> None:
     with place.open() as store:
         store.write_now(lambda tx: audit.record(tx, event()))

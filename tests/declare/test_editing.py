@@ -15,6 +15,9 @@ DRAIN = Assigned(("state",), "draining", "enabled", ("pools", "name"))
 ENABLE = Assigned(("state",), "enabled", "enabled", ("pools", "name"))
 DEADLINE = Assigned(("drain", "deadline"), "2h", behind=("state", "pools", "name"))
 RELEASE = Assigned(("release",), "1.10")
+AGAIN = Assigned(("endpoint", "polling", "thumbprints", 0), f"SHA256:{'n' * 42}A")
+SECOND = Assigned(("endpoint", "polling", "thumbprints", 1), f"SHA256:{'n' * 42}A")
+CALLS = Assigned(("endpoint", "polling", "subscription"), "poll://new")
 IDENTITY = 'endpoint: {polling: {subscription: "poll://db-1", thumbprints: ["SHA256:%sA"]}}' % ("a" * 42)
 HEAD = "apiVersion: reconciler/v1\nkind: Worker\nmetadata: {name: db-1}\n"
 OTHER = f"---\n{HEAD}spec: {{pools: [b], {IDENTITY}}}\n".replace("db-1", "db-2").replace("aaA", "bbA")
@@ -131,6 +134,25 @@ PAGES = {
             f"    drain: {{deadline: 2h, then: cancel}}\n    {IDENTITY}\n"
         ),
     ),
+    "an item of a list in brackets, and a text beside it": (
+        (CALLS, AGAIN),
+        f"{HEAD}spec: {{pools: [a], {IDENTITY}}}  # since March\n",
+        f"{HEAD}spec: {{pools: [a], {IDENTITY}}}  # since March\n".replace("//db-1", "//new").replace(
+            "a" * 42, "n" * 42
+        ),
+    ),
+    "the second item of a list in a block": (
+        (SECOND,),
+        (
+            f"{POOLED}  workers:\n  - name: db-1\n    endpoint:\n      polling:\n        subscription: poll://db-1\n"
+            f"        thumbprints:\n        # old\n        - SHA256:{'a' * 42}A\n        - SHA256:{'b' * 42}A  # new\n"
+        ),
+        (
+            f"{POOLED}  workers:\n  - name: db-1\n    endpoint:\n      polling:\n        subscription: poll://db-1\n"
+            f"        thumbprints:\n        # old\n        - SHA256:{'a' * 42}A\n"
+            f'        - "SHA256:{"n" * 42}A"  # new\n'
+        ),
+    ),
     "a release in quotes": (
         (RELEASE,),
         f'{DEPLOYED}spec: {{project: shop, environment: production, release: "1.9"}}  # weekly\n',
@@ -209,6 +231,34 @@ def test_what_cannot_be_changed_alone_is_refused_with_its_place(name: str) -> No
     before, message, hint = REFUSED[name]
     with pytest.raises(NotEditable) as caught:
         edited("a.yaml", before.encode(), WORKER, (DRAIN,))
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+LISTED = {
+    "a list that is an alias": (
+        AGAIN,
+        HEAD.replace("metadata: {", f'metadata: {{annotations: {{x: &t "SHA256:{"a" * 42}A"}}, ')
+        + "spec:\n  pools: [a]\n  endpoint: {polling: {subscription: 'poll://db-1', thumbprints: [ *t ]}}\n",
+        "a.yaml:6:66: what is declared of Worker/db-1 is an alias of what stands elsewhere; nothing was changed",
+        "write it out in its place, then run the command again",
+    ),
+    "an item that is not there": (
+        SECOND,
+        f"{HEAD}spec: {{pools: [a], {IDENTITY}}}\n",
+        (
+            "a.yaml:4:83: the endpoint.polling.thumbprints[1] of Worker/db-1 cannot be changed as this is written; "
+            "nothing was changed"
+        ),
+        f'write "endpoint.polling.thumbprints[1]: "SHA256:{"n" * 42}A"" by hand',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_an_item_of_a_list_that_cannot_be_changed_is_refused_with_its_place(name: str) -> None:
+    one, before, message, hint = LISTED[name]
+    with pytest.raises(NotEditable) as caught:
+        edited("a.yaml", before.encode(), WORKER, (one,))
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 

@@ -99,7 +99,10 @@ def commit(repository: Repository, changes: Commit) -> str:
     for path, text in changes.items():
         file = repository.root / path
         if text is None:
-            file.unlink(missing_ok=True) if not file.is_dir() else shutil.rmtree(file)
+            if file.is_dir():
+                shutil.rmtree(file)
+            elif file.exists():  # also its folder may be a file by now
+                file.unlink()
         elif not any(parent.is_file() for parent in file.parents) and not file.is_dir():
             repository.write(path, text)
     return repository.commit()
@@ -208,3 +211,21 @@ def test_a_file_that_was_emptied_before_is_missed_when_what_came_of_it_goes(repo
     assert followed.tree.moved == {"new.yaml"}
     assert [problem.span.file for problem in followed.diagnostics] == ["old.yaml"]
     assert followed.diagnostics == load(repository.root, rev=head, live_paths=live).diagnostics
+
+
+def test_a_fault_that_is_told_of_live_files_alone_is_told_once_the_file_is_live(repository: Repository) -> None:
+    """Nothing of its second document looks like ours, until the state holds what came from the file."""
+    known = ParseCache.open(None)
+    repository.write("old.yaml", TEAM % "dba" + "---\n{broken: [\n")
+    first = load(repository.root, rev=repository.commit(), cache=known)
+    assert first.desired is not None
+    assert (first.diagnostics, first.foreign) == ((), 1)
+    repository.write("new.yaml", TEAM % "ops")
+    head = repository.commit()
+    for live in ({}, files_of(live_of(first.desired))):
+        followed = load(repository.root, rev=head, cache=known, live_paths=live)
+        alone = load(repository.root, rev=head, live_paths=live)
+        assert [problem.code for problem in followed.diagnostics] == (["syntax"] if live else [])
+        assert (followed.diagnostics, followed.desired, followed.foreign) == (
+            *(alone.diagnostics, alone.desired, alone.foreign),
+        )

@@ -49,6 +49,9 @@ HOSTILE: dict[str, Callable[[], tuple[bytes, str]]] = {
     "many small values": lambda: (HEAD + b"[" + b"a," * 2_000_000 + b"]\n", "too-many-nodes"),
     "many documents": lambda: (b"---\napiVersion: reconciler/v1\n" * 130_000, "too-many-documents"),
     "a NUL": lambda: (HEAD + b"[a\0b]\n", "control-character"),
+    "a NUL that is escaped": lambda: (HEAD + b'["a\\0b"]\n', "control-character"),
+    "a NUL as two bytes": lambda: (HEAD + b'["a\\u0000b"]\n', "control-character"),
+    "a key with a NUL": lambda: (HEAD + b'[{"\\x00": b}]\n', "control-character"),
     "UTF-16": lambda: ((HEAD + b"[a]\n").decode().encode("utf-16"), "not-utf8"),
     "invalid UTF-8": lambda: (HEAD + b"[\xc3\x28]\n", "not-utf8"),
     "a long number": lambda: (b"apiVersion: reconciler/v1\nkind: Environment\nmetadata: {name: a}\nspec: {sortOrder: "
@@ -88,6 +91,17 @@ def test_ten_thousand_errors_are_all_told() -> None:
     assert len(found.diagnostics) == 10_000
     text = data.decode()
     assert len(list(as_text(found.diagnostics, lambda _: text))) == 10_000
+
+
+def test_a_nul_is_refused_as_an_escape_too() -> None:
+    (found,) = parse_file("a.yaml", HEAD + b'["\\0", "\\\\0", \'\\0\']\n').diagnostics
+    assert found.message == "the control character U+0000 cannot stand in a text, not as an escape either"
+    assert (found.span.line, found.span.column) == (5, 13)
+    (raw,) = parse_file("a.yaml", HEAD + b"[a\0b]\n").diagnostics
+    assert raw.help == "delete it"
+    (other,) = parse_file("a.yaml", HEAD + b"[a\x07b]\n").diagnostics
+    assert other.help == 'delete it, or write it as an escape in double quotes ("\\u0007")'
+    assert parse_file("a.yaml", HEAD + b'["a\\u0007b"]\n').diagnostics == ()
 
 
 def test_a_foreign_file_of_any_size_is_skipped() -> None:

@@ -79,13 +79,17 @@ def test_a_path_that_is_no_text_is_an_error(repository: Repository) -> None:
     assert (found.code, found.span.file) == ("bad-path", "\\xff.yaml")
 
 
-def test_a_file_that_live_objects_came_from_must_parse(repository: Repository) -> None:
-    repository.write("a.yaml", "a: {b\n")
-    assert codes(load(repository.root)) == []
-    assert codes(load(repository.root, live_paths={"a.yaml": ()})) == ["syntax"]
+@pytest.mark.parametrize("left", ["a: {b\n", "a: [1\n"])
+def test_a_file_that_live_objects_came_from_must_parse(repository: Repository, tmp_path: Path, left: str) -> None:
+    repository.write("a.yaml", left)
+    cache = tmp_path / "cache"
+    assert codes(load(repository.root, cache=cache)) == []
+    live = {"a.yaml": (Address("Team", "dba"),)}
+    assert codes(load(repository.root, live_paths=live)) == ["syntax"]
+    assert codes(load(repository.root, cache=cache, live_paths=live)) == ["syntax"], "known where it was no fault yet"
 
 
-@pytest.mark.parametrize("left", ["", "# nothing\n", "apiVersion:\n", "a: [1\n", "apiVersion: v1\nkind: Pod\n"])
+@pytest.mark.parametrize("left", ["", "# nothing\n", "apiVersion:\n", "apiVersion: v1\nkind: Pod\n"])
 def test_a_file_that_live_objects_came_from_is_not_emptied(repository: Repository, tmp_path: Path, left: str) -> None:
     live = {"a.yaml": (Address("Team", "dba"), Address("Team", "web"))}
     repository.write("a.yaml", left)

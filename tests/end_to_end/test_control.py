@@ -123,6 +123,8 @@ def test_a_cancelled_question_needs_no_answer(space: Space) -> None:
     space.apply(expect=6)
     assert space.states() == {"Ask": "cancelled", "After": "cancelled"}
     assert space.task().state is TaskState.CANCELLED
+    assert "Is release 1 fine?" not in space.reconcile("status")
+    assert "task 1 waits for nobody: it is cancelled" in space.reconcile("approve", "1", expect=3)
 
 
 def test_exit_code_7_waits_for_the_steps_beside_the_question(space: Space) -> None:

@@ -226,6 +226,20 @@ async def test_an_end_is_recorded_once_however_often_it_is_told(tmp_path: Path) 
         assert '"code":0' in (await scene.attempt()).ending
 
 
+async def test_an_end_whose_session_is_cut_while_nobody_conducts_its_task_is_taken_all_the_same(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, STEP, STEP | {"name": "Next"}) as scene:
+        attempt = await scene.attempt()
+        await scene.report(attempt, Running())
+    async with dispatching(tmp_path) as scene:
+        cut = asyncio.create_task(scene.finish(attempt, Exited(0)))
+        await asyncio.sleep(0)  # it has asked for the write
+        cut.cancel()
+        async with asyncio.timeout(PATIENCE):
+            await scene.finish(attempt, Exited(0))  # as the next session tells it again
+        await scene.finish(await scene.attempt(2), Exited(0))
+        await scene.task_in(TaskState.SUCCEEDED)
+
+
 async def test_a_task_cancelled_before_its_attempt_was_heard_of_is_cancelled_not_failed(tmp_path: Path) -> None:
     async with dispatching(tmp_path, STEP) as scene:
         attempt = await scene.attempt()

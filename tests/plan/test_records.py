@@ -81,3 +81,12 @@ def test_a_record_says_what_the_text_says() -> None:
     }
     assert written[-1]["type"] == "summary"
     assert [written[-1][key] for key in ("add", "change", "remove", "runs")] == [3, 0, 0, 1]
+
+
+def test_what_never_ran_is_begun_otherwise_where_commits_are_followed() -> None:
+    found = plan(declare({"shop.yaml": SHOP}), EMPTY, Options(followed=True))
+    (warning,) = found.warnings
+    assert warning == (
+        "the live state is empty: 1 declared deployment never ran here. "
+        "A person has to approve the plan, unless the server was started with --new-state or --adopt"
+    )

@@ -35,5 +35,8 @@ def test_a_line_stands_where_its_next_request_does_after_it_was_served() -> None
     line.remove(first.id)
     line.served(NOW)
     queue.push(line)
-    order = [found[0].head.id for found in iter(queue.pop, None)]
+    order = []
+    while (found := queue.pop()) is not None:
+        order.append(found[0].head.id)
+        queue.put_off(found[0])
     assert order == ["task/5", "task/9"]

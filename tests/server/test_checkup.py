@@ -24,6 +24,7 @@ from reconciler.store.directory import DataDirectory, EngineLock
 from reconciler.store.keys import sealer
 from reconciler.store.writer import Store
 from tests.cli.workplace import reconcile
+from tests.postgres import postgres_server
 from tests.server.following import Repository
 from tests.server.histories import History
 from tests.server.parties import agent, polling_worker
@@ -315,6 +316,17 @@ def test_the_command_prints_and_counts(tmp_path: Path) -> None:
     assert '"check":"files","verdict":"wrong"' in done.out
     missing = reconcile("doctor", "--data", tmp_path / "nothing").expect(0)
     assert f"doubtful  state: there is no directory {tmp_path}/nothing yet\n" in missing.out
+
+
+def test_a_database_is_asked_before_the_first_start(tmp_path: Path) -> None:
+    files = ("--files", tmp_path / "nothing")
+    with postgres_server() as server:
+        address = server.new_database()
+        done = reconcile("doctor", "--data", address, *files).expect(0)
+        assert f"fine      database: {address} answers\n" in done.out
+    done = reconcile("doctor", "--data", address, *files).expect(1)
+    assert "wrong     database: PostgreSQL at 127.0.0.1:" in done.out
+    assert "check that the server runs, and the host, database and user in --data" in done.out
 
 
 def test_the_programs_that_the_doctor_knows_are_asked_rightly() -> None:

@@ -13,6 +13,7 @@ from reconciler.model.following import ConditionType, Verdict
 from reconciler.model.live import TaskState
 from reconciler.model.text import Removals
 from reconciler.server.orders.orders import DecidePlan, Resume, Suspend
+from reconciler.server.planning.drifting import drift, load_applied
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Fetched
 from reconciler.server.space_service import declared_below
@@ -62,6 +63,18 @@ async def test_a_deployment_runs_to_its_end_before_the_space_is_ready(tmp_path: 
         assert (await here.condition(ConditionType.RECONCILING)).message == "nothing is under way"
 
 
+async def test_a_task_that_asks_a_person_is_under_way_and_said_to_wait(tmp_path: Path) -> None:
+    async with followed(tmp_path, Policy(new_state=True)) as here:
+        here.repository.shop(ASKING)
+        await here.look()
+        async with asyncio.timeout(PATIENCE):
+            while (await here.condition(ConditionType.RECONCILING)).message != "1 task under way; 1 waits for a person":
+                await here.controller.turn()
+                await asyncio.sleep(0.02)
+        stalled = await here.condition(ConditionType.STALLED)
+        assert (stalled.status, stalled.message) == (False, "only questions of tasks wait for a person")
+
+
 async def test_a_deployment_that_fails_stalls_until_a_commit_mends_it(tmp_path: Path) -> None:
     async with followed(tmp_path, Policy(new_state=True)) as here:
         here.repository.shop(PROJECT.format(body="exit 3"))
@@ -76,6 +89,10 @@ async def test_a_deployment_that_fails_stalls_until_a_commit_mends_it(tmp_path: 
             'Deployment/shop-live failed at release 1 (task 1: "Work" failed: exit code 3); '
             "repeat it with: reconcile retry 1"
         )
+        store, place = here.controller.engine.store, here.controller.engine.place
+        live, source = await store.read(lambda tx: (objects.live_state(tx), following.source(tx)))
+        differs = drift(place, load_applied(place, live, source), live, source)
+        assert differs.failed == (stalled.message,)
         here.repository.shop(PROJECT.format(body="true"), "2")
         await here.look()
         await ready(here)

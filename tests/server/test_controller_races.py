@@ -242,7 +242,7 @@ async def test_a_plan_that_waits_says_why(tmp_path: Path) -> None:
             f"{proposal.name} is what the commit {commit[:12]} would change: 3 to remove",
             sentences[1],
             f"it waits for a person since {stamp(proposal.made_at)}, because {BECAUSE[Why.REMOVALS]}",
-            f"see it with: reconcile plan --rev {commit[:12]}; decide with: reconcile approve {proposal.name}",
+            f"see it with: reconcile plan {proposal.name}; decide with: reconcile approve {proposal.name}",
         ]
         assert sentences[1].startswith("that commit is by ")
         await here.order(DecidePlan("ann@desk", proposal.name, "reject", "keep them"))

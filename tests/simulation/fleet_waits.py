@@ -36,6 +36,8 @@ class Waits:
     _able: frozenset[str] = frozenset()
     _stuck: Mapping[str, float] = field(default_factory=dict)
     _calm_since: float = 0.0
+    _waited_since: dict[tuple[int, int], float] = field(default_factory=dict)
+    """Since when the last request of each step waited, or has waited until it was granted."""
 
     def disturbed(self, wall: float) -> None:
         """Take that something happened that none of those who wait had a part in, or that nobody can be granted now."""
@@ -46,6 +48,7 @@ class Waits:
         """Look at what waits, at `now` of the world and `wall` seconds since the epoch."""
         if commits != self._seen:
             self._seen = commits
+            self._waited_since |= {(run.task, run.step): run.since or 0.0 for run in self._waiting()}
             self._able = frozenset(self._who_could_run(tx, wall))
             self._stuck = dict(self._who_rests())
             for sentence in claims.mismatches(tx):
@@ -134,7 +137,10 @@ class Waits:
     # Who is overtaken.
 
     def _look_at_order(self, wall: float) -> None:
-        """Nobody who wants the one machine of a pool for himself sees more grants of others than their projects are."""
+        """Nobody who wants the one machine of a pool for himself sees more grants of others than their projects are.
+
+        Who came before in one's own project goes before, and counts for nothing.
+        """
         for run in self._waiting():
             step = self.witness.play.step(run.task, run.step)
             if step.isolation != "exclusive" or step.mutex is not None:
@@ -160,7 +166,11 @@ class Waits:
     def _is_rival(self, row: Row, run: StepRow, step: Step, order: Order) -> bool:
         other = self.witness.play.orders[row.task - 1]
         is_here = pool_of(self.witness.play.step(row.task, row.step)) == pool_of(step)
-        return is_here and row.task != run.task and other.priority <= order.priority
+        if not is_here or row.task == run.task or other.priority > order.priority:
+            return False
+        is_of_one_flow = (other.slot.project, other.priority) == (order.slot.project, order.priority)
+        since = self._waited_since.get((row.task, row.step), row.granted_at)
+        return not (is_of_one_flow and (since, row.task) < (run.since or 0.0, run.task))
 
 
 def _as_looked_at(tx: SqliteConnection, fleet: Fleet, wall: float) -> Fleet:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
-from reconciler.model.following import ConditionType, Why
+from reconciler.model.following import ConditionType, Proposal, Why
 from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
@@ -84,8 +84,8 @@ def only_object_called(name: str, live: LiveState) -> Address:
     return found[0]
 
 
-def _of_plan(tx: Transaction, name: str) -> Iterator[str]:
-    """Say what a plan would do, why it waits or waited for a person, and what one said."""
+def plan_called(tx: Transaction, name: str) -> Proposal:
+    """Return the plan of a name that waits for a person, or was decided and not carried out; raises UsageMistake."""
     known = following.proposals(tx)
     found = next((proposal for proposal in known if proposal.name == name), None)
     if found is None:
@@ -93,13 +93,19 @@ def _of_plan(tx: Transaction, name: str) -> Iterator[str]:
             f"no plan {name} waits{did_you_mean(name, [proposal.name for proposal in known])}",
             "one that was carried out, or whose commit another has followed, is not kept; see: reconcile status",
         )
+    return found
+
+
+def _of_plan(tx: Transaction, name: str) -> Iterator[str]:
+    """Say what a plan would do, why it waits or waited for a person, and what one said."""
+    found = plan_called(tx, name)
     yield f"{name} is what the commit {found.revision[:12]} would change: {found.summary}"
     made = following.commit(tx, found.revision)
     if made is not None and made.author:
         yield f'that commit is by {made.author}: "{made.subject}"'
     if not found.decision:
         yield f"it waits for a person since {stamp(found.made_at)}, because {BECAUSE[found.why]}"
-        yield f"see it with: reconcile plan --rev {found.revision[:12]}; decide with: reconcile approve {name}"
+        yield f"see it with: reconcile plan {name}; decide with: reconcile approve {name}"
     else:
         at = f" at {stamp(found.decided_at)}" if found.decided_at is not None else ""
         yield f"it was {found.decision} by {found.decided_by}{at}{f': {found.notes}' if found.notes else ''}"

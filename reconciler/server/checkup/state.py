@@ -46,6 +46,7 @@ def state_findings(place: Place, now: float) -> Iterator[Finding]:
     """Look at the files of a state, then into it."""
     files = place.files
     if not files.root.is_dir():
+        yield from _reached(place)
         yield doubtful("state", f"there is no directory {files.root} yet", _first(place))
         return
     try:
@@ -63,6 +64,18 @@ def state_findings(place: Place, now: float) -> Iterator[Finding]:
         yield from state_findings(place.of(space), now)
     if not spaces:
         yield from _database(place, now)
+
+
+def _reached(place: Place) -> Iterator[Finding]:
+    """Say whether a database answers that no state of this node is bound to yet."""
+    if not is_address(place.data):
+        return
+    try:
+        states_in(place.data)
+    except ReconcilerError as error:
+        yield wrong("database", error.message, error.hint)
+    else:
+        yield fine("database", f"{place.data} answers")
 
 
 def _first(place: Place) -> str:

@@ -17,12 +17,16 @@ STALLING = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What conditions are made of; `judged` is the head's, or None before the first, `drift` a sentence about it."""
+    """What conditions are made of; `judged` is the head's, or None before the first, `drift` a sentence about it.
+
+    Of the tasks that are `running`, `asking` wait for a person.
+    """
 
     source: SourceState | None = None
     judged: Judged | None = None
     suspension: Suspension | None = None
     running: int = 0
+    asking: int = 0
     failed: tuple[str, ...] = ()
     overdue: tuple[str, ...] = ()
     drift: str = ""
@@ -44,7 +48,7 @@ def conditions_of(facts: Facts) -> tuple[Condition, Condition, Condition]:
     return (
         Condition(ConditionType.READY, *ready, revision),
         _condition(ConditionType.RECONCILING, reconciling, "Idle", "nothing is under way", revision),
-        _condition(ConditionType.STALLED, stalled, "Moving", "nothing needs a person", revision),
+        _condition(ConditionType.STALLED, stalled, "Moving", _moving(facts), revision),
     )
 
 
@@ -52,6 +56,10 @@ def _condition(
     kind: ConditionType, found: tuple[str, str] | None, otherwise: str, sentence: str, revision: str
 ) -> Condition:
     return Condition(kind, found is not None, *(found or (otherwise, sentence)), revision)
+
+
+def _moving(facts: Facts) -> str:
+    return "only questions of tasks wait for a person" if facts.asking else "nothing needs a person"
 
 
 def _stalled(facts: Facts) -> tuple[str, str] | None:
@@ -79,5 +87,6 @@ def _reconciling(facts: Facts) -> tuple[str, str] | None:
     if facts.judged is not None and facts.judged.verdict is Verdict.FAILED:
         return "Retrying", facts.judged.reason
     if facts.running:
-        return "Deploying", f"{facts.running} task{'s' if facts.running != 1 else ''} under way"
+        asking = f"; {facts.asking} wait{'' if facts.asking != 1 else 's'} for a person" if facts.asking else ""
+        return "Deploying", f"{facts.running} task{'s' if facts.running != 1 else ''} under way{asking}"
     return None

@@ -7,7 +7,7 @@ from getpass import getuser
 from socket import gethostname
 
 from reconciler.model.following import Condition, ConditionType, Judged, SourceState
-from reconciler.model.live import ActorKind, Event, LiveState
+from reconciler.model.live import ActorKind, Event, LiveState, TaskState
 from reconciler.plan import deployments
 from reconciler.server.controller.conditions import Facts, conditions_of
 from reconciler.server.forge.herald import Herald
@@ -45,13 +45,15 @@ class Teller:
             self._herald.tell(wanted)
 
     def _facts(self, tx: Transaction, source: SourceState | None, judged: Judged | None, drift: str) -> Facts:
-        unfinished = frozenset(task.id for task in tasks.unfinished(tx))
+        found = tasks.unfinished(tx)
+        unfinished = frozenset(task.id for task in found)
         seen = unfinished, judged.judged_at if judged else 0.0
         if seen != self._seen:  # what failed is found in all that is declared, so not each second
             self._failed, self._seen = tuple(_failed(tx)), seen
         overdue = tuple(name for name, drain in drains.drains(tx).items() if drain.overdue_at is not None)
         suspension = following.suspension(tx, time.time())
-        return Facts(source, judged, suspension, len(unfinished), self._failed, overdue, drift)
+        asking = sum(task.state is TaskState.AWAITING_INTERVENTION for task in found)
+        return Facts(source, judged, suspension, len(unfinished), asking, self._failed, overdue, drift)
 
 
 def _recorded(tx: Transaction, wanted: tuple[Condition, ...]) -> list[Condition]:

@@ -14,6 +14,9 @@ from reconciler.model.errors import ReconcilerError, UsageMistake
 FETCHED = "refs/reconcile/fetched"
 """What the remote's branch named when it was asked last."""
 
+NEW_MODE = "100644"
+"""What a file is to Git that was not there before."""
+
 NETWORK = (
     "protocol.allow=never",
     *(f"protocol.{name}.allow=always" for name in ("file", "git", "http", "https", "ssh")),
@@ -115,8 +118,12 @@ class Checkout:
         return f"{self.folder}/{file}" if self.folder else file
 
     def refuse_changes(self, path: str, wanted: bytes) -> None:
-        """Raise UsageMistake where a file has changes of its own, beside those that lead to `wanted`."""
-        staged = git(self.top, "ls-files", "-z", "--stage", "--", f":(literal){path}").decode().split()[1:3]
+        """Raise UsageMistake where a file has changes of its own, beside those that lead to `wanted`.
+
+        A file that the commit does not have may be missing.
+        """
+        listed = git(self.top, "ls-files", "-z", "--stage", "--", f":(literal){path}").decode().split()
+        staged = listed[1:3] or ["", "0"]
         fine = {_entry(self.top, self.head, path)[1], blob_name(wanted)}
         if staged[1:] != ["0"] or staged[0] not in fine or self._cleaned(path) not in fine:
             hint = "commit or undo them first, or leave --commit and --push out"
@@ -125,7 +132,7 @@ class Checkout:
     def move(self, commit: str, path: str) -> None:
         """Let the branch and the index follow to a commit that changes one file, which is written already."""
         mode, blob = _entry(self.top, commit, path)
-        git(self.top, "update-index", "--cacheinfo", f"{mode},{blob},{path}")
+        git(self.top, "update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}")
         self._advance(commit)
 
     def follow(self, commit: str, path: str) -> bool:
@@ -134,16 +141,19 @@ class Checkout:
         What `path` holds may be that commit's already.
         """
         mode, blob = _entry(self.top, commit, path)
-        if self._cleaned(path) == blob:
-            git(self.top, "update-index", "--cacheinfo", f"{mode},{blob},{path}")
+        if blob and self._cleaned(path) == blob:
+            git(self.top, "update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}")
         if asked(self.top, "read-tree", "-m", "-u", self.head, commit).status:
             return False
         self._advance(commit)
         return True
 
     def _cleaned(self, path: str) -> str:
-        """Return the name that Git would give to what a file holds now."""
-        content = (self.top / path).read_bytes()
+        """Return the name that Git would give to what a file holds now; empty where there is none."""
+        try:
+            content = (self.top / path).read_bytes()
+        except FileNotFoundError:
+            return ""
         return git(self.top, "hash-object", f"--path={path}", "--stdin", given=content).decode().strip()
 
     def _advance(self, commit: str) -> None:
@@ -167,13 +177,16 @@ class Checkout:
 
 
 def write_commit(repository: Path, base: str, path: str, content: bytes, credit: Credit) -> str:
-    """Write a commit that follows `base` and has another content in one file; return its name. No ref moves."""
+    """Write a commit that follows `base` and has another content in one file, or one more; return its name.
+
+    No ref moves.
+    """
     blob = git(repository, "hash-object", "-w", "--stdin", given=content).decode().strip()
-    mode = _entry(repository, base, path)[0]
+    mode = _entry(repository, base, path)[0] or NEW_MODE
     with tempfile.TemporaryDirectory(prefix="reconcile-") as folder:
         terms = Terms(environment={"GIT_INDEX_FILE": str(Path(folder) / "index")})
         git(repository, "read-tree", base, terms=terms)
-        git(repository, "update-index", "--cacheinfo", f"{mode},{blob},{path}", terms=terms)
+        git(repository, "update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", terms=terms)
         tree = git(repository, "write-tree", "--missing-ok", terms=terms).decode().strip()
     signing = credit.signing
     terms = Terms(

@@ -6,21 +6,31 @@ import random
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
 from reconciler.declare.beside import Beside
 from reconciler.declare.editing import Assigned, edited
+from reconciler.declare.enrolled import Enrolled, changed_identity, place_of_new
 from reconciler.declare.git import Terms
 from reconciler.declare.load import Loaded, load
 from reconciler.declare.source import Tree, open_tree
-from reconciler.model.desired import Declared
+from reconciler.model.desired import Declared, DesiredState
 from reconciler.model.diagnostics import Severity, did_you_mean
 from reconciler.model.errors import Conflict, Invalid, UsageMistake
 from reconciler.model.spec import Address
-from reconciler.server.forge.commits import Checkout, Credit, PushRefused, fetched, is_ancestor, pushed, write_commit
+from reconciler.server.forge.commits import (
+    NEW_MODE,
+    Checkout,
+    Credit,
+    PushRefused,
+    fetched,
+    is_ancestor,
+    pushed,
+    write_commit,
+)
 
 PUSHES_MAX = 5
 """Times that a commit is put on top of what the remote holds; so often in a row it moves only by a mishap."""
@@ -35,6 +45,19 @@ class Wish:
 
     address: Address
     assigned: tuple[Assigned, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A worker that shall be declared as its agent is; `file` is for one that is not declared yet."""
+
+    enrolled: Enrolled
+    file: str | None = None
+
+    @property
+    def address(self) -> Address:
+        """The worker."""
+        return self.enrolled.address
 
 
 class Faulty(Invalid):
@@ -64,13 +87,17 @@ class PushedOut(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A file of a space as it is and as it would be; `position` says where the object stands, `folder` the space."""
+    """A file of a space as it is, None where it is not there, and as it would be.
+
+    `position` says where the object stands, `folder` the space; `former` is the object as it is declared.
+    """
 
     file: str
-    before: bytes
+    before: bytes | None
     after: bytes
     position: str
     folder: str = ""
+    former: Declared | None = None
 
     @property
     def differs(self) -> bool:
@@ -84,8 +111,11 @@ class Rewritten:
             return ""
         path = f"{self.folder}/{self.file}" if self.folder else self.file
         former, later = _quoted(f"a/{path}"), _quoted(f"b/{path}")
-        lines = unified_diff(_lines(self.before), _lines(self.after), former, later)
-        return f"diff --git {former} {later}\n" + "".join(map(_patch_line, lines))
+        head = f"diff --git {former} {later}\n"
+        if self.before is None:
+            head, former = f"{head}new file mode {NEW_MODE}\n", "/dev/null"
+        lines = unified_diff(_lines(self.before or b""), _lines(self.after), former, later)
+        return head + "".join(map(_patch_line, lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,61 +127,90 @@ class Published:
     rewritten: Rewritten
 
 
-def present(tree: Tree, address: Address, where: str = "", cache: Path | None = None) -> Declared:
-    """Return an object as a tree declares it; raises Faulty, and UsageMistake where it does not."""
+def rewritten(
+    tree: Tree, wish: Wish | Declaration, *, folder: str = "", where: str = "", cache: Path | None = None
+) -> Rewritten:
+    """Return what the file of an object becomes, and write nothing; the whole space is checked with it.
+
+    Raises UsageMistake where a wish is for an object that is not declared, or a worker's file cannot be a new one;
+    NotEditable, and Faulty.
+    """
+    desired = _desired(tree, cache)
+    found = desired.objects.get(wish.address)
+    if isinstance(wish, Declaration) and found is None:
+        workers = [known for address, known in desired.objects.items() if address.kind == "Worker"]
+        file = place_of_new(wish.enrolled, tree, desired.space, workers, wish.file)
+        change = Rewritten(file, None, wish.enrolled.content, file, folder)
+    elif found is None:
+        names = [known.name for known in desired.objects if known.kind == wish.address.kind]
+        raise UsageMistake(f"{wish.address} is not declared{where}{did_you_mean(wish.address.name, names)}")
+    else:
+        file = found.position.file
+        before = tree.read(file)
+        after = edited(file, before, wish.address, _missing(wish, found))
+        change = Rewritten(file, before, after, f"{file}:{found.position.line}", folder, found)
+    if change.differs:
+        loaded = load(tree.root, opening=Beside(lambda: tree.edited({file: change.after})), cache=cache)
+        if loaded.desired is None or wish.address not in loaded.desired.objects:
+            raise Faulty(loaded, would=True)
+    return change
+
+
+def _desired(tree: Tree, cache: Path | None) -> DesiredState:
     loaded = load(tree.root, opening=Beside(lambda: tree), cache=cache)
     if loaded.desired is None:
         raise Faulty(loaded, would=False)
-    found = loaded.desired.objects.get(address)
-    if found is None:
-        names = [known.name for known in loaded.desired.objects if known.kind == address.kind]
-        raise UsageMistake(f"{address} is not declared{where}{did_you_mean(address.name, names)}")
-    return found
+    return loaded.desired
 
 
-def rewritten(tree: Tree, wish: Wish, *, folder: str = "", where: str = "", cache: Path | None = None) -> Rewritten:
-    """Return what the file of an object becomes, and write nothing; the whole space is checked with it.
-
-    Raises UsageMistake where the object is not declared, NotEditable, and Faulty.
-    """
-    found = present(tree, wish.address, where, cache)
-    file, position = found.position.file, f"{found.position.file}:{found.position.line}"
-    before = tree.read(file)
+def _missing(wish: Wish | Declaration, found: Declared) -> tuple[Assigned, ...]:
+    """Return what of a wish is not declared yet."""
+    if isinstance(wish, Declaration):
+        return changed_identity(wish.enrolled, found)
     spec: dict[str, Any] = json.loads(found.spec)
-    missing = [one for one in wish.assigned if _at(spec, one) != one.value]
-    after = edited(file, before, wish.address, missing)
-    if missing:
-        loaded = load(tree.root, opening=Beside(lambda: tree.edited({file: after})), cache=cache)
-        if loaded.desired is None:
-            raise Faulty(loaded, would=True)
-    return Rewritten(file, before, after, position, folder)
+    return tuple(one for one in wish.assigned if _at(spec, one) != one.value)
 
 
 def write(root: Path, change: Rewritten) -> None:
-    """Write a file as a whole, its mode kept; raises Conflict where it has changed meanwhile."""
+    """Write a file as a whole, its mode kept; raises Conflict where it has changed, or has come, meanwhile."""
     path = root / change.file
+    if change.before is None:
+        _refuse_link(root, change)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = 0o666 & ~_umask()
+    else:
+        mode = path.stat().st_mode & 0o7777
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(number, "wb") as prepared:
-            os.fchmod(number, path.stat().st_mode & 0o7777)
+            os.fchmod(number, mode)
             prepared.write(change.after)
             prepared.flush()
             os.fsync(number)
-        if path.read_bytes() != change.before:
+        if change.before is None:
+            path.hardlink_to(name)  # unlike a rename it never takes the place of another file
+        elif path.read_bytes() != change.before:
             raise Conflict(f"{change.file} was changed meanwhile; nothing was written", "run the command again")
-        Path(name).replace(path)
+        else:
+            Path(name).replace(path)
+    except FileExistsError:
+        raise Conflict(
+            f"{change.file} is there already; nothing was written", "name another file with --file, or remove it"
+        ) from None
     finally:
         with suppress(FileNotFoundError):
             Path(name).unlink()
 
 
-def commit(checkout: Checkout, root: Path, wish: Wish, *, credit: Credit, cache: Path | None = None) -> Published:
+def commit(
+    checkout: Checkout, root: Path, wish: Wish | Declaration, *, credit: Credit, cache: Path | None = None
+) -> Published:
     """Commit a wish to the branch that is checked out, and that file alone; file, index and branch follow in this order.
 
     A command that was killed in between is finished by the same command again. Raises what `rewritten` does, and
     UsageMistake where the file has other changes.
     """
-    here, there = _both(checkout, root, wish, cache)
+    here, there, _ = _both(checkout, root, wish, cache)
     if not there.differs:
         return Published(checkout.head, None, there)
     path = checkout.path(there.file)
@@ -164,7 +223,7 @@ def publish(
     repository: Path,
     folder: str,
     remote: tuple[str, str],
-    wish: Wish,
+    wish: Wish | Declaration,
     *,
     credit: Credit,
     terms: Terms,
@@ -204,14 +263,14 @@ def push(
     checkout: Checkout,
     root: Path,
     remote: tuple[str, str],
-    wish: Wish,
+    wish: Wish | Declaration,
     *,
     credit: Credit,
     terms: Terms,
     cache: Path | None = None,
 ) -> tuple[Published, bool]:
     """Publish a wish and let the checkout follow; say whether it could. Before the remote has it nothing changes here."""
-    here, _ = _both(checkout, root, wish, cache)
+    here, _, wish = _both(checkout, root, wish, cache)
     done = publish(
         checkout.top,
         checkout.folder,
@@ -229,19 +288,45 @@ def push(
     return done, target == checkout.head or checkout.follow(target, checkout.path(here.file))
 
 
-def _both(checkout: Checkout, root: Path, wish: Wish, cache: Path | None) -> tuple[Rewritten, Rewritten]:
-    """Return the change to the file as it is here and as the branch has it; raises UsageMistake for other changes."""
+def _both(
+    checkout: Checkout, root: Path, wish: Wish | Declaration, cache: Path | None
+) -> tuple[Rewritten, Rewritten, Wish | Declaration]:
+    """Return the change to the file as it is here and as the branch has it, and the wish for that very file.
+
+    Raises UsageMistake for other changes.
+    """
     here = rewritten(open_tree(root), wish, folder=checkout.folder, cache=cache)
+    if here.before is None:
+        _refuse_link(root, here)
     tree = open_tree(checkout.top, checkout.head, checkout.folder)
-    there = rewritten(tree, wish, folder=checkout.folder, where=f" in {checkout.head[:12]}", cache=cache)
+    if isinstance(wish, Declaration) and here.file not in tree.paths:
+        wish = replace(wish, file=here.file)
+    short = checkout.head[:12]
+    there = rewritten(tree, wish, folder=checkout.folder, where=f" in {short}", cache=cache)
     checkout.refuse_changes(checkout.path(here.file), there.after)
-    return here, there
+    if here.file != there.file:
+        hint = "commit or undo that first, or leave --commit and --push out"
+        raise UsageMistake(f"{there.file} declares {wish.address} in {short}, and does not any more", hint)
+    return here, there, wish
 
 
 def _settle(checkout: Checkout, root: Path, here: Rewritten, commit: str) -> None:
     if here.differs:
         write(root, here)
     checkout.move(commit, checkout.path(here.file))
+
+
+def _refuse_link(root: Path, change: Rewritten) -> None:
+    """Raise UsageMistake where a new file would be written through a link, which may lead anywhere."""
+    above = (root.resolve() / change.file).parent
+    if above.resolve() != above:
+        raise UsageMistake(f"{change.file} lies behind a symbolic link", "name another file with --file")
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _at(spec: dict[str, Any], one: Assigned) -> str:

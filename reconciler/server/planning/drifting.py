@@ -35,7 +35,8 @@ def check_for(place: Place, source: SourceState | None) -> Check:
 
 def drift(place: Place, loaded: Loaded, live: LiveState, source: SourceState | None) -> Plan:
     """Return what differs from the commit that was applied last."""
-    return plan_space(loaded, live, Options(), check=check_for(place, source)).plan
+    options = Options(followed=source is not None)
+    return plan_space(loaded, live, options, check=check_for(place, source)).plan
 
 
 def _is_fetched(place: Place) -> bool:

@@ -25,6 +25,7 @@ from reconciler.server.state.place import Place
 from reconciler.server.state.sealing import KEY_FILE, check_key
 from reconciler.server.state.times import stamp
 from reconciler.store import attempts, audit, copies, following, migrations, setting_back, tasks
+from reconciler.store.addresses import parted
 from reconciler.store.database import Transaction
 from reconciler.store.dialects import is_address
 from reconciler.store.directory import DataDirectory, EngineLock
@@ -101,7 +102,17 @@ def _check_empty(files: DataDirectory, data: str | None) -> None:
             "restore into a directory that is empty or not there yet, then put it where the other one was",
         )
     if data is not None and not copies.is_empty(data):
-        raise Refused("the database is not empty", "restore into a database that was made just now")
+        raise _occupied(parted(data).space)
+
+
+def _occupied(space: str) -> Refused:
+    if not space:
+        return Refused("the database is not empty", "restore into a database that was made just now")
+    return Refused(
+        f"the space {space} has a state in the database already",
+        "restore into another database; or, where that state is not needed any more, end the server and run there: "
+        f'ALTER SCHEMA "{space}" RENAME TO "{space}_before"',
+    )
 
 
 def _staged(files: DataDirectory) -> Path:
