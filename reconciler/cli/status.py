@@ -45,7 +45,8 @@ def _print(seen: Overview) -> None:
                 click.echo(f'  {row.deployment}: "{step.name}" {step.state} for {ago(step.since)}: {step.reason}')
     for question in seen.questions:
         click.echo()
-        click.echo(f"Task {question.task} asks: {question.instructions.strip()}")
+        asked = f" {', '.join(question.teams)}" if question.teams else ""
+        click.echo(f"Task {question.task} asks{asked}: {question.instructions.strip()}")
         click.echo(f"  answer with: reconcile approve {question.task}, or: reconcile reject {question.task}")
 
 

@@ -25,6 +25,7 @@ PYTHON = "RECONCILER_PYTHON"
 SCP_LIKE = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9._-]+):(?!/)[^:]+")
 """`NAME@HOST:PATH`, as ssh's own copying program has it."""
 
+HTTP_STATUS = re.compile(r"The requested URL returned error: (\d{3})")
 SSH_PORT = 22
 ASKING = f"""#!/bin/sh
 case "$1" in
@@ -294,7 +295,12 @@ def _quoted(path: Path | str) -> str:
 
 
 def _reason(said: str) -> str:
-    """Return the line that says what is wrong: git's, or ssh's where git only says that it could not read."""
+    """Return the line that says what is wrong: git's, or ssh's where git only says that it could not read.
+
+    A status of HTTP is said in one way, whichever of git's requests has met it.
+    """
+    if status := HTTP_STATUS.search(said):
+        return f"its host answers with the status {status[1]}"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     verdicts = [place for place, line in enumerate(lines) if line.startswith(("fatal:", "error:"))]
     if not verdicts:

@@ -37,8 +37,14 @@ class KnownObjects:
         self._noted: dict[int, Written] = {}
 
     def note(self, written: Written) -> None:
-        """Take in a write of this engine after it was committed."""
+        """Take in a write of this engine after it was committed.
+
+        One from before what is known says that the database has gone back, as after a failover that lost commits, or
+        that it was looked at before this was told: either way everything is read again.
+        """
         with self._lock:
+            if self._serial is not None and written.before < self._serial:
+                self._serial, self._noted = None, {}
             self._noted[written.before] = written
             while len(self._noted) > NOTED_MAX:
                 del self._noted[next(iter(self._noted))]

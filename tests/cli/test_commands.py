@@ -269,7 +269,22 @@ def waiting(tmp_path: Path) -> Workplace:
     return place
 
 
+TEAM = """\
+apiVersion: reconciler/v1
+kind: Team
+metadata: {name: dba}
+spec: {members: [ada]}
+"""
 FOLLOWING = "No engine is running; it takes effect with the next: reconcile apply\n"
+
+
+def test_a_question_is_shown_with_the_teams_that_it_is_put_to(tmp_path: Path) -> None:
+    place = Workplace(tmp_path / "space")
+    place.declare_shop()
+    place.write("team.yaml", TEAM)
+    place.write("project.yaml", PROJECT % ("shop", "true") + MANUAL.replace('right?"', 'right?", teams: [dba]'))
+    place.apply(expect=7)
+    assert "\nTask 1 asks dba: Is it right?\n  answer with: " in place.run("status").expect(0).out
 
 
 def test_a_question_is_shown_with_its_answers(waiting: Workplace) -> None:

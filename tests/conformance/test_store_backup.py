@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import ReconcilerError, UsageMistake
-from reconciler.model.following import Judged, Proposal, Verdict, Why
+from reconciler.model.following import Condition, ConditionType, Judged, Proposal, Verdict, Why
 from reconciler.model.live import AttemptState, StepState, TaskState
 from reconciler.model.trust import EnrolmentToken
 from reconciler.schedule.requests import Claim
@@ -122,6 +122,8 @@ def test_what_had_not_ended_is_abandoned_and_its_attempts_are_lost(place: Place,
         running = history.task(1, TaskState.RUNNING)
         store.write_now(lambda tx: claims.claim(tx, "1-1-1-abcd", [Claim("mutex/db", alone=True), Claim("w")], {}))
         queued = history.task(1, TaskState.QUEUED)
+        applied = Condition(ConditionType.READY, status=True, reason="Applied", message="all is well", revision="r1")
+        store.write_now(lambda tx: following.set_conditions(tx, [applied], 1.0))
         manifest = backed_up(place, tmp_path / "b.tar")
     assert restored(tmp_path / "b.tar", empty).abandoned == (running.id, queued.id)
     with empty.open() as store:
@@ -143,6 +145,7 @@ def test_what_had_not_ended_is_abandoned_and_its_attempts_are_lost(place: Place,
         assert suspension is not None
         assert suspension.reason.startswith("restored from the backup of 20")
         assert suspension.until - suspension.since == SUSPENDED
+        assert store.read_now(following.conditions) == {}, "nobody knows yet how the space is"
         (event,) = [event for event in store.read_now(audit.events) if event.action == "restore"]
         assert (event.actor, event.kind, event.origin[:11]) == (ANN, "person", "command on ")
 

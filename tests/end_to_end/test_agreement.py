@@ -61,6 +61,10 @@ CONFIGURATION = """
 [secrets]
 environment = ["SHOP_DB", "SHOP_DB_NEXT"]
 
+[http]
+rate = 1000.0
+burst = 10000
+
 [[source]]
 space = "web"
 url = "{url}"

@@ -203,7 +203,7 @@ def two_pools(spec: str = "{}") -> Callable[[Watched], object]:
 SIGNED = 'signatures = {{ssh_allowed_signers_file = "{folder}/signers"}}'
 HOOK = 'webhook = {{secret_file = "{folder}/hook"}}'
 UNREAD = "the source cannot be read since {since}: "
-ANSWERED = UNREAD + "{url}: unable to access '{url}/': The requested URL returned error: "
+ANSWERED = UNREAD + "{url}: its host answers with the status "
 ALL_EIGHT = {f"w{number}": "a" if number < 7 else "b" for number in range(1, 9)}
 DAYS: dict[str, Day] = {
     "unsigned": Day(

@@ -111,3 +111,19 @@ def test_writes_that_nobody_looks_after_are_forgotten() -> None:
             store.known.note(Written(number + 1, number + 2, frozenset()))
         put(store, "a", "2")
         assert store.read_now(store.known.at) == store.read_now(objects.all_objects)
+
+
+def test_a_database_that_has_gone_back_is_read_again() -> None:
+    known = KnownObjects()
+    with opened() as store:
+        known.note(put(store, "a", "lost"))
+        store.read_now(known.at)
+
+        def lose_a_commit(tx: Transaction) -> None:
+            objects.remove(tx, Address("Worker", "a"))
+            tx.execute("UPDATE counters SET value = value - 1 WHERE name = 'serial'")
+
+        store.write_now(lose_a_commit)
+        known.note(put(store, "b", "new"))
+        assert store.read_now(known.at) == store.read_now(objects.all_objects)
+        assert [address.name for address in store.read_now(known.at)] == ["b"]
