@@ -204,6 +204,9 @@ class WorkerLink:
             ).run()
         except* (CarrierError, ConversationEndedError) as group:
             reason = str(first_of(group))
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # a task group whose session ends at the same moment raises that alone
         return reason
 
     # What the conversation reports.
