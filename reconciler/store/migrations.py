@@ -1,5 +1,6 @@
 """The schema, step by step: plain SQL files, each applied once and in order."""
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
@@ -98,27 +99,29 @@ def _prepare(database: Database, connection: Connection) -> None:
     if not _is_ours(database, connection):
         if schema:
             _make_schema(connection, schema)
-        try:
-            connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {table}"
-                f" (one {integer} PRIMARY KEY CHECK (one = 1), version {integer} NOT NULL)"
-            )
-        except Exception:
-            if not _is_ours(database, connection):  # else another process made it at the same moment
-                raise
+        making = f"CREATE TABLE IF NOT EXISTS {table} (one {integer} PRIMARY KEY CHECK (one = 1), version {integer} NOT NULL)"
+        _make(connection, making, lambda: _is_ours(database, connection))
     if connection.one(f"SELECT version FROM {table}") is None:  # noqa: S608 - letters and dashes
-        connection.execute(f"INSERT INTO {table} (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING")  # noqa: S608
+        connection.execute(f"INSERT INTO {table} (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING")  # noqa: S608 - as above
 
 
 def _make_schema(connection: Connection, schema: str) -> None:
     """Make a schema, unless somebody has: who may write in it need not be allowed to make others."""
-    query = "SELECT 1 FROM pg_namespace WHERE nspname = ?"
-    if connection.one(query, schema) is None:
-        try:
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        except Exception:
-            if connection.one(query, schema) is None:  # else another process made it at the same moment
-                raise
+
+    def is_there() -> bool:
+        return connection.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", schema) is not None
+
+    if not is_there():
+        _make(connection, f'CREATE SCHEMA IF NOT EXISTS "{schema}"', is_there)
+
+
+def _make(connection: Connection, making: str, is_there: Callable[[], bool]) -> None:
+    """Run a statement that makes something; where another process made it at the same moment, its refusal says nothing."""
+    try:
+        connection.execute(making)
+    except Exception:  # of whichever engine: what counts is whether it is there
+        if not is_there():
+            raise
 
 
 def _newer(database: Database, version: int) -> StateUnreadable:
