@@ -1,14 +1,13 @@
 """What an agent printed is put into Git: as a file of its own, or as the identity of a worker that is declared."""
 
 import os
-import shutil
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_writing import DEADLY, MOMENTS, Cloned, rival
+from tests.cli.test_writing import MOMENTS, Cloned, deadly, rival
 from tests.cli.workplace import POOL, worker
 
 PRINT, OTHER = "SHA256:" + "n" * 42 + "A", "SHA256:" + "o" * 42 + "A"
@@ -305,16 +304,9 @@ def test_a_new_file_may_be_read_by_whom_the_person_lets_read(cloned: Cloned, uma
 def test_a_death_at_any_moment_leaves_nothing_or_the_new_file_and_the_same_command_finishes_it(
     cloned: Cloned, moment: str, done: bool
 ) -> None:
-    folder, git = cloned.root.parent / "bin", shutil.which("git")
-    folder.mkdir()
-    script = folder / "git"
-    script.write_text(
-        DEADLY.format(command=moment, marker=folder / "dead", before=f'{git} "$@"' if done else ":", git=git)
-    )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    path = f"{folder}:{os.environ['PATH']}"
+    path, marker = deadly(cloned, moment, done=done)
     died = cloned.process("declare", "--push", stdin=DOCUMENT, PATH=path)
-    assert (died.code, (folder / "dead").exists()) == (-9, True)
+    assert (died.code, marker.exists()) == (-9, True)
     places = ("", "HEAD", ":0", "remote")
     assert {read(cloned, place) for place in places} <= {None, DOCUMENT}
     cloned.process("declare", "--push", stdin=DOCUMENT, PATH=path).expect(0)

@@ -324,22 +324,25 @@ MOMENTS = (
 )
 
 
+def deadly(cloned: Cloned, moment: str, *, done: bool) -> tuple[str, Path]:
+    """Put a git into a PATH that kills its caller once, before or after a moment, and leaves a marker; return both."""
+    folder, git = cloned.root.parent / "bin", shutil.which("git")
+    folder.mkdir()
+    script, marker = folder / "git", folder / "dead"
+    script.write_text(DEADLY.format(command=moment, marker=marker, before=f'{git} "$@"' if done else ":", git=git))
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return f"{folder}:{os.environ['PATH']}", marker
+
+
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_death_at_any_moment_leaves_the_old_or_the_new_and_the_same_command_finishes_it(
     cloned: Cloned, moment: str, done: bool
 ) -> None:
-    folder, git = cloned.root.parent / "bin", shutil.which("git")
-    folder.mkdir()
-    script = folder / "git"
-    script.write_text(
-        DEADLY.format(command=moment, marker=folder / "dead", before=f'{git} "$@"' if done else ":", git=git)
-    )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    path = f"{folder}:{os.environ['PATH']}"
+    path, marker = deadly(cloned, moment, done=done)
     died = cloned.process("drain", "worker-1", "--push", PATH=path)
-    assert (died.code, (folder / "dead").exists()) == (-9, True)
+    assert (died.code, marker.exists()) == (-9, True)
     for text in (cloned.text, cloned.held("HEAD"), cloned.held(""), cloned.pushed()):
         assert text in {PLAIN, DRAINED}
     cloned.process("drain", "worker-1", "--push", PATH=path).expect(0)
