@@ -61,9 +61,9 @@ class CuttingProxy:
             if self.armed and b"COMMIT" in data:
                 how, self.armed = self.armed, None
                 self.cuts += 1
-                client.shutdown(socket.SHUT_RDWR)
-                if how == "for good":
+                if how == "for good":  # before the client knows, or it may be back while the door still stands open
                     self._listener.shutdown(socket.SHUT_RDWR)
+                client.shutdown(socket.SHUT_RDWR)
                 if how != "before":
                     upstream.sendall(data)
                 else:
