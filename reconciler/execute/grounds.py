@@ -56,22 +56,28 @@ class BuiltinRules:
 
     def applied(self, fleet: Fleet) -> Fleet:
         """Return the fleet with the account that steps run under there, or with why none may."""
-        named = fleet.builtin_account
-        if named is None and (self.as_server or self.account is not None):
-            return replace(fleet, builtin_account=self.account)
-        if named is not None and (self.accounts is None or named in {self.account, *self.accounts}):
-            return fleet
-        obstacle = NOT_ALLOWED
-        if named is not None and (self.as_server or self.account is not None or self.accounts):
-            obstacle = f"the server's configuration lets no steps run as {named} on its own machine"
+        account = self.account if fleet.builtin_account is None else fleet.builtin_account
+        obstacle = self.obstacle(account)
+        if not obstacle:
+            return replace(fleet, builtin_account=account)
         return replace(fleet, builtin_enabled=False, builtin_obstacle=obstacle, builtin_account=None)
+
+    def obstacle(self, account: str | None) -> str:
+        """Return why no step may run there under an account, "" where it may; None is the server itself."""
+        if account is None:
+            return "" if self.as_server else NOT_ALLOWED
+        if self.accounts is None or account in {self.account, *self.accounts}:
+            return ""
+        if self.as_server or self.account is not None or self.accounts:
+            return f"the server's configuration lets no steps run as {account} on its own machine"
+        return NOT_ALLOWED
 
 
 class LiveFleet:
     """The fleet as it was last applied and last seen, read once until somebody says that it has changed."""
 
     def __init__(self, allowed: BuiltinRules | None = None) -> None:
-        self._allowed = allowed or BuiltinRules()
+        self.builtin_rules = allowed or BuiltinRules()
         self._found: Fleet | None = None
         self._last: Fleet | None = None
         self._changes = 0
@@ -94,7 +100,7 @@ class LiveFleet:
             found = await store.read(fleet_in)
             if changes != self._changes:
                 continue
-            self._found = replace(self._allowed.applied(found), builtin_awaited=self._builtin_awaited)
+            self._found = replace(self.builtin_rules.applied(found), builtin_awaited=self._builtin_awaited)
             self._last = self._found
         return self._found
 

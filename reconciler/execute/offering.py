@@ -8,6 +8,7 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.model.live import Attempt, StepRun, Task
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import TicketId, TicketSpec
+from reconciler.schedule.fleet import BUILTIN
 from reconciler.schedule.placement import Placed
 
 
@@ -16,13 +17,16 @@ async def offer_again(
 ) -> str:
     """Offer what was granted and perhaps never reached the worker; return why it was withdrawn instead, or "".
 
-    Its secrets are resolved anew.
+    Its secrets are resolved anew, and what the server lets run on its own machine may have changed.
     """
     ticket, link = TicketId(attempt.ticket), grounds.links[attempt.worker]
-    link.offer(loaded(TicketSpec, attempt.spec.encode()))
-    if task.cancel_by:
+    spec = loaded(TicketSpec, attempt.spec.encode())
+    link.offer(spec)
+    rules = grounds.fleet.builtin_rules
+    obstacle = rules.obstacle(spec.run_as or None) if attempt.worker == BUILTIN else ""
+    if task.cancel_by or obstacle:
         link.void(ticket)
-        return f"cancelled by {task.cancel_by}"
+        return obstacle or f"cancelled by {task.cancel_by}"
     try:
         draft = preparation.draft(attempt.step)  # for its secrets alone; all else was offered
         prepared = await preparation.script(draft, attempt.number, Placed(attempt.worker, ""), runs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from reconciler.execute.carriers import BuiltinCarrier
 from reconciler.execute.dispatch import Dispatcher
 from reconciler.execute.endings import NO_LOG
-from reconciler.execute.grounds import Grounds
+from reconciler.execute.grounds import NOT_ALLOWED, BuiltinRules, Grounds, LiveFleet
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
 from reconciler.execute.records import begin_task
@@ -22,7 +22,7 @@ from reconciler.model.pinned import Pinned
 from reconciler.model.work import DeploymentSpec, ProjectSpec
 from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
-from reconciler.protocol.tickets import Declined, Exited, Final, NotStarted, Running, TicketId, TicketReport
+from reconciler.protocol.tickets import Cancelled, Declined, Exited, Final, NotStarted, Running, TicketId, TicketReport
 from reconciler.schedule.fleet import BUILTIN
 from reconciler.server.orders.decisions import Decision, carry_out_decision
 from reconciler.store import attempts, audit, tasks, worker_status
@@ -133,7 +133,9 @@ def queue(store: Store, *process: dict[str, object]) -> None:
 
 
 @asynccontextmanager
-async def dispatching(folder: Path, *process: dict[str, object], awaits_greeting: bool = False) -> AsyncIterator[Scene]:
+async def dispatching(
+    folder: Path, *process: dict[str, object], awaits_greeting: bool = False, rules: BuiltinRules | None = None
+) -> AsyncIterator[Scene]:
     """Dispatch a task of these steps, or what is in the state already, to a worker whose agent is never started.
 
     Its greeting is awaited where that says what it has.
@@ -143,7 +145,9 @@ async def dispatching(folder: Path, *process: dict[str, object], awaits_greeting
             queue(store, *process)
         key = store.write_now(lambda tx: sealer(tx, folder / "key", given=False))
         moves = Moves()
-        grounds = Grounds(store, LogStore(folder / "logs"), folder / "blobs", folder, key, moves)
+        grounds = Grounds(
+            store, LogStore(folder / "logs"), folder / "blobs", folder, key, moves, fleet=LiveFleet(rules)
+        )
         if awaits_greeting:
             grounds.fleet.await_builtin()
         dispatcher = Dispatcher(grounds)
@@ -203,6 +207,15 @@ async def test_an_attempt_that_is_refused_when_another_engine_had_offered_it_is_
         await scene.task_in(TaskState.FAILED)
         assert scene.step().state is StepState.LOST
         assert "it was forgotten here" in scene.step().reason
+
+
+async def test_what_may_no_longer_run_on_the_servers_own_machine_is_not_offered_again(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, STEP) as scene:
+        await scene.attempt()
+    async with dispatching(tmp_path, rules=BuiltinRules(as_server=False, accounts=())) as scene:
+        await scene.finish(await scene.attempt(), Cancelled())
+        await scene.task_in(TaskState.FAILED)
+        assert scene.step().reason == NOT_ALLOWED
 
 
 async def test_a_refusal_of_an_attempt_that_runs_says_nothing(tmp_path: Path) -> None:
