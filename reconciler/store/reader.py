@@ -1,5 +1,6 @@
 """Reading in the caller's thread: functions that each see one committed state and never wait for the writer."""
 
+from contextlib import closing
 from queue import Empty, LifoQueue
 from time import sleep
 from types import TracebackType
@@ -87,18 +88,23 @@ def look(data: str, table: str, work: Work[T]) -> T | None:
 
 
 def states_in(data: str) -> list[str]:
-    """Return the spaces that have a state in the database at the address `data`; raises StateUnreadable."""
+    """Return the spaces that have a state in the database at the address `data`.
+
+    Raises StateUnreadable where it does not answer just now: a restart is not waited for.
+    """
     database = database_of(data)
-    with Reader(database) as reader:
-        return [name for (name,) in reader.read_now(lambda tx: tx.all(database.states_query))]
+    with explaining(database):
+        connection = database.connect_reading()
+        assert connection is not None, "a server is asked"
+        with closing(connection):
+            connection.begin()
+            return [name for (name,) in connection.all(database.states_query)]
 
 
 def _found(database: Database) -> bool:
     connection = database.connect_reading()
     if connection is None:
         return False
-    try:
+    with closing(connection):
         connection.begin()  # which says where a space's tables lie
         return holds_state(database, connection)
-    finally:
-        connection.close()

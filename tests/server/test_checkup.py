@@ -238,6 +238,31 @@ def test_a_repository_and_a_secret_that_are_there_or_not(tmp_path: Path) -> None
     assert told(here, "webhook shop", config).sentence == f"the secret {secret} is empty"
 
 
+def test_who_may_read_a_secret_and_change_a_file_of_the_configuration(tmp_path: Path) -> None:
+    here, config = state(tmp_path), tmp_path / "server.toml"
+    files = {name: tmp_path / name for name in ("password", "secret", "signers")}
+    for each in files.values():
+        each.write_text("swordfish\n")
+        each.chmod(0o640)
+    config.write_text(
+        f'[[source]]\nspace = "shop"\nurl = "https://127.0.0.1:1/x.git"\nbranch = "main"\n'
+        f'[source.login]\nusername = "u"\npassword_file = "{files["password"]}"\n'
+        f'[source.signatures]\nssh_allowed_signers_file = "{files["signers"]}"\n'
+        f'[source.webhook]\nsecret_file = "{files["secret"]}"\n'
+    )
+    assert told(here, "secrets", config).sentence == "no file with a secret is open to everybody"
+    files["signers"].chmod(0o644)
+    assert told(here, "secrets", config).verdict is Verdict.FINE
+    for name, mode, sentence in (
+        ("password", 0o644, "can be read by everybody (mode 0644)"),
+        ("secret", 0o604, "can be read by everybody (mode 0604)"),
+        ("signers", 0o646, "can be written by everybody (mode 0646)"),
+    ):
+        files[name].chmod(mode)
+        is_wrong(told(here, "secrets", config), f"{files[name]} {sentence}", f"run: chmod o-rwx {files[name]}")
+        files[name].chmod(0o640)
+
+
 def test_programs_that_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     source = SourceTable.model_construct(url="ssh://git@host/x.git", signatures=None)

@@ -71,6 +71,8 @@ async def test_a_task_that_asks_a_person_is_under_way_and_said_to_wait(tmp_path:
             while (await here.condition(ConditionType.RECONCILING)).message != "1 task under way; 1 waits for a person":
                 await here.controller.turn()
                 await asyncio.sleep(0.02)
+        whole = await here.condition(ConditionType.READY)
+        assert (whole.status, whole.reason) == (False, "AwaitingAnswers")
         stalled = await here.condition(ConditionType.STALLED)
         assert (stalled.status, stalled.message) == (False, "only questions of tasks wait for a person")
 

@@ -71,6 +71,7 @@ def heard(there: ListeningForge) -> list[tuple[str, str, str]]:
         (Facts(HEAD, judged(A)), "success", f"everything is as {A[:12]} declares it"),
         (Facts(HEAD, judged(A), running=2), "pending", "2 tasks under way"),
         (Facts(HEAD, judged(A), running=3, asking=1), "pending", "3 tasks under way; 1 waits for a person"),
+        (Facts(HEAD, judged(A), running=1, asking=1), "pending", "1 task under way; 1 waits for a person"),
         (Facts(HEAD, judged(A), running=3, asking=2), "pending", "3 tasks under way; 2 wait for a person"),
         (Facts(HEAD, judged(A, Verdict.FAILED, "a lock is held")), "pending", "a lock is held"),
         (Facts(HEAD, judged(A, Verdict.WAITS, "plan-1 waits")), "pending", "plan-1 waits"),

@@ -50,6 +50,7 @@ def test_a_commit_that_was_judged_before_another_history_is_superseded() -> None
         ("Refused", Stand.REFUSED),
         ("Unsigned", Stand.INVALID),
         ("AwaitingApproval", Stand.ASKS),
+        ("AwaitingAnswers", Stand.ASKS),
     ],
 )
 def test_a_head_that_holds_it_stands_for_it(reason: str, expected: Stand) -> None:

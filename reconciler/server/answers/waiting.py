@@ -26,8 +26,9 @@ STANDS: Mapping[str, Stand] = {
     "Invalid": Stand.INVALID,
     "Unsigned": Stand.INVALID,
     "AwaitingApproval": Stand.ASKS,
+    "AwaitingAnswers": Stand.ASKS,
 }
-"""What the reason of Stalled means for whoever waits; others may pass."""
+"""What the reason of Ready means for whoever waits; others may pass."""
 
 HELD_BACK = frozenset({"Suspended", "SourceUnreadable"})
 """Reasons for which no commit is judged: they tell more than the commit that was judged last."""

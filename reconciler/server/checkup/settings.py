@@ -1,6 +1,7 @@
 """Check what a server's configuration names: addresses, sources, secrets, certificates."""
 
 import ssl
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.server.binding import bound
 from reconciler.server.checkup.findings import Finding, fine, wrong
 from reconciler.server.configuration import Configuration
+from reconciler.server.readable import named_files
 from reconciler.server.sources.settings import SourceTable
 from reconciler.server.state.looking import engine_runs
 from reconciler.server.state.place import Place
@@ -30,11 +32,29 @@ def settings_findings(configuration: Configuration, addresses: Addresses, place:
     if not any(engine_runs(files) for files in folders):  # one that runs has its addresses
         named = {addresses.agents, addresses.http, *(source.agents for source in configuration.source)} - {None}
         yield from (_address(str(address)) for address in sorted(map(str, named)))
+    yield from _files(configuration)
     yield from _web(configuration, addresses)
     for source in configuration.source:
         yield _source(source)
         if source.webhook is not None:
             yield _webhook(source)
+
+
+def _files(configuration: Configuration) -> Iterator[Finding]:
+    """Look at who may read the secrets that the configuration names, and who may change any file of it."""
+    named = dict(named_files(configuration))
+    closed = True
+    for path, secret in named.items():
+        try:
+            mode = path.stat().st_mode & 0o777
+        except OSError:
+            continue  # what cannot be read is told of with what needs it
+        may = "written" if mode & stat.S_IWOTH else "read" if secret and mode & stat.S_IROTH else ""
+        if may:
+            closed = False
+            yield wrong("secrets", f"{path} can be {may} by everybody (mode {mode:04o})", f"run: chmod o-rwx {path}")
+    if closed and any(named.values()):
+        yield fine("secrets", "no file with a secret is open to everybody")
 
 
 def _address(address: str) -> Finding:

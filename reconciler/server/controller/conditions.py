@@ -88,5 +88,6 @@ def _reconciling(facts: Facts) -> tuple[str, str] | None:
         return "Retrying", facts.judged.reason
     if facts.running:
         asking = f"; {facts.asking} wait{'' if facts.asking != 1 else 's'} for a person" if facts.asking else ""
-        return "Deploying", f"{facts.running} task{'s' if facts.running != 1 else ''} under way{asking}"
+        reason = "AwaitingAnswers" if facts.asking == facts.running else "Deploying"
+        return reason, f"{facts.running} task{'s' if facts.running != 1 else ''} under way{asking}"
     return None

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reconciler.server.forge.forges import Forge, forge_of
 from reconciler.server.forge.line import Line
-from reconciler.server.readable import Readable
+from reconciler.server.readable import Readable, ReadableSecret
 
 ADDRESSES = {"github": "https://api.github.com", "gitlab": "https://gitlab.com/api/v4"}
 """Where the API of a kind is, unless somebody runs a forge of his own."""
@@ -20,7 +20,7 @@ class ForgeTable(BaseModel):
 
     kind: Literal["github", "gitlab", "gitea"] = Field(description="Whose API it speaks; Forgejo speaks that of Gitea.")
     repository: str = Field(min_length=1, description="`OWNER/NAME`; on GitLab the path of the project, or its number.")
-    token_file: Readable = Field(description="A file whose first line is a token that may write statuses.")
+    token_file: ReadableSecret = Field(description="A file whose first line is a token that may write statuses.")
     api_url: str = Field(
         "", description="The address of the API; on Gitea, and where somebody runs a forge of his own, it is needed."
     )

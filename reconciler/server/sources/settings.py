@@ -12,7 +12,7 @@ from reconciler.declare.names import WHOLE
 from reconciler.declare.signatures import Signers
 from reconciler.model.text import Duration, Removals
 from reconciler.server.forge.settings import ForgeTable
-from reconciler.server.readable import Readable
+from reconciler.server.readable import Readable, ReadableSecret
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Fetched
 
@@ -59,8 +59,8 @@ class LoginTable(_Table):
     """`[source.login]`: how the repository is reached."""
 
     username: str = Field("", description="The name that is given over https.")
-    password_file: Readable | None = Field(None, description="A file whose first line is the password or token.")
-    ssh_key_file: Readable | None = Field(None, description="The private key for ssh, without a passphrase.")
+    password_file: ReadableSecret | None = Field(None, description="A file whose first line is the password or token.")
+    ssh_key_file: ReadableSecret | None = Field(None, description="The private key for ssh, without a passphrase.")
     known_hosts_file: Readable | None = Field(
         None, description="The host keys that are trusted, as ssh writes them; no other host is spoken with."
     )
@@ -104,7 +104,7 @@ class WebhookTable(_Table):
     """`[source.webhook]`: who may say at `/hooks/SPACE` that the repository has moved."""
 
     kind: Literal["generic", "github", "gitlab", "gitea"] = Field("generic", description="How a call is signed.")
-    secret_file: Readable = Field(description="A file whose first line is the shared secret.")
+    secret_file: ReadableSecret = Field(description="A file whose first line is the shared secret.")
 
     def secret(self) -> bytes:
         """Read the secret, empty where the file has none; raises OSError."""

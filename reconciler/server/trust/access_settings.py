@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from reconciler.model.access import EVERY_SPACE, ROLES
 from reconciler.model.errors import UsageMistake
 from reconciler.server.binding import address_of
-from reconciler.server.readable import Readable
+from reconciler.server.readable import Readable, ReadableSecret
 
 
 def is_loopback(host: str) -> bool:
@@ -44,7 +44,7 @@ class HttpTable(_Table):
     """`[http]`: how the address of `--http` is protected."""
 
     tls_certificate: Readable | None = Field(None, description="The certificate chain that is shown, in PEM.")
-    tls_key: Readable | None = Field(None, description="Its private key, in PEM, without a passphrase.")
+    tls_key: ReadableSecret | None = Field(None, description="Its private key, in PEM, without a passphrase.")
     behind_proxy: bool = Field(
         False, description="Something before the server speaks TLS with callers, and nobody else reaches it."
     )
