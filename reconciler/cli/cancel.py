@@ -5,5 +5,4 @@ from reconciler.cli.decisions import decision_command
 command = decision_command(
     "cancel",
     "Stop a TASK (a number, or a deployment's name) and everything that it started.",
-    "No engine is running; it takes effect with the next: reconcile apply",
 )

@@ -3,6 +3,7 @@
 import click
 
 from reconciler.cli.desk import Desk
+from reconciler.cli.following import next_engine
 from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import person
 from reconciler.server.orders.decisions import Decision
@@ -13,8 +14,8 @@ PLAN_VERBS = ("approve", "reject")
 """What is decided about plans too."""
 
 
-def decision_command(verb: str, explanation: str, following: str = "") -> click.Command:
-    """Make the command that writes a decision; `following` is what a person does next."""
+def decision_command(verb: str, explanation: str) -> click.Command:
+    """Make the command that writes a decision."""
 
     @click.command(verb, help=explanation)
     @click.argument("task")
@@ -25,8 +26,8 @@ def decision_command(verb: str, explanation: str, following: str = "") -> click.
         request = DecidePlan(person(), task, verb, notes) if about_plan else Decision(verb, task, person(), notes)
         decided = desk.decide(request)
         click.echo(decided.message)
-        if following and not decided.by_engine:
-            click.echo(following, err=True)
+        if not decided.by_engine:
+            click.echo(f"No engine is running; it takes effect with the next: {next_engine(desk)}", err=True)
         return 0
 
     return command

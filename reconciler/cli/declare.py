@@ -5,6 +5,7 @@ import sys
 import click
 
 from reconciler.cli.options import located
+from reconciler.cli.output import note
 from reconciler.cli.writing import Manner, Undertaking, reasoned, write_back, writing
 from reconciler.server.state.place import Place
 
@@ -44,6 +45,8 @@ def _content(document: str) -> bytes:
     from reconciler.declare.enrolled import BYTES_MAX
 
     if document == STANDARD_INPUT:
+        if sys.stdin.isatty():
+            note("Paste what the agent printed, then press Ctrl-D on a line of its own.")
         return sys.stdin.buffer.read(BYTES_MAX + 1)
     with open(document, "rb") as given:
         return given.read(BYTES_MAX + 1)

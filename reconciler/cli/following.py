@@ -11,6 +11,7 @@ from reconciler.server.state.place import Place
 from reconciler.store.dialects import is_address
 
 if TYPE_CHECKING:  # a change of a file alone starts without them
+    from reconciler.cli.desk import Desk
     from reconciler.model.following import SourceState
     from reconciler.server.forge.commits import Checkout
 
@@ -40,6 +41,11 @@ def after_push(place: Place, commit: str) -> str:
     if is_address(place.data) or place.files.state.exists():
         return "reconcile plan"
     return f"{_wait(commit)} --server URL"
+
+
+def next_engine(desk: "Desk") -> str:
+    """Return the command that goes on with the tasks of a state where no engine runs."""
+    return "reconcile apply" if desk.source() is None else "reconcile serve"
 
 
 def refuse_unsigned(place: Place, checkout: "Checkout") -> None:

@@ -212,6 +212,7 @@ class LocalDesk:
 
     def log(self, wish: "LogWish", tell: "Telling") -> Iterator["Entry"]:
         """Yield what a log holds, with `follow` until the task has ended or no engine runs any more."""
+        from reconciler.cli.following import next_engine
         from reconciler.execute.logs import LogStore
         from reconciler.server.answers.log_walk import Walk, check_step, facts_of, reading
         from reconciler.server.orders.decisions import find_task
@@ -228,7 +229,8 @@ class LocalDesk:
                     break
                 time.sleep(LOOK_AGAIN)
         if wish.follow and not facts.task.state.ended:
-            tell(f"No engine is running; task {number} ({facts.task.state}) goes on with the next: reconcile apply")
+            state = f"task {number} ({facts.task.state})"
+            tell(f"No engine is running; {state} goes on with the next: {next_engine(self)}")
 
     def artifacts(self, task: str) -> "Sequence[StoredArtifact]":
         """Return the files that a task left."""

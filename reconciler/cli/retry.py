@@ -5,5 +5,4 @@ from reconciler.cli.decisions import decision_command
 command = decision_command(
     "retry",
     "Run a TASK that did not succeed again, with the process it pinned.",
-    "No engine is running; it takes effect with the next: reconcile apply",
 )

@@ -302,6 +302,13 @@ def test_an_approved_task_goes_on(waiting: Workplace) -> None:
     assert event["detail"] == "looks good"
 
 
+def test_where_a_server_follows_the_state_an_answered_task_goes_on_with_it(waiting: Workplace) -> None:
+    waiting.commit()
+    waiting.follow()
+    said = waiting.run("approve", "1").expect(0)
+    assert said.err == "No engine is running; it takes effect with the next: reconcile serve\n"
+
+
 def test_a_rejected_task_fails_and_may_be_retried(waiting: Workplace) -> None:
     assert waiting.run("reject", "shop-test").expect(0).out == 'rejected "Ask" of task 1 (shop-test)\n'
     waiting.apply(expect=6)

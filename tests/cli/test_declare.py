@@ -1,6 +1,7 @@
 """What an agent printed is put into Git: as a file of its own, or as the identity of a worker that is declared."""
 
 import os
+import pty
 import stat
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_writing import MOMENTS, Cloned, deadly, rival
-from tests.cli.workplace import POOL, worker
+from tests.cli.workplace import POOL, RECONCILE, SECONDS_MAX, worker
 
 PRINT, OTHER = "SHA256:" + "n" * 42 + "A", "SHA256:" + "o" * 42 + "A"
 DOCUMENT = f"""\
@@ -313,3 +314,17 @@ def test_a_death_at_any_moment_leaves_nothing_or_the_new_file_and_the_same_comma
     assert [read(cloned, place) for place in places] == [DOCUMENT] * 4
     assert cloned.git("status", "--porcelain") == ""
     assert cloned.git("log", "--format=%s") == "Declare db-1\na change"
+
+
+def test_whoever_types_it_is_told_what_is_waited_for(cloned: Cloned) -> None:
+    ours, theirs = pty.openpty()
+    declaring = subprocess.Popen(
+        [RECONCILE, "declare"], cwd=cloned.root, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    os.close(theirs)
+    os.write(ours, DOCUMENT.encode() + b"\x04")
+    printed, said = declaring.communicate(timeout=SECONDS_MAX)
+    os.close(ours)
+    assert (declaring.returncode, printed) == (0, PATCH)
+    assert said.startswith("Paste what the agent printed, then press Ctrl-D on a line of its own.\n")
+    assert (cloned.root / NAME).read_text() == DOCUMENT

@@ -10,8 +10,6 @@ import pytest
 
 from reconciler.declare import signatures
 from reconciler.declare.signatures import Signers
-from reconciler.model.following import SourceState
-from reconciler.store import following
 from tests.cli.workplace import DEPLOYMENT, ENVIRONMENT, POOL, PROJECT, Workplace, worker
 
 PLAIN = f"# Ours.\n{worker('worker-1', 'blue')}"
@@ -291,9 +289,7 @@ def test_what_cannot_be_signed_changes_nothing(cloned: Cloned) -> None:
 
 def test_where_a_server_follows_the_commit_is_waited_for(cloned: Cloned, monkeypatch: pytest.MonkeyPatch) -> None:
     cloned.apply()
-    with cloned.store() as store:
-        seen = SourceState(str(cloned.root), "HEAD", "", cloned.git("rev-parse", "HEAD"))
-        store.write_now(lambda tx: following.see_source(tx, seen))
+    cloned.follow()
     said = cloned.run("drain", "worker-1", "--commit").expect(0)
     assert said.err.endswith(f"Next: reconcile wait --commit {cloned.git('rev-parse', 'HEAD')[:12]}\n")
     monkeypatch.chdir(cloned.root)

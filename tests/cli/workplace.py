@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli.main import run
+from reconciler.model.following import SourceState
+from reconciler.store import following
 from reconciler.store.writer import Store
 from tests.declare.repository import Repository
 
@@ -138,3 +140,9 @@ class Workplace(Repository):
     def store(self) -> Store:
         """Open the state for writing, as an engine would."""
         return Store.open(str(self.data), self.data)
+
+    def follow(self) -> None:
+        """Leave the state as a server leaves it that follows this repository."""
+        seen = SourceState(str(self.root), "HEAD", "", self.git("rev-parse", "HEAD"))
+        with self.store() as store:
+            store.write_now(lambda tx: following.see_source(tx, seen))
