@@ -325,17 +325,38 @@ def test_a_cancelled_task_ends_with_the_next_apply(waiting: Workplace) -> None:
     assert "cancelled" in waiting.run("tasks").out
 
 
-def test_a_removal_over_the_budget_needs_to_be_told(tmp_path: Path) -> None:
-    place = Workplace(tmp_path / "space")
+def removing_much(folder: Path) -> Workplace:
+    """Remove three pools of eight that were applied: more than may leave at once."""
+    place = Workplace(folder)
     for number in range(8):
         place.write(f"pool-{number}.yaml", POOL % f"pool-{number}")
     place.apply()
     for number in range(3):
         (place.root / f"pool-{number}.yaml").unlink()
+    return place
+
+
+def test_a_removal_over_the_budget_needs_to_be_told(tmp_path: Path) -> None:
+    place = removing_much(tmp_path / "space")
     refused = place.run("plan").expect(5).out
     assert "this plan removes 3 of 8 WorkerPools and maxRemovals 25% allows 2" in refused
     place.run("apply", "--auto-approve").expect(5)
     place.run("apply", "--auto-approve", "--max-removals", "3").expect(0)
+
+
+def test_who_plans_where_a_server_follows_is_told_how_the_plan_gets_carried_out(tmp_path: Path) -> None:
+    place, file = removing_much(tmp_path / "space"), tmp_path / "p.json"
+    place.commit()
+    assert (
+        place.run("plan", "--out", file).expect(5).err == f"\nSaved to {file}. Apply it with: reconcile apply {file}\n"
+    )
+    place.follow()
+    assert place.run("plan", "--out", file).expect(5).err == (
+        f"\nSaved to {file}. A server carries out commits, not files\n"
+        "Here a server carries out what is committed: a plan that takes too much away waits, "
+        "`reconcile status` names it, and `reconcile approve` has it carried out; "
+        "what is refused for another reason waits for a commit that mends it\n"
+    )
 
 
 def test_an_isolated_space_applies_the_rest_and_says_5(tmp_path: Path) -> None:
