@@ -77,8 +77,8 @@ class Holdings:
             machine = self.machines.get(member.name)
             if machine is None:
                 machine = self.machines[member.name] = Machine(member)
-            machine.member = member
-            machine.touch()
+            else:
+                machine.be(member)
         for name in self.machines.keys() - fleet.workers.keys() - {BUILTIN}:
             machine = self.machines[name]
             if machine.is_idle and not machine.leases:

@@ -1,5 +1,6 @@
 """The machines as the scheduler knows them: what runs on each, and for each set of needs who fits and who is next."""
 
+import sys
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
@@ -8,6 +9,7 @@ from reconciler.schedule.placement import Nowhere, candidates
 from reconciler.schedule.requests import Needs, RequestId
 from reconciler.schedule.waiting import Waiting
 
+LEASE_BITS = 48  # more than enough for every lease of a server's life, so that two numbers compare as one
 STALE_MAX = 64  # entries of a heap beyond twice its machines; then it is built again
 
 
@@ -24,13 +26,13 @@ class Machine:
         "name",
         "roomy",
         "running",
+        "slots",
         "stamp",
         "views",
     )
 
     def __init__(self, member: Member) -> None:
         self.name = member.name
-        self.member = member
         self.running = 0
         """Attempts that live here."""
         self.lost = 0
@@ -46,16 +48,22 @@ class Machine:
         """The views that it fits."""
         self.stamp = 0
         self.roomy = False
+        self.be(member)
 
     @property
     def is_idle(self) -> bool:
         """Is it known that nothing runs here?"""
         return self.running == 0 and self.lost == 0 and self.alone is None
 
+    def be(self, member: Member) -> None:
+        """Take in how it is declared and seen now."""
+        self.member = member
+        self.slots = sys.maxsize if member.slots is None else member.slots
+        self.touch()
+
     def touch(self) -> None:
         """Let the views know that something changed here."""
-        slots = self.member.slots
-        roomy = self.alone is None and (slots is None or self.running < slots)
+        roomy = self.alone is None and self.running < self.slots
         self.stamp += 1
         step = roomy - self.roomy
         self.roomy = roomy
@@ -82,7 +90,7 @@ class View:
         """Those that wait for a machine of it to get room."""
         self.moved: dict[Machine, None] = {}
         """Machines with room that stand elsewhere than the heap knows, until somebody asks who is first."""
-        self._heap: list[tuple[int, int, str, int, Machine]] = []
+        self._heap: list[tuple[int, str, int, Machine]] = []
 
     @property
     def has_room(self) -> bool:
@@ -132,9 +140,9 @@ class View:
             self._heap = [entry for entry in self._heap if self._is_fresh(entry)]
             heapify(self._heap)
 
-    def rank(self, machine: Machine) -> tuple[int, int, str]:
+    def rank(self, machine: Machine) -> tuple[int, str]:
         """Say where a machine stands: the fewest leases first, then who was leased longest ago, then by name."""
-        return (0 if self.round_robin else machine.leases), machine.leased_at, machine.name
+        return (0 if self.round_robin else machine.leases << LEASE_BITS) + machine.leased_at, machine.name
 
     def is_open(self, machine: Machine) -> bool:
         """Say whether it fits and has room."""
@@ -157,6 +165,6 @@ class View:
             heappush(heap, entry)
         return found
 
-    def _is_fresh(self, entry: tuple[int, int, str, int, Machine]) -> bool:
-        machine = entry[-1]
-        return entry[3] == machine.stamp and self.is_open(machine)
+    def _is_fresh(self, entry: tuple[int, str, int, Machine]) -> bool:
+        machine = entry[3]
+        return entry[2] == machine.stamp and self.is_open(machine)

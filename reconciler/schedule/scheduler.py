@@ -51,8 +51,7 @@ class Scheduler:
     def see_machine(self, member: Member) -> None:
         """Take in how one machine of the fleet is now; its pools are as before."""
         machine = self._held.machines[member.name]
-        machine.member = member
-        machine.touch()
+        machine.be(member)
         for needs, view in self._views.items():
             if needs.machine == member.name or (needs.pool in member.pools and not needs.machine):
                 view.see(machine)

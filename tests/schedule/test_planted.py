@@ -29,9 +29,8 @@ def forgets_to_wake(held: Holdings, name: Any) -> None:
 
 
 def overlooks_slots(machine: Machine) -> None:
-    slots, machine.member = machine.member.slots, machine.member
     TOUCH(machine)
-    if slots is not None and not machine.roomy and machine.alone is None:
+    if not machine.roomy and machine.alone is None:
         machine.roomy = True
         for view in machine.views:
             view.open += 1
@@ -61,7 +60,7 @@ PLANTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("a machine is kept for nobody", Scheduler, "_booked", lambda self, line, turn, now: ()),
     ("locks are overtaken", scheduler, "_somebody_before", lambda line, turn, others, now: False),
     ("rounds do not turn", Turns, "serve", lambda self, group, now: None),
-    ("the busiest is next", View, "rank", lambda self, machine: (-machine.leases, machine.leased_at, machine.name)),
+    ("the busiest is next", View, "rank", lambda self, machine: (-machine.leases, machine.name)),
 ]
 
 
