@@ -314,6 +314,11 @@ def test_a_service_that_ends_scripts_with_the_server(tmp_path: Path, monkeypatch
             )
         (found,) = service_findings(here.files, entry(tmp_path, "77", "/user.slice"))
         assert found.sentence == f"an engine runs (pid {os.getpid()}), not as a service of systemd"
+    space = DataDirectory(here.files.root / "shop")
+    space.create()
+    with EngineLock.take(space):
+        (found,) = service_findings(here.files, entry(tmp_path, "77", "/user.slice"))
+        assert found.sentence.startswith("an engine runs (pid ")
     (found,) = service_findings(here.files, tmp_path / "proc")
     assert found.sentence == "no engine works on this state now"
 

@@ -63,9 +63,13 @@ def clock_findings() -> Iterator[Finding]:
 
 
 def service_findings(files: DataDirectory, proc: Path = Path("/proc")) -> Iterator[Finding]:
-    """Look at what keeps the live engine running: scripts of the built-in worker live as long as that lets them."""
+    """Look at what keeps the live engine running: scripts of the built-in worker live as long as that lets them.
+
+    A server of several spaces has an engine in a folder of each; what holds for one holds for all.
+    """
     try:
-        pid = files.lock.read_text().partition(" ")[0] if engine_runs(files) else ""
+        folders = [files, *(DataDirectory(each) for each in sorted(files.root.glob("*/")))]
+        pid = next((each.lock.read_text().partition(" ")[0] for each in folders if engine_runs(each)), "")
     except OSError:
         return  # what cannot be read is told with the state
     if not pid:
