@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.declare.core_schema import plain, value_of
 from reconciler.declare.cron import cron_fault, timezone_fault
-from reconciler.declare.explain import Explainer, known_keys
+from reconciler.declare.explain import Explainer, shape_of
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, Source
 from reconciler.declare.outline import Faults, outline
 from reconciler.declare.partial import is_stand_in
@@ -130,7 +130,7 @@ class Binder:
             if error["type"] == "extra_forbidden":
                 unknown.add(path)
                 parent, annotation = follow(model, node, error["loc"][:-1])[1:3]
-                name = self.explainer.meant(str(path[-1]), known_keys(annotation))
+                name = self.explainer.meant(str(path[-1]), shape_of(annotation))
                 if name is not None and isinstance(parent, MappingNode) and name not in parent.entries:
                     meant.add((*path[:-1], name))
             else:
@@ -141,7 +141,7 @@ class Binder:
         if name in self._actions.future:
             span = self.explainer.spot(step.entries[name][0], None)
             return self.explainer.error(span, "not-yet-available", f'the action "{name}" is not available yet')
-        return self.explainer.unknown_key(step, name, [*known, *self._actions.inputs])
+        return self.explainer.unknown_key(step, name, {**known, **self._actions.inputs})
 
     def _two_actions(self, step: MappingNode, actions: list[str]) -> Diagnostic:
         span = self.explainer.spot(step.entries[actions[1]][0], None)

@@ -146,7 +146,7 @@ class _File:
         assert isinstance(root, MappingNode)
         parts = self._parts(root)
         metadata = self._metadata(root, parts)
-        found = [*faults, *self._unknown_keys(root), *metadata.problems]
+        found = [*faults, *self._unknown_keys(root, kind), *metadata.problems]
         bound = None if kind is None else self._spec(kind, root, parts)
         found += () if bound is None else bound.problems
         found += self._place_of_space(root) if kind == "Space" else ()
@@ -180,9 +180,11 @@ class _File:
             else frozenset()
         )
 
-    def _unknown_keys(self, root: MappingNode) -> list[Diagnostic]:
-        strange = [name for name in root.entries if name not in _TOP_KEYS]
-        return [self._binder.explainer.unknown_key(root, name, _TOP_KEYS) for name in strange]
+    def _unknown_keys(self, root: MappingNode, kind: str | None) -> list[Diagnostic]:
+        spec = KINDS[kind] if kind is not None else None
+        shape = {**dict.fromkeys(_TOP_KEYS), "metadata": Metadata, "spec": spec}
+        strange = [name for name in root.entries if name not in shape]
+        return [self._binder.explainer.unknown_key(root, name, shape) for name in strange]
 
     def _metadata(self, root: MappingNode, parts: Mapping[str, tuple[ScalarNode, Node]]) -> Bound:
         key, node = parts.get("metadata", (None, None))

@@ -1,6 +1,6 @@
 """What a model found wrong with a node, in plain words and at its exact place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import StringConstraints
@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.declare.core_schema import DIGITS_MAX, value_of
 from reconciler.declare.nodes import MappingNode, Node, ScalarNode, SequenceNode, Source
-from reconciler.declare.shapes import Path, bare, fields, follow, model_of, owner, tagged
+from reconciler.declare.shapes import Path, bare, fields, follow, homes, model_of, owner, tagged
 from reconciler.model.diagnostics import Diagnostic, Severity, Span
 from reconciler.model.near import closest
 from reconciler.model.spec import Spec
@@ -71,7 +71,7 @@ class Explainer:
             case "extra_forbidden":
                 parent = owner(root, path[:-1])[1]
                 annotation = follow(model, root, error["loc"][:-1])[2]
-                return self.unknown_key(parent, str(path[-1]), known_keys(annotation))
+                return self.unknown_key(parent, str(path[-1]), shape_of(annotation))
             case _ if rest[1:] == ("[key]",) and isinstance(node, MappingNode):
                 found = node.key(str(rest[0]))
                 return self._wrong_value(error, context, found or node, self.spot(found or node, key))
@@ -79,13 +79,15 @@ class Explainer:
                 return self._wrong_type(kind, annotation, node, self.spot(node, key))
         return self._wrong_value(error, context, node, self.spot(node, key))
 
-    def unknown_key(self, parent: Node, name: str, known: Iterable[str]) -> Diagnostic:
-        """Return the diagnostic of a key that nothing in `parent` is called by."""
+    def unknown_key(self, parent: Node, name: str, shape: Mapping[str, Any]) -> Diagnostic:
+        """Return the diagnostic of a key that nothing in `parent`, which has a shape, is called by."""
         key = parent.key(name) if isinstance(parent, MappingNode) else None
-        meant = self.meant(name, known)
+        meant = self.meant(name, shape)
         suggestion = "" if meant is None else f'; did you mean "{meant}"?'
         message = f'the key "{name[:SHOWN_MAX]}" is not known here{suggestion}'
-        return self.error(self._source.node_span(key or parent), "unknown-key", message)
+        inside = " or ".join(f'"{home}"' for home in homes(shape, name)) if meant is None else ""
+        remedy = f'"{name}" is a key of {inside}' if inside else ""
+        return self.error(self._source.node_span(key or parent), "unknown-key", message, remedy)
 
     def meant(self, given: str, known: Iterable[str]) -> str | None:
         """Return the one of `known` that a person may have meant, for the first mistakes of a file only."""
@@ -200,10 +202,10 @@ def _description(model: type[Spec], name: str) -> str:
     return next((f"{name}: {text}" for text in described if text), "")
 
 
-def known_keys(annotation: Any) -> Iterable[str]:
-    """Return the keys that the model of an annotation knows."""
+def shape_of(annotation: Any) -> Mapping[str, Any]:
+    """Return the annotations of the keys that the model of an annotation knows."""
     model = model_of(annotation)
-    return fields(model) if model else ()
+    return fields(model) if model else {}
 
 
 def at(source: Source, root: Node, path: Path, *, key: bool = False) -> Span:

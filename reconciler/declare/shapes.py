@@ -1,6 +1,6 @@
 """The shape that a model gives to data: which annotation holds at a path, and where a kind of part may stand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -38,6 +38,16 @@ def model_of(annotation: Any) -> type[Spec] | None:
 def fields(model: type[Spec]) -> dict[str, Any]:
     """Return the annotations of a model's fields by the names that YAML uses."""
     return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def homes(shape: Mapping[str, Any], name: str) -> list[str]:
+    """Return the keys of a shape whose values know the key `name`: who wrote it beside them may mean it there."""
+    return [
+        key
+        for key, annotation in shape.items()
+        for member in (annotation, *tagged(annotation).values())
+        if (model := model_of(member)) and name in fields(model)
+    ]
 
 
 def tagged(annotation: Any) -> dict[str, Any]:

@@ -137,3 +137,22 @@ def test_a_spec_says_which_objects_it_names_and_where() -> None:
         Reference(("projects", "shop"), Address("Project", "shop")),
         Reference(("projects", "shop", 0), Address("Environment", "production")),
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "remedy"),
+    [
+        ("Environment", "name: x\nspec: {}", '"name" is a key of "metadata"'),
+        ("Project", "process: []\nspec: {}", '"process" is a key of "spec"'),
+        ("Project", "spec: {process: [{name: W, pool: p, script: {body: x}}]}", '"pool" is a key of "location"'),
+        ("Project", "spec: {process: [{name: W, attempts: 2, script: {body: x}}]}", '"attempts" is a key of "retry"'),
+        ("Worker", "spec: {deadline: 1h}", '"deadline" is a key of "drain"'),
+        ("Environment", "process: []\nspec: {}", ""),
+        ("Environment", "spec: {nothing: 1}", ""),
+        ("Environment", "matadata: {}\nspec: {}", ""),
+    ],
+)
+def test_a_key_that_is_known_further_in_is_told_where(kind: str, text: str, remedy: str) -> None:
+    document = f"apiVersion: reconciler/v1\nkind: {kind}\nmetadata: {{name: x}}\n{text}\n"
+    found = parse_file("a.yaml", document.encode()).diagnostics
+    assert [problem.help for problem in found if problem.code == "unknown-key"] == [remedy]
