@@ -176,7 +176,11 @@ def load_head(visit: Visit, live: LiveState, source: SourceState | None, commit:
     else:
         named = whole_name(repositories(place), head)
         if named is None:
-            raise ApiFault(404, f"the server has no commit {head}", "push it to the branch that is followed")
+            raise ApiFault(
+                404,
+                f"the server has no commit {head}",
+                "push it to the branch that is followed; of what came before the server's first fetch it has nothing",
+            )
         _check_signed(visit, named, live)
         loaded = load_commit(place, named, live, source)
     if loaded.desired is None:

@@ -110,7 +110,10 @@ def test_a_trick_of_a_path_is_refused_in_our_form(own: Premises, path: str) -> N
 
 def test_a_commit_that_the_server_does_not_have_is_not_planned(own: Premises) -> None:
     said = own.post("/plan", own.reader, {"commit": "0123456789"}).expect(404)
-    assert said["error"] == "the server has no commit 0123456789"
+    assert (said["error"], said["hint"]) == (
+        "the server has no commit 0123456789",
+        "push it to the branch that is followed; of what came before the server's first fetch it has nothing",
+    )
 
 
 def test_what_is_not_signed_is_not_planned_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
