@@ -9,6 +9,7 @@ from reconciler.api.paging import LIMIT, LIMIT_MAX, Page
 from reconciler.api.streams import EventStream, Lines, event_stream, export_lines
 from reconciler.api.visits import Visited, needs
 from reconciler.model.access import Permission
+from reconciler.model.errors import Conflict
 from reconciler.model.live import Event
 from reconciler.store import audit
 
@@ -78,6 +79,10 @@ async def follow_events(
 ) -> EventStream:
     """Follow who does what: the id of each event is its number."""
     begin = last_event_id if last_event_id is not None else after
-    if begin is None:
-        begin = await visit.read(lambda tx: audit.end(tx).event)
-    return EventStream(event_stream(visit, begin))
+    last = (await visit.read(audit.end)).event
+    if begin is not None and begin > last:
+        raise Conflict(
+            f"there is no event {begin} to go on behind: the last one is {last}",
+            "the state was restored, or is another; begin anew with after=0 and no Last-Event-ID",
+        )
+    return EventStream(event_stream(visit, last if begin is None else begin))

@@ -19,7 +19,7 @@ from reconciler.model.errors import UsageMistake
 from reconciler.model.live import Override
 from reconciler.server.answers.overview import WorkerRow
 from reconciler.server.answers.worker_pages import worker_page
-from reconciler.server.orders.orders import Answer, CreateToken, Drain, Lift, Revoke, RevokeToken, Undrain
+from reconciler.server.orders.orders import Answer, CreateToken, Drain, Lift, Release, Revoke, RevokeToken, Undrain
 from reconciler.server.trust.tokens import TokenRow, token_rows
 from reconciler.store import overrides
 from reconciler.store.database import Transaction
@@ -51,6 +51,13 @@ class TokenBody(BaseModel):
     pools: list[str] = Field(min_length=1, max_length=100, description="The pools that it is to be a member of.")
     seconds: Seconds = 3600.0
     replace: bool = Field(False, description="The worker may have another identity in Git, which this one follows.")
+
+
+class ReleaseBody(BaseModel):
+    """What nothing runs of any more, and how that is known."""
+
+    whom: str = Field(max_length=200, description="A lost attempt, or a worker: all that were lost there.")
+    reason: str = Field(max_length=1_000, description="Recorded with the release.")
 
 
 class RevocationBody(BaseModel):
@@ -150,6 +157,17 @@ async def revoke_token(
         return await ordered(visit, RevokeToken(visit.bearer.name, token), key)
     except UsageMistake as error:
         raise not_found(error) from error
+
+
+@router.post(
+    "/releases",
+    summary="Free what lost attempts hold",
+    operation_id="release_attempts",
+    openapi_extra=needs(Permission.ADMINISTER),
+)
+async def release(visit: Visited, body: ReleaseBody, key: Key = None) -> Answer:
+    """Free what a lost attempt holds alone, or all those of a worker; nothing of it runs any more."""
+    return await ordered(visit, Release(visit.bearer.name, body.whom, body.reason), key)
 
 
 @router.post(

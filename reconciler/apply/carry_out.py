@@ -7,6 +7,7 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from reconciler.apply.pinning import ReadFile, pin_of, scripts_of
+from reconciler.apply.places import follow, moved
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import ActorKind, Binding, Event, LiveObject, Slot, Task, TaskId, TaskState
 from reconciler.model.pinned import Pinned
@@ -46,11 +47,14 @@ class Applied:
 
     changes: int
     tasks: tuple[TaskId, ...]
+    risen: int
+    """By how much the serial has risen."""
 
 
 async def carry_out(
     plan: Plan,
     desired: DesiredState,
+    live: Mapping[Address, LiveObject],
     store: Store,
     authority: Authority,
     *,
@@ -59,7 +63,7 @@ async def carry_out(
     blobs: Path,
     progress: Progress,
 ) -> Applied:
-    """Write every change of `plan` that is not refused, in order, and queue its runs.
+    """Write every change of `plan` that is not refused, in order, and queue its runs; `live` is what it was made by.
 
     Killed anywhere, what was written stands and is in the audit; the next plan shows the rest. What is adopted is
     recorded first and all at once, so that no later apply takes half of it for never deployed. Raises Conflict when the
@@ -82,6 +86,8 @@ async def carry_out(
     ]
     queued = _noted(store, await store.write(lambda tx: [work(tx) for work in works])) if authority.adopt else []
     accepted = [change for change in plan.changes if not change.refusal]
+    places = moved(desired.objects, live, {change.address for change in accepted})
+    risen = await follow(store, places, lambda tx: leases.check(tx, APPLY_LEASE, authority.token))
     for batch in _batches(accepted):
         store.known.note(await store.write(_work_of(batch, desired, telling)))
         for change in batch:
@@ -90,7 +96,7 @@ async def carry_out(
     for run in runs:
         progress(run, "adopted" if authority.adopt else "queued")
     await store.write(lambda tx: _finish(tx, telling))
-    return Applied(len(accepted), tuple(task.id for task in queued))
+    return Applied(len(accepted), tuple(task.id for task in queued), risen + len(accepted) + len(queued))
 
 
 def _noted(store: Store, queued: Iterable[tuple[Task, Written]]) -> list[Task]:

@@ -6,11 +6,10 @@ import click
 
 from reconciler.cli.options import beside_state
 from reconciler.cli.ordering import ordered, person
-from reconciler.cli.output import json_list, note, table
+from reconciler.cli.output import json_list, note, say, table
+from reconciler.cli.until import seconds_of
 from reconciler.cli.verbs import Verbs
 from reconciler.model.access import ROLES, AccessToken
-from reconciler.model.errors import UsageMistake
-from reconciler.model.text import Duration
 from reconciler.server.orders.orders import CreateAccess, RevokeAccess
 from reconciler.server.state.looking import looking
 from reconciler.server.state.place import Place
@@ -33,9 +32,7 @@ def command() -> None:
 @beside_state
 def create(*, name: str, roles: tuple[str, ...], space: str, expires: str, place: Place) -> int:
     """Make a token and print it: the one time that it is shown. The audit names what it does after NAME."""
-    if not expires or not Duration.pattern.fullmatch(expires):
-        raise UsageMistake(f"--expires {expires}: a span is expected, such as 12h or 90d")
-    answer = ordered(place, CreateAccess(person(), name, roles, space, Duration(expires).seconds))
+    answer = ordered(place, CreateAccess(person(), name, roles, space, seconds_of("--expires", expires, "12h or 90d")))
     click.echo(answer.made)
     note(answer.message)
     return 0
@@ -60,7 +57,7 @@ def list_tokens(*, as_json: bool, place: Place) -> int:
 @beside_state
 def revoke(*, name: str, place: Place) -> int:
     """Make the token NAME useless at once."""
-    click.echo(ordered(place, RevokeAccess(person(), name)).message)
+    say(ordered(place, RevokeAccess(person(), name)).message)
     return 0
 
 

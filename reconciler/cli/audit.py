@@ -1,7 +1,6 @@
 """`reconcile audit`: look at who did what, check that nothing of it was changed, and take it elsewhere."""
 
 import time
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import click
 from reconciler.cli.desk import Desk, Listing
 from reconciler.cli.options import Command, at_desk
 from reconciler.cli.output import table
+from reconciler.cli.until import is_span, moment_of, seconds_of
 from reconciler.cli.verbs import Verbs
-from reconciler.model.errors import StateUnreadable, UsageMistake
+from reconciler.model.errors import StateUnreadable
 from reconciler.model.live import Event
-from reconciler.model.text import Duration
 from reconciler.plan.text import shown_revision
 from reconciler.server.state.times import stamp
 from reconciler.store import audit
@@ -115,15 +114,7 @@ def _moment(option: str, text: str | None) -> float | None:
     """Return the seconds since the epoch of a time, or of a span before now; raises UsageMistake."""
     if text is None:
         return None
-    if Duration.pattern.fullmatch(text):
-        return time.time() - Duration(text).seconds
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageMistake(
-            f"{option} {text}: a span or a time is expected, such as 90m, 24h or 2030-01-31T06:00Z"
-        ) from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return time.time() - seconds_of(option, text) if is_span(text) else moment_of(option, text)
 
 
 def _row(event: Event) -> tuple[str, ...]:

@@ -1,15 +1,12 @@
 """`reconcile backup`: the whole state in one file, while the engine works."""
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
 from reconciler.cli.options import beside_state
-from reconciler.cli.output import note
+from reconciler.cli.output import appearing, note
 from reconciler.model.errors import UsageMistake
 from reconciler.server.state.archive import KEY, Manifest
 from reconciler.server.state.backup import back_up
@@ -34,33 +31,10 @@ def command(*, target: str, with_key: bool, place: Place) -> int:
         manifest = back_up(place, sys.stdout.buffer, with_key=with_key)
         sys.stdout.buffer.flush()
     else:
-        manifest = _to_file(Path(target), place, with_key=with_key)
+        with appearing(Path(target), 0o600) as file:
+            manifest = back_up(place, file, with_key=with_key)
     _tell(manifest, target)
     return 0
-
-
-def _to_file(path: Path, place: Place, *, with_key: bool) -> Manifest:
-    """Write beside the file and give it its name when all of it is durable."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        with _new(beside) as file:
-            manifest = back_up(place, file, with_key=with_key)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(path)
-    finally:
-        with suppress(FileNotFoundError):
-            beside.unlink()
-    descriptor = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return manifest
-
-
-def _new(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 def _tell(manifest: Manifest, target: str) -> None:

@@ -13,6 +13,7 @@ from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
 from reconciler.server.forge.forges import forge_of
 from reconciler.server.forge.line import Line
+from reconciler.server.forge.tokens import read_token
 
 TOKEN = "RECONCILE_FORGE_TOKEN"  # noqa: S105 - the name of a variable
 """Stands for what --token-file holds."""
@@ -63,7 +64,7 @@ def comment(
     ca_file: str | None,
 ) -> int:
     """Put a plan in Markdown, from FILE or standard input, into one comment of a pull request: the same one each time."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    text = _text(file)
     marker, _, _ = text.partition("\n")
     if not marker.startswith(MARKED):
         raise UsageMistake("this is no plan in Markdown", "make one with: reconcile plan --format markdown")
@@ -80,6 +81,18 @@ def comment(
     return 0
 
 
+def _text(file: str) -> str:
+    """Return what a file, or standard input, holds; raises UsageMistake where that is no text."""
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        named = "standard input" if file == "-" else file
+        raise UsageMistake(
+            f"{named} is not UTF-8", "keep what `reconcile plan --format markdown` prints byte for byte"
+        ) from None
+
+
 def _line(url: str, token: str, ca_file: str | None) -> Line:
     try:
         return Line(url, token, ca_file)
@@ -88,8 +101,9 @@ def _line(url: str, token: str, ca_file: str | None) -> Line:
 
 
 def _token(file: str | None) -> str:
-    text = Path(file).read_text() if file is not None else os.environ.get(TOKEN, "")
-    token = text.partition("\n")[0].strip()
+    if file is not None:
+        return read_token(file)
+    token = os.environ.get(TOKEN, "").partition("\n")[0].strip()
     if not token or not token.isascii() or not token.isprintable():
         raise UsageMistake("there is no token for the forge", f"name its file with --token-file, or set {TOKEN}")
     return token

@@ -6,6 +6,7 @@ from reconciler.cli.desk import Desk
 from reconciler.cli.following import next_engine
 from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import person
+from reconciler.cli.output import say
 from reconciler.server.orders.decisions import Decision
 from reconciler.server.orders.orders import DecidePlan
 from reconciler.server.orders.steering import PLAN
@@ -25,7 +26,7 @@ def decision_command(verb: str, explanation: str) -> click.Command:
         about_plan = verb in PLAN_VERBS and task.startswith(PLAN)
         request = DecidePlan(person(), task, verb, notes) if about_plan else Decision(verb, task, person(), notes)
         decided = desk.decide(request)
-        click.echo(decided.message)
+        say(decided.message)
         if not decided.by_engine:
             click.echo(f"No engine is running; it takes effect with the next: {next_engine(desk)}", err=True)
         return 0

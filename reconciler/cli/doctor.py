@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import beside_state
-from reconciler.cli.output import json_list
+from reconciler.cli.output import json_list, say
 from reconciler.server.checkup.checkup import Subject, checked
 from reconciler.server.checkup.findings import Finding, Verdict
 from reconciler.server.checkup.settings import Addresses
@@ -46,6 +46,6 @@ def record(finding: Finding) -> dict[str, object]:
 
 
 def _show(finding: Finding) -> None:
-    click.echo(f"{finding.verdict.ljust(WIDTH)}  {finding.check}: {finding.sentence}")
+    say(f"{finding.verdict.ljust(WIDTH)}  {finding.check}: {finding.sentence}")
     if finding.fix:
-        click.echo(f"{' ' * WIDTH}  {finding.fix}")
+        say(f"{' ' * WIDTH}  {finding.fix}")

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.output import json_list
+from reconciler.cli.output import json_list, say
 from reconciler.plan.explanation import Explanation
 from reconciler.server.planning.explaining import Question
 
@@ -28,7 +28,7 @@ def command(*, step: str, environment: str, tenant: str | None, project: str | N
         json_list([_record(explanation)])
     else:
         for sentence in explanation.sentences():
-            click.echo(sentence)
+            say(sentence)
     return 0
 
 

@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, str] = {
     "agent": "Make this machine a worker.",
     "token": "Make the one-use tokens with which agents enrol.",
     "access": "Make the tokens with which the API is called.",
+    "release": "Free what a lost attempt holds, since its machine is gone.",
     "revoke": "Trust an agent's identity no longer.",
     "trust": "Show and change the installation's own keys.",
     "backup": "Write the whole state into one file, while the engine works.",
@@ -166,10 +167,12 @@ def _told(error: Exception) -> int:
 
 
 def _say(message: str, hint: str) -> None:
+    from reconciler.cli.output import shown
+
     try:
-        click.echo(f"Error: {message}", err=True)
+        click.echo(shown(f"Error: {message}"), err=True)
         if hint:
-            click.echo(f"  {hint}", err=True)
+            click.echo(shown(f"  {hint}"), err=True)
     except OSError:  # nobody reads that either; the exit code says it
         _discard(sys.stderr)
 

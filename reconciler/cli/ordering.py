@@ -1,19 +1,17 @@
 """Order something of the live engine, or do it here: how commands speak that write."""
 
-import socket
-from getpass import getuser
-
 from reconciler.cli.desk import Desk
 from reconciler.cli.local_desk import LocalDesk
 from reconciler.cli.output import note
 from reconciler.server.engine.control import Request
+from reconciler.server.orders.account import account
 from reconciler.server.orders.orders import Answer, Order
 from reconciler.server.state.place import Place
 
 
 def person() -> str:
     """Name who orders, as the audit does."""
-    return f"{getuser()}@{socket.gethostname()}"
+    return account()
 
 
 def ordered(place: Place, order: Order) -> Answer:

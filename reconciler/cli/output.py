@@ -25,19 +25,43 @@ def wants_colour(choice: str, stream: TextIO | None = None) -> bool:
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that gets its name, in place of what had it, when all of it is written."""
+def appearing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Open a file that gets its name, in place of what had it, when all of it is durable.
+
+    A device or a pipe is written to as it is; `mode` is that of a file that is made, under the umask.
+    """
     if path.exists() and not path.is_file():  # a device; and of a folder the system says that it is one
         with path.open("wb") as device:
             yield device
         return
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with beside.open("xb") as file:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         beside.rename(path)
     finally:
         beside.unlink(missing_ok=True)
+    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def shown(text: str) -> str:
+    """Return lines without what commands a terminal, whoever wrote them: hidden characters are �."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    from reconciler.declare.render import printable  # few texts need it
+
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a sentence, in which callers, committers and agents may have their words, as one line."""
+    click.echo(shown(text.replace("\n", " ")), err=err)
 
 
 def on_terminal() -> bool:
@@ -75,7 +99,7 @@ def json_lines(records: Iterable[Mapping[str, object]]) -> None:
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print rows under their headings, columns aligned by two spaces."""
-    lines = [tuple(headings), *(tuple(row) for row in rows)]
+    lines = [tuple(headings), *(tuple(shown(cell.replace("\n", " ")) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -83,4 +107,4 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 def note(text: str) -> None:
     """Print a line of progress on stderr."""
-    click.echo(text, err=True)
+    click.echo(shown(text), err=True)

@@ -8,7 +8,7 @@ import click
 from reconciler.cli.desk import Desk
 from reconciler.cli.exit_codes import ExitCode, combined
 from reconciler.cli.options import Selection, at_desk_of_space, coloured, selecting
-from reconciler.cli.output import json_lines, note, plan_text, wants_colour
+from reconciler.cli.output import json_lines, note, plan_text, shown, wants_colour
 from reconciler.model.errors import UsageMistake
 from reconciler.server.planning.shown import Form, ShownPlan
 
@@ -69,7 +69,7 @@ def _show_waiting(name: str, found: ShownPlan, selection: Selection, color: str,
     if selection.space not in {None, found.space}:
         raise UsageMistake(f'{name} is a plan of the space "{found.space}", not "{selection.space}"')
     show(found, colour=wants_colour(color))
-    note(f"\nIt waits for a person. Decide with: reconcile approve {name}, or: reconcile reject {name}")
+    note(f"\nDecide with: reconcile approve {name}, or: reconcile reject {name}")
     return combined(_codes(found, detailed=detailed))
 
 
@@ -101,4 +101,4 @@ def show(found: ShownPlan, *, colour: bool) -> None:
     if found.form is Form.JSON:
         json_lines(found.records)
     else:
-        click.echo(plan_text(found.text, colour=colour and found.form is Form.TEXT), nl=False)
+        click.echo(plan_text(shown(found.text), colour=colour and found.form is Form.TEXT), nl=False)

@@ -246,6 +246,8 @@ def _addressed(request: Request) -> tuple[str, dict[str, object]]:
             return f"/workers/{_part(worker)}/drain", {"reason": reason, "seconds": seconds}
         case orders.Undrain(_, worker):
             return f"/workers/{_part(worker)}/undrain", {}
+        case orders.Release(_, whom, reason):
+            return "/releases", {"whom": whom, "reason": reason}
         case orders.Suspend(_, reason, seconds):
             return "/suspend", {"reason": reason, "seconds": seconds}
         case orders.Resume():

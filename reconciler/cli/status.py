@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.output import table
+from reconciler.cli.output import say, shown, table
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
 from reconciler.server.answers.overview import Overview, SlotRow
@@ -28,7 +28,7 @@ def command(*, as_json: bool, desk: Desk) -> int:
 
 def _print(seen: Overview) -> None:
     bound = f"{seen.binding.space} at {shown_revision(seen.revision)}" if seen.binding else "unbound"
-    click.echo(f"Space {bound}, state {seen.serial}")
+    say(f"Space {bound}, state {seen.serial}")
     click.echo(", ".join(f"{count} {kind}" for kind, count in seen.counts.items()) or "nothing is applied")
     _print_source(seen)
     click.echo()
@@ -42,24 +42,24 @@ def _print(seen: Overview) -> None:
     for row in seen.slots:
         for step in row.steps:
             if step.state in {StepState.RUNNING, StepState.WAITING}:
-                click.echo(f'  {row.deployment}: "{step.name}" {step.state} for {ago(step.since)}: {step.reason}')
+                say(f'  {row.deployment}: "{step.name}" {step.state} for {ago(step.since)}: {step.reason}')
     for question in seen.questions:
         click.echo()
         asked = f" {', '.join(question.teams)}" if question.teams else ""
-        click.echo(f"Task {question.task} asks{asked}: {question.instructions.strip()}")
-        click.echo(f"  answer with: reconcile approve {question.task}, or: reconcile reject {question.task}")
+        click.echo(shown(f"Task {question.task} asks{asked}: {question.instructions.strip()}"))
+        say(f"  answer with: reconcile approve {question.task}, or: reconcile reject {question.task}")
 
 
 def _print_source(seen: Overview) -> None:
     """Print what is followed, and how it stands; nothing where no server has followed anything yet."""
     if seen.source is not None:
         head = f" at {seen.source.head[:12]}" if seen.source.head else ""
-        click.echo(f"Follows {seen.source.ref} of {seen.source.url}{head}")
+        say(f"Follows {seen.source.ref} of {seen.source.url}{head}")
     for condition in seen.conditions:
-        click.echo(f"{condition.type} {condition.status}, {condition.reason}: {condition.message}")
+        say(f"{condition.type} {condition.status}, {condition.reason}: {condition.message}")
     for proposal in seen.proposals:
         if not proposal.decision:
-            click.echo(f"{proposal.name} of {proposal.revision[:12]} waits for a person: {proposal.summary}")
+            say(f"{proposal.name} of {proposal.revision[:12]} waits for a person: {proposal.summary}")
 
 
 def _slot(row: SlotRow) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ import click
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.ordering import ordered_at, person
-from reconciler.cli.output import json_list, note, table
+from reconciler.cli.output import json_list, note, say, table
+from reconciler.cli.until import seconds_of
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
 from reconciler.server.orders.orders import CreateToken, RevokeToken
@@ -52,7 +53,7 @@ def list_tokens(*, as_json: bool, desk: Desk) -> int:
 @at_desk
 def revoke(*, token: str, desk: Desk) -> int:
     """Make a TOKEN useless, by its id; an identity that has used it stays, see `reconcile revoke`."""
-    click.echo(ordered_at(desk, RevokeToken(person(), token)).message)
+    say(ordered_at(desk, RevokeToken(person(), token)).message)
     return 0
 
 
@@ -87,6 +88,6 @@ def _seconds(text: str) -> float:
     from reconciler.model.text import Duration
 
     try:
-        return Duration.check(text).seconds
+        return seconds_of("--ttl", Duration.check(text))
     except PydanticCustomError as error:
         raise UsageMistake(f"--ttl {text}: {error.message()}") from error

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.options import beside_state
 from reconciler.cli.ordering import ordered, person
-from reconciler.cli.output import json_list, table
+from reconciler.cli.output import json_list, say, table
 from reconciler.cli.verbs import Verbs
 from reconciler.model.errors import UsageMistake
 from reconciler.model.trust import AuthorityKey, KeyState, Purpose, Revocation
@@ -104,7 +104,7 @@ def revocation_record(found: Revocation) -> dict[str, object]:
 
 
 def _order(place: Place, order: Order) -> int:
-    click.echo(ordered(place, order).message)
+    say(ordered(place, order).message)
     return 0
 
 

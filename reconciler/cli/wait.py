@@ -7,8 +7,8 @@ import click
 from reconciler.cli.desk import Desk
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.options import at_desk
-from reconciler.model.errors import UsageMistake
-from reconciler.model.text import Duration
+from reconciler.cli.output import say
+from reconciler.cli.until import seconds_of
 from reconciler.server.answers.waiting import Stand
 
 LOOK_SECONDS = 0.5
@@ -29,24 +29,22 @@ EXITS = {
 @at_desk
 def command(*, commit: str, timeout: str, desk: Desk) -> int:
     """Wait until the server has carried out a commit, or one that descends from it, and all its deployments succeeded."""
-    if not timeout or not Duration.pattern.fullmatch(timeout):
-        raise UsageMistake(f"--timeout {timeout}: a span is expected, such as 90s or 30m")
     return wait_for(desk, commit, timeout)
 
 
 def wait_for(desk: Desk, commit: str, timeout: str, *, for_people: bool = True) -> ExitCode:
     """Wait for a commit within a span, also where a person has to approve it first, and say how it ended."""
-    end = time.monotonic() + Duration(timeout).seconds
+    end = time.monotonic() + seconds_of("--timeout", timeout, "90s or 30m")
     while True:
         found = desk.standing(commit)
         named = found.commit[:12]
         if found.stand in EXITS:
-            click.echo(f"{named}: {found.message}", err=found.stand is not Stand.DONE)
+            say(f"{named}: {found.message}", err=found.stand is not Stand.DONE)
             return EXITS[found.stand]
         if found.stand is Stand.ASKS and not for_people:
-            click.echo(f"{named}: {found.message}", err=True)
+            say(f"{named}: {found.message}", err=True)
             return ExitCode.WAITING
         if time.monotonic() >= end:
-            click.echo(f"Error: {named} was not carried out within {timeout}: {found.message}", err=True)
+            say(f"Error: {named} was not carried out within {timeout}: {found.message}", err=True)
             return ExitCode.WAITING if found.stand is Stand.ASKS else ExitCode.TIMED_OUT
         time.sleep(LOOK_SECONDS)

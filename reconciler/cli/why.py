@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.output import json_list
+from reconciler.cli.output import json_list, say
 
 
 @click.command("why")
@@ -21,5 +21,5 @@ def command(*, address: str, as_json: bool, desk: Desk) -> int:
         json_list({"type": "reason", "address": address, "message": sentence.strip()} for sentence in sentences)
     else:
         for sentence in sentences:
-            click.echo(sentence)
+            say(sentence)
     return 0

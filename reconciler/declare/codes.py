@@ -30,7 +30,7 @@ OF_FILES: Mapping[str, Code] = {
         "A pool belongs to `runOn: workerPool`, `targetTags` to `runOn: targets`, `onBehalfOf` to the other two.",
     ),
     "bad-name": Code(
-        "A name holds letters that names do not have.",
+        "A name holds letters that names do not have, or is the built-in worker's.",
         "Names of objects are 1 to 63 lower-case letters, digits and hyphens; put other words into `displayName`.",
     ),
     "bad-path": Code(
@@ -106,7 +106,10 @@ OF_FILES: Mapping[str, Code] = {
     "undefined-alias": Code(
         "An alias names no anchor above it.", "Anchors hold within one document; write the value out."
     ),
-    "unknown-key": Code("A key is not known where it stands.", "Mend the slip, or remove the key."),
+    "unknown-key": Code(
+        "A key is not known where it stands.",
+        "Mend the slip, move the key to where the help says that it belongs, or remove it.",
+    ),
     "unknown-kind": Code("There is no such kind.", "Mend the slip; the docs list the kinds."),
     "wrong-type": Code(
         "A value is of another type than the field takes; nothing is coerced.",

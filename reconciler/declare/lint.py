@@ -81,5 +81,6 @@ def _odd_names(space: Space) -> Iterator[Diagnostic]:
         return
     for worker in space.of_kind("Worker"):
         if not space.lacks(worker, ("metadata", "name")) and not wanted.search(worker.address.name):
-            path = ("metadata", "name") if worker.item is None else ("spec", "workers", worker.item, "name")
-            yield space.warning(worker, path, "odd-name", f"{worker.address} does not match workerNames {pattern}")
+            yield space.warning(
+                worker, space.name(worker), "odd-name", f"{worker.address} does not match workerNames {pattern}"
+            )

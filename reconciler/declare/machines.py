@@ -8,6 +8,7 @@ from reconciler.declare.space import FieldPath, Space
 from reconciler.model.desired import Declared
 from reconciler.model.diagnostics import Diagnostic
 from reconciler.model.text import Duration
+from reconciler.schedule.fleet import BUILTIN
 
 PATIENCE_MAX = Duration("30m")
 """No connection and no health check is waited for longer."""
@@ -16,12 +17,16 @@ _TIMEOUTS: tuple[FieldPath, ...] = (("healthCheck", "timeout"), ("connection", "
 
 
 def machine_problems(space: Space) -> Iterator[Diagnostic]:
-    """Yield the problems of pools and policies, and warnings of workers on the server's own machine."""
+    """Yield the problems of pools, policies and names of workers, and warnings of workers on the server's own machine."""
     for pool in space.of_kind("WorkerPool"):
         if '"dynamic":' in pool.spec:
             yield from _dynamic(space, pool)
     for policy in space.of_kind("MachinePolicy"):
         yield from _patience(space, policy)
+    for worker in space.of_kind("Worker"):
+        if worker.address.name == BUILTIN:
+            message = f'the worker "{BUILTIN}" is the server\'s own; another one needs another name'
+            yield space.error(worker, space.name(worker), "bad-name", message)
     if not space.tally.own_hosts:
         return
     for worker in space.of_kind("Worker"):

@@ -5,18 +5,18 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from reconciler.declare import tunnel
-from reconciler.declare.git import Terms, asked, git
+from reconciler.declare.git import Commands, Terms, asked, git
 from reconciler.model.errors import ReconcilerError
 
 TIP = "refs/reconciler/tip"  # what the ref named when it was fetched last
 KEPT = "refs/reconciler/applied"  # what was carried out last, so that descent from it can be shown
-LARGE = "1m"  # larger files are not fetched: no declaration and no script may be that long
+LARGE = "1m"  # files from this size on are fetched only where they are declarations, or a declaration names them
 SLOWEST = 1_000  # bytes a second; a transfer that is slower for `STALLED` seconds has failed
 STALLED = 30  # seconds
 LOGIN_FILE = "RECONCILER_LOGIN_FILE"  # in the environment of git alone
@@ -25,8 +25,12 @@ PYTHON = "RECONCILER_PYTHON"
 SCP_LIKE = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9._-]+):(?!/)[^:]+")
 """`NAME@HOST:PATH`, as ssh's own copying program has it."""
 
+ALWAYS = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc")
+NEGOTIATING_NOTHING = ("fetch.negotiationAlgorithm=noop",)  # what is here says nothing of what was left out
+LEFT_BEHIND = ("objects/pack/tmp_*", "*.lock", "refs/**/*.lock", "objects/*.lock", "objects/info/**/*.lock")
 HTTP_STATUS = re.compile(r"The requested URL returned error: (\d{3})")
 SSH_PORT = 22
+SHA256_DIGITS = 64  # of an object's name where the repository is not of SHA-1
 ASKING = f"""#!/bin/sh
 case "$1" in
 Username*) printf '%s\\n' "${LOGIN_NAME}" ;;
@@ -71,9 +75,11 @@ class Mirror:
 
     def __init__(self, path: Path, remote: Remote) -> None:
         self.remote = remote
-        self._trees = _Bare(path / "trees.git", remote)
-        self._history = _Bare(path / "history.git", remote)  # commits alone, where descent is in doubt
-        self._fetching_history = threading.Lock()  # a plan is judged beside the head
+        self._commands = Commands()
+        self._trees = _Bare(path / "trees.git", remote, self._commands)
+        self._history = _Bare(path / "history.git", remote, self._commands)  # commits alone, where descent is in doubt
+        self._history_in_use = threading.Lock()  # a plan is judged beside the head
+        self._named = remote.ref if remote.is_pinned else ""  # what the ref named at the last look
 
     @property
     def root(self) -> Path:
@@ -81,27 +87,65 @@ class Mirror:
         return self._trees.path
 
     def look(self) -> str:
-        """Ask which object the ref names at the remote; raises FetchFailed and GitSlow."""
+        """Ask which object the ref names at the remote; raises FetchFailed, GitSlow and GitEnded."""
         if self.remote.is_pinned:
             return self.remote.ref
-        self._trees.prepare()
-        listed = self._trees.asked("ls-remote", "--quiet", "--refs", "origin", self.remote.ref).splitlines()
-        for name, _, ref in (line.partition("\t") for line in listed):
+        for name, _, ref in (line.partition("\t") for line in self._listed()):
             if ref == self.remote.ref:  # git lists every ref that ends like ours
+                self._named = name
                 return name
         raise FetchFailed(f"{self.remote.url} has no {self.remote.ref}", "name another branch or tag")
 
+    def _listed(self) -> list[str]:
+        self._trees.prepare()
+        return self._trees.asked("ls-remote", "--quiet", "--refs", "origin", self.remote.ref).splitlines()
+
     def fetch(self) -> str:
-        """Fetch what the ref names now and return its commit; raises FetchFailed and GitSlow."""
+        """Fetch what the ref names now and return its commit; raises FetchFailed, GitSlow and GitEnded."""
         if not self._trees.is_sound():
             self.drop()
-        self._trees.prepare()
-        depth = () if self._trees.commit(TIP) else ("--depth=1",)
-        self._trees.fetch(f"--filter=blob:limit={LARGE}", *depth)
+        self._fetch_into(self._trees, self._fetch_trees)
         commit = self._trees.commit(TIP)
         if commit is None:
             raise FetchFailed(f"{self.remote.ref} of {self.remote.url} names no commit", "name another branch or tag")
         return commit
+
+    def _fetch_trees(self) -> None:
+        self._trees.prepare(self._named)
+        depth = () if self._trees.commit(TIP) else ("--depth=1",)
+        self._trees.fetch(f"--filter=blob:limit={LARGE}", *depth)
+
+    def _fetch_into(self, bare: "_Bare", fetch: Callable[[], None]) -> None:
+        """Fetch, and all anew where the remote answers and the fetch fails: what is here may be what stands against it."""
+        try:
+            fetch()
+        except FetchFailed:
+            if bare.is_empty() or not self._answers():
+                raise
+            bare.drop()
+            fetch()
+
+    def _answers(self) -> bool:
+        """Say whether the remote still has the ref, as far as it lists it; raises FetchFailed where it does not answer."""
+        return bool(self._listed()) or self.remote.is_pinned
+
+    def complete(self, blobs: Sequence[str]) -> None:
+        """Fetch files that were left out, or everything of the head from a host that hands out no single files.
+
+        Raises FetchFailed, GitSlow and GitEnded.
+        """
+        try:
+            self._trees.fetch_blobs(blobs)
+        except FetchFailed:
+            if not self._answers():
+                raise
+            self._trees.drop()
+            self._trees.prepare(self._named)
+            self._trees.fetch("--depth=1")
+
+    def end(self) -> None:
+        """End what is under way with the remote; nothing begins any more."""
+        self._commands.end()
 
     def tip(self) -> str:
         """Return the object that was fetched last: a commit, or the tag that names it; "" before any."""
@@ -120,9 +164,10 @@ class Mirror:
 
     def keep(self, commit: str) -> None:
         """Keep a commit, since it was carried out: the next ones are compared with it."""
-        git(self.root, "update-ref", KEPT, commit)
-        if self._history.has(commit):
-            git(self._history.path, "update-ref", KEPT, commit)
+        self._trees.keep(commit)
+        with self._history_in_use:
+            if self._history.has(commit):
+                self._history.keep(commit)
 
     def between(self, last: str, commit: str, commits_max: int) -> tuple[Path, list[str]] | None:
         """Return where the history lies, and all commits that `commit` has in it and `last` has not, the oldest first.
@@ -149,9 +194,12 @@ class Mirror:
         return self._history.is_ancestor(ancestor, commit)
 
     def _fetch_history(self) -> None:
-        with self._fetching_history:
-            self._history.prepare()
-            self._history.fetch("--filter=tree:0")
+        with self._history_in_use:
+            self._fetch_into(self._history, self._fetch_commits)
+
+    def _fetch_commits(self) -> None:
+        self._history.prepare(self.tip())
+        self._history.fetch("--filter=tree:0")
 
     def drop(self) -> None:
         """Throw the mirror away: it is fetched anew."""
@@ -166,25 +214,29 @@ class Mirror:
 class _Bare:
     """A bare repository whose one remote is `origin`."""
 
-    def __init__(self, path: Path, remote: Remote) -> None:
+    def __init__(self, path: Path, remote: Remote, commands: Commands) -> None:
         self.path = path
         self._remote = remote
+        self._commands = commands
 
-    def prepare(self) -> None:
-        """Make an empty one where there is none of this remote, in one step."""
-        marker, facts = self.path / "source", f"{self._remote.url} {self._remote.ref}\n"
-        if marker.exists() and marker.read_text() == facts:
+    def prepare(self, named: str = "") -> None:
+        """Make an empty one where there is none of this remote, in one step; with names like `named`, if that is given."""
+        source = f"{self._remote.url} {self._remote.ref}"
+        facts = {"sha1": f"{source}\n", "sha256": f"{source} sha256\n"}
+        kind = "sha256" if len(named) == SHA256_DIGITS else "sha1"
+        marker = self.path / "source"
+        if marker.exists() and marker.read_text() in ((facts[kind],) if named else facts.values()):
             return
         self.drop()
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
-        git(self.path.parent, "init", "--quiet", "--bare", "--template=", str(new))
+        git(self.path.parent, "init", "--quiet", "--bare", "--template=", f"--object-format={kind}", str(new))
         git(new, "config", "remote.origin.url", self._remote.url)
         asking = new / "asking"
         asking.write_text(ASKING)
         asking.chmod(0o700)
-        (new / "source").write_text(facts)
+        (new / "source").write_text(facts[kind])
         new.rename(self.path)
 
     def drop(self) -> None:
@@ -194,9 +246,20 @@ class _Bare:
     def fetch(self, *options: str) -> None:
         """Fetch the ref as TIP, and tidy up."""
         self._sweep()
-        always = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc")
-        self.asked("fetch", *always, *options, "origin", f"+{self._remote.ref}:{TIP}")
+        shallow = "--update-shallow"  # git leaves out silently what a remote that is shallow itself has at its edge
+        self.asked("fetch", *ALWAYS, shallow, *options, "origin", f"+{self._remote.ref}:{TIP}")
         self.asked("gc", "--quiet", "--auto")
+
+    def fetch_blobs(self, names: Sequence[str]) -> None:
+        """Fetch these objects, as git does by itself where it may reach a remote."""
+        self._sweep()
+        given = "".join(f"{name}\n" for name in names).encode()
+        self.asked("fetch", *ALWAYS, "--filter=blob:none", "--stdin", "origin", given=given)
+
+    def keep(self, commit: str) -> None:
+        """Have KEPT name a commit."""
+        self._sweep()
+        git(self.path, "update-ref", KEPT, commit)
 
     def commit(self, name: str) -> str | None:
         """Return the commit that a ref of ours names, None where it names none."""
@@ -211,6 +274,10 @@ class _Bare:
         """Return the newest commits that one has and the other has not, the oldest of them first."""
         order = ("--topo-order", "--reverse", f"--max-count={most}")
         return git(self.path, "rev-list", *order, "--end-of-options", commit, f"^{last}").decode().split()
+
+    def is_empty(self) -> bool:
+        """Was nothing fetched yet?"""
+        return not any((self.path / name).exists() for name in ("shallow", "packed-refs", "refs/reconciler"))
 
     def is_sound(self) -> bool:
         """Is everything there that was fetched last? Where nothing was, nothing is missing."""
@@ -227,18 +294,20 @@ class _Bare:
         """Is one commit in the history of the other, as far as it is here?"""
         return asked(self.path, "merge-base", "--is-ancestor", ancestor, commit).status == 0
 
-    def asked(self, *arguments: str) -> str:
-        """Run a command that may speak with the remote and return its output; raises FetchFailed and GitSlow."""
-        terms = Terms(tuple(_settings(self._remote.login)), dict(self._variables()), self._remote.timeout)
-        answer = asked(self.path, *arguments, terms=terms)
+    def asked(self, *arguments: str, given: bytes | None = None) -> str:
+        """Run a command that may speak with the remote and return its output; raises FetchFailed, GitSlow and GitEnded."""
+        settings = (*_settings(self._remote.login), *(NEGOTIATING_NOTHING if given is not None else ()))
+        terms = Terms(settings, dict(self._variables()), self._remote.timeout, self._commands)
+        answer = asked(self.path, *arguments, terms=terms, given=given)
         if answer.status:
             raise FetchFailed(f"{self._remote.url}: {_reason(answer.said)}")
         return answer.output.decode(errors="replace")
 
     def _sweep(self) -> None:
-        """Remove what fetches that were killed have left: nobody but us fetches here."""
-        for left in (self.path / "objects" / "pack").glob("tmp_*"):
-            left.unlink(missing_ok=True)
+        """Remove what commands that were killed have left, parts of packs and locks: nobody but us writes here."""
+        for pattern in LEFT_BEHIND:
+            for left in self.path.glob(pattern):
+                left.unlink(missing_ok=True)
 
     def _variables(self) -> Iterator[tuple[str, str]]:
         login = self._remote.login

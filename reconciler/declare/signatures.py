@@ -1,11 +1,12 @@
 """Who signed a commit or tag, judged by keys that the server was given; the repository has no say in it."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, run
+from subprocess import DEVNULL, PIPE, TimeoutExpired, run
 from tempfile import mkdtemp
 from typing import Literal
 
@@ -30,6 +31,16 @@ class Unsigned(ReconcilerError):
     """A commit or tag is not signed by anybody who may sign."""
 
 
+class SignersUnreadable(ReconcilerError):
+    """Who may sign cannot be told now."""
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(
+            f"{file}, which says who may sign, cannot be read: {reason}",
+            "put it back where the configuration names it, and let the server's account read it",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Signers:
     """What has to be signed, and by whom: a file of allowed signers for SSH, a file of public keys for GPG.
@@ -44,7 +55,9 @@ class Signers:
 
 
 def signed_by(root: Path, name: str, signers: Signers, home: Path, tag: str = "") -> str:
-    """Return who signed the commit or tag object `name` of the repository at `root`; raises Unsigned and GitSlow.
+    """Return who signed the commit or tag object `name` of the repository at `root`.
+
+    Raises Unsigned, GitSlow, and SignersUnreadable where the files of those who may sign are away.
 
     `home` is a folder of ours in which keyrings are kept; `tag` is what a tag has to call itself, "" for anything:
     whoever may push can give a tag that somebody signed the name of another.
@@ -98,15 +111,11 @@ def _why(said: str) -> str:
 
 
 def _terms(signers: Signers, home: Path) -> Terms:
-    ring, judging = _keyring(signers.gpg, home), home / "judging"
-    if not judging.exists():
-        new = Path(mkdtemp(dir=home)) / "judging"
-        new.write_text(JUDGING)
-        new.chmod(0o700)
-        new.rename(judging)
-        new.parent.rmdir()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ring, allowed, judging = _keyring(signers.gpg, home), _allowed(signers.ssh, home), home / "judging"
+    _write_once(judging, JUDGING.encode(), 0o700)
     settings = (
-        *("protocol.allow=never", f"gpg.ssh.allowedSignersFile={signers.ssh or '/dev/null'}"),
+        *("protocol.allow=never", f"gpg.ssh.allowedSignersFile={allowed}"),
         *(f"gpg.ssh.program={judging}", "gpg.program=gpg", "gpg.x509.program=false"),
     )
     return Terms(settings, {"GNUPGHOME": str(ring)})
@@ -114,22 +123,52 @@ def _terms(signers: Signers, home: Path) -> Terms:
 
 def _keyring(keys: Path | None, home: Path) -> Path:
     """Return a folder with a keyring that holds `keys` and nothing else; it is made once for each content."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data = keys.read_bytes() if keys is not None else b""
+    data = _read(keys) if keys is not None else b""
     ring = home / sha256(data).hexdigest()[:16]
     if not ring.exists():
         new = Path(mkdtemp(dir=home))
-        if data:
-            _import(data, new, keys)
-        new.rename(ring)
+        try:
+            if keys is not None and data:
+                _import(data, new, keys)
+            if not ring.exists():  # nobody else has made it meanwhile
+                new.rename(ring)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return ring
 
 
-def _import(data: bytes, ring: Path, keys: Path | None) -> None:
+def _allowed(signers: Path | None, home: Path) -> Path:
+    """Return a copy of the file of allowed signers, which does not go away while it is judged by."""
+    data = _read(signers) if signers is not None else b""
+    copy = home / f"{sha256(data).hexdigest()[:16]}.signers"
+    _write_once(copy, data, 0o600)
+    return copy
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SignersUnreadable(file, error.strerror or str(error)) from error
+
+
+def _write_once(file: Path, data: bytes, mode: int) -> None:
+    """Write a file in one step where it is not there."""
+    if not file.exists():
+        new = Path(mkdtemp(dir=file.parent)) / file.name
+        new.write_bytes(data)
+        new.chmod(mode)
+        new.rename(file)
+        new.parent.rmdir()
+
+
+def _import(data: bytes, ring: Path, keys: Path) -> None:
     command = ("gpg", "--batch", "--quiet", "--no-autostart", "--homedir", str(ring), "--import")
     try:
         done = run(command, input=data, stdout=DEVNULL, stderr=PIPE, timeout=IMPORT_SECONDS, check=False)
     except FileNotFoundError as error:
         raise ReconcilerError("gpg is not installed, and signers are named by GPG keys", "install gnupg") from error
+    except TimeoutExpired as error:
+        raise SignersUnreadable(keys, f"gpg took longer than {IMPORT_SECONDS:g} s") from error
     if done.returncode:
         raise ReconcilerError(f"{keys} holds no GPG keys: {done.stderr.decode(errors='replace').strip()[:200]}")

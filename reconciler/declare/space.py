@@ -160,6 +160,11 @@ class Space:
         """Return where the spec of an object stands in its document."""
         return ("spec",) if declared.item is None else ("spec", "workers", declared.item)
 
+    @staticmethod
+    def name(declared: Declared) -> FieldPath:
+        """Return where the name of an object stands in its document."""
+        return ("metadata", "name") if declared.item is None else ("spec", "workers", declared.item, "name")
+
     def locate(self, declared: Declared, path: FieldPath, piece: Piece | None = None) -> Span:
         """Return the place of a field of an object, or of a piece of its text."""
         return self.locator(declared, path, piece)

@@ -109,11 +109,13 @@ def grant_attempts(tx: Transaction, grantings: Sequence[Granting]) -> list[Grant
     """Grant attempts: what each claims is claimed, its row and its step's state are written; only then it is offered.
 
     Nothing is granted, and None stands for it, where the worker is not registered any more, for nobody would speak with
-    it, where a person drains it since it was chosen, and where what the scheduler takes for free is not.
+    it, where a person drains it since it was chosen, where one has cancelled the task, and where what the scheduler
+    takes for free is not.
     """
     now = time.time()
     barred = _barred(tx, {one.placed.worker for one in grantings}, now)
-    admitted = [one for one in grantings if one.placed.worker not in barred]
+    cancelled = {number for number in {one.task.id for one in grantings} if tasks.task(tx, number).cancel_by}
+    admitted = [one for one in grantings if one.placed.worker not in barred and one.task.id not in cancelled]
     tokens = claims.claim_all(
         tx, [Wish(one.spec.ticket, tuple(claims_of(one.grant)), one.capacities) for one in admitted]
     )

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.execute.attempt_records import record_ending
-from reconciler.execute.endings import gone
+from reconciler.execute.endings import CANCEL_GRACE, gone
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.leasing import remembered
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
 from reconciler.execute.records import ENGINE
-from reconciler.execute.task_run import CANCEL_GRACE, TaskRun
+from reconciler.execute.task_run import TaskRun
 from reconciler.execute.turns import take_turns, turn_of
 from reconciler.execute.watching import task_moved
 from reconciler.model.live import (
@@ -47,6 +47,7 @@ class Dispatcher:
         self._runs: dict[TaskId, TaskRun] = {}
         self._wake = asyncio.Event()
         self._accepting = True
+        self._told = False
         self._waiting: Mapping[TaskId, queue.Waits] = {}
         self._absent: dict[str, str] = {}  # worker → why it cannot be reached, as it was recorded
         self._kept: dict[str, set[TicketId]] = {}  # worker → its attempts that were live when it connected
@@ -77,7 +78,8 @@ class Dispatcher:
                         await self._wake.wait()
 
     def wake(self) -> None:
-        """Look at the queue, the fleet and every running task again: something was written."""
+        """Look at the queue, the fleet, what is held and every running task again: something was written."""
+        self._told = True
         self._wake.set()
         self._grounds.fleet.changed()
         for run in self._runs.values():
@@ -125,6 +127,9 @@ class Dispatcher:
 
     async def _look(self, conductors: asyncio.TaskGroup) -> None:
         """Let every task start that may, and record why each other one waits."""
+        if self._told:
+            self._told = False
+            await self._free_released()
         facts = await self._grounds.store.read(queue_facts)
         now = time.time()
         queued = [task for task in facts.queued if not await self._expired(task, now)]
@@ -135,6 +140,12 @@ class Dispatcher:
         await self._record_waits(queued, turns.waiting)
         for task in turns.begin:
             await self._begin(task, facts, conductors)
+
+    async def _free_released(self) -> None:
+        """Free what attempts hold whose end a person has told."""
+        holders = list(self._grounds.leasing.holders)
+        for ticket in await self._grounds.store.read(lambda tx: attempts.over(tx, holders)):
+            self._grounds.leasing.release(TicketId(ticket))
 
     async def _begin(self, task: Task, facts: QueueFacts, conductors: asyncio.TaskGroup) -> None:
         run = TaskRun(task, facts.pins[task.id], self._grounds, turn_of(task, facts.tags()))

@@ -7,6 +7,9 @@ from reconciler.model.work import Step
 from reconciler.protocol.tickets import Cancelled, Digest, Ending, Final, Lost, NotStarted, TicketId
 from reconciler.schedule.outcomes import Outcome, judge
 
+CANCEL_GRACE = 10.0
+"""Seconds between SIGTERM and SIGKILL when a task is cancelled."""
+
 NO_LOG = Digest(hashlib.sha256(b"").hexdigest())
 
 
@@ -19,6 +22,19 @@ def gone(ticket: TicketId, worker: str, log_length: int, log_digest: Digest) -> 
 def silent(ticket: TicketId, reason: str) -> Final:
     """Return the ending of an attempt whose worker was silent for too long."""
     return _without_log(ticket, Lost(reason))
+
+
+def unproven(attempts: int) -> str:
+    """Say why a task is abandoned that was cancelled while so many attempts of it lived."""
+    some = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return f"cancelled, and {some} gave no proof of having stopped for 2 minutes"
+
+
+def unknown(attempts: int) -> str:
+    """Say why a task is abandoned that was cancelled after so many attempts of it were given up."""
+    if attempts == 1:
+        return "cancelled, and 1 attempt was lost: whether it has stopped is unknown"
+    return f"cancelled, and {attempts} attempts were lost: whether they have stopped is unknown"
 
 
 def refused(ticket: TicketId, reason: str, *, offered_before: bool) -> Final:

@@ -11,6 +11,7 @@ from reconciler.protocol.tickets import TicketId
 from reconciler.schedule.asking import TASKS, resumed
 from reconciler.schedule.explain import Wait
 from reconciler.schedule.fleet import Fleet, Member
+from reconciler.schedule.placement import Nowhere, candidates
 from reconciler.schedule.queue import TASKS_MAX
 from reconciler.schedule.requests import Claim, Grant, Request, RequestId
 from reconciler.schedule.scheduler import Scheduler
@@ -99,8 +100,10 @@ class Leasing:
         The first time asks. A request that differs from what was asked under its name takes its place in the queue.
         """
         grant = self._granted.pop(request.id, None)
-        if grant is not None:
+        if grant is not None and grant.request == replace(request, since=grant.request.since) and self.fits(grant):
             return grant
+        if grant is not None:  # what was granted a while ago, and is not there any more or not wanted so
+            self._scheduler.release(request.id)
         before = self._asked.get(request.id)
         if before is None or before[0] != replace(request, since=before[0].since):
             since = request.since if before is None else before[0].since
@@ -149,6 +152,16 @@ class Leasing:
         else:
             self._granted.pop(name, None)
             self._scheduler.release(name)
+
+    def fits(self, grant: Grant) -> bool:
+        """Say whether the machine of a grant can take what was asked for, of the fleet as it was taken in last."""
+        needs = grant.request.needs
+        if needs is None:
+            return True
+        found = candidates(needs, self._fleet)
+        return not isinstance(found, Nowhere) and any(
+            member.name == grant.machine and member.unfit(needs) is None for member in found
+        )
 
     # Holding.
 

@@ -19,6 +19,7 @@ class Places:
         self._grounds = grounds
         self._turn = turn
         self._rests = False
+        self._resumption: Request | None = None
         self._wake = wake
         self._names: dict[int, RequestId] = {}
         self._nobody_since: dict[int, float] = {}
@@ -28,21 +29,41 @@ class Places:
         """The moments at which steps fail that nobody can take, in seconds since the epoch."""
         return [since + NOBODY_FOR for since in self._nobody_since.values()]
 
-    def rest(self) -> None:
-        """Free the task's place among those that run, and its workers: it waits for a person."""
+    @property
+    def resumes(self) -> bool:
+        """Does the task wait for its place? Until it has it, none of its steps is due."""
+        return self._resumption is not None
+
+    def rest(self, answered_at: float | None = None) -> None:
+        """Free the task's place among those that run, and its workers: it waits for a person.
+
+        One that another engine began may have been answered since, at a moment in seconds since the epoch.
+        """
         self._grounds.leasing.end_leases(TaskId(self._turn.task))
         self._grounds.leasing.rest(self._turn.id)
         self._rests = True
+        self._resumption = resumption(self._turn, answered_at) if answered_at is not None else None
 
-    def goes_on(self) -> bool:
-        """Say whether the task has its place; one that waited for a person asks for it again, before all that are queued."""
-        if self._rests:
-            found = self._grounds.leasing.place(resumption(self._turn, time.time()), self._wake)
-            self._rests = not isinstance(found, Grant)
-        return not self._rests
+    def wait(self) -> str:
+        """Say why the task waits for its place, or "".
 
-    def ask(self, index: int, request: Request) -> Grant | Wait:
-        """Ask for a step, or ask again; a grant is to be bound to a ticket or dropped."""
+        One that waited for a person asks for it again, before all that are queued.
+        """
+        if not self._rests:
+            return ""
+        if self._resumption is None:
+            self._resumption = resumption(self._turn, time.time())
+        found = self._grounds.leasing.place(self._resumption, self._wake)
+        if isinstance(found, Wait):
+            return f"it was answered, and waits for its turn: {found.reason}"
+        self._rests, self._resumption = False, None
+        return ""
+
+    async def ask(self, index: int, request: Request) -> Grant | Wait | None:
+        """Ask for a step, or ask again; a grant is to be bound to a ticket or dropped.
+
+        None where the fleet has just changed: it is to be asked for anew.
+        """
         before = self._names.get(index)
         if before is not None and before != request.id:
             self._grounds.leasing.drop(before)
@@ -50,6 +71,9 @@ class Places:
         found = self._grounds.leasing.place(request, self._wake)
         if isinstance(found, Grant) and found.machine not in self._grounds.links:
             self.drop(index)
+            self._grounds.fleet.changed()
+            if (await self._grounds.fleet_now()).machine(found.machine) is None:
+                return None
             found = Wait(f"{found.machine} was registered just now and is not linked yet", busy=True)
         if isinstance(found, Grant) or found.busy:
             self._nobody_since.pop(index, None)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.pinned_pools import PinnedPools
-from reconciler.execute.records import Answered, new_ticket
-from reconciler.execute.secrets import Origins, plain_values, resolve_all
+from reconciler.execute.records import Answered, TaskFacts, new_ticket
+from reconciler.execute.secrets import Origins, SecretUnavailable, plain_values, resolve_all
+from reconciler.model.errors import ReconcilerError
 from reconciler.model.live import OutputValue, StepRun, StepState, Task
 from reconciler.model.pinned import Pinned
 from reconciler.model.variables import SecretSource
@@ -73,6 +74,7 @@ class Preparation:
         self._pools = PinnedPools(task, pinned)
         self._hopeless = ""
         self._secrets: set[str] = set()
+        self._knows_secrets = True
 
     async def look_around(self) -> None:
         """Take in the fleet, and find out whether some step can never run."""
@@ -106,6 +108,15 @@ class Preparation:
             state = StepState.SKIPPED if left_out else StepState.PENDING
             runs.append(StepRun(self._task.id, index, step.key, step.name, state, left_out or ""))
         return runs
+
+    def take_up(self, facts: TaskFacts) -> None:
+        """Take in what is known of a task that another engine began; its secrets are gathered before the next script."""
+        self._knows_secrets = False
+        self.know(facts.outputs)
+        asked = {question.step for question in facts.questions}
+        for answer in facts.answers:
+            if answer.step not in asked:
+                self.learn_answer(self._pinned.project.process[answer.step], answer)
 
     def know(self, outputs: Iterable[OutputValue]) -> None:
         """Take in outputs that were recorded before."""
@@ -141,8 +152,7 @@ class Preparation:
         """Say where an attempt was granted, why there, and how it is kept."""
         choice = self._choice(self._pinned.project.process[index])
         assert isinstance(choice, PoolChoice), "a request came of it"
-        member = self._fleet.machine(grant.machine)
-        if member is None or grant.machine == BUILTIN:
+        if grant.machine == BUILTIN:
             member = self._fleet.builtin
             return Placed(
                 BUILTIN,
@@ -150,10 +160,18 @@ class Preparation:
                 member.isolation,
                 member.run_as,
             )
-        pool = self._fleet.pools.get(choice.pool)
+        member, pool = self._fleet.workers[grant.machine], self._fleet.pools.get(choice.pool)
         because = because_of(grant, round_robin=pool is not None and pool.round_robin)
         rivals = self._grounds.leasing.rivals(grant)
         return Placed(member.name, f"{choice.because}; {because}", member.isolation, member.run_as, rivals)
+
+    async def is_still(self, placed: Placed, grant: Grant) -> bool:
+        """Say whether a grant holds good after a while: its machine can take it, and keeps scripts as it did."""
+        self._fleet = await self._grounds.fleet_now()
+        member = self._fleet.machine(grant.machine)
+        if member is None or (member.isolation, member.run_as) != (placed.isolation, placed.run_as):
+            return False
+        return grant.machine in self._grounds.links and self._grounds.leasing.fits(grant)
 
     def evaluate(self, index: int, condition: str, runs: Sequence[StepRun]) -> bool:
         """Say whether the condition of a step holds; raises TemplateError."""
@@ -177,8 +195,22 @@ class Preparation:
         choices, expanded = self._choices(index), self._expanded(index)
         return Draft(index, expanded, choices, sources_needed(self._texts(expanded), choices))
 
+    def may_take_long(self, draft: Draft) -> bool:
+        """Say whether secrets are to be looked for before a script is rendered."""
+        return bool(draft.sources) or not self._knows_secrets
+
     async def script(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> PreparedScript:
         """Render a script step for an attempt where it is placed; its secrets are resolved here. Raises ReconcilerError."""
+        job = await self._rendered(draft, number, placed, runs)
+        if not self._knows_secrets:
+            await self._remember_secrets(draft, number, placed, runs)
+            self._knows_secrets = True
+        return PreparedScript(
+            self._ticket(draft.index, number, job, placed), Secrets(dict(job.secret_environment), self._masks())
+        )
+
+    async def _rendered(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> ScriptJob:
+        """Resolve the secrets of a step, of which none may be printed from here on, and render it with them."""
         index, choices, expanded = draft.index, draft.choices, draft.expanded
         resolved = await resolve_all(
             draft.sources, Origins(Path(self._pinned.root), os.environ, self._grounds.secret_rules)
@@ -187,10 +219,25 @@ class Preparation:
         scope = self._scope(index, runs, choices, resolved, texts, attempt=number, worker=placed.worker)
         job = render_step(expanded, scope, _PinnedFiles(self._grounds.blobs, self._pinned.files))
         assert isinstance(job, ScriptJob)
-        return PreparedScript(
-            self._ticket(index, number, job, placed),
-            Secrets(dict(job.secret_environment), self._masks(choices, resolved, job)),
-        )
+        self._secrets |= {
+            value
+            for name, value in resolved.items()
+            if isinstance(choice := choices[name], Chosen) and choice.sensitive
+        }
+        self._secrets |= set(job.secret_environment.values())
+        return job
+
+    async def _remember_secrets(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> None:
+        """Resolve again what the other steps that have run were given: a step may print it, and it is stored nowhere."""
+        process = self._pinned.project.process
+        for run in runs:
+            if run.started_at is None or run.index == draft.index or process[run.index].action[0] == "manual":
+                continue
+            try:
+                await self._rendered(self.draft(run.index), number, placed, runs)
+            except SecretUnavailable as problem:
+                why = f'"{run.name}" was given it, and what "{runs[draft.index].name}" prints is to be masked'
+                raise ReconcilerError(f"{problem.message}; {why}", problem.hint) from None
 
     def _obstacles(self) -> Iterator[str]:
         """Yield why steps can never run: found while the task is planned, so that nothing runs in vain before them."""
@@ -253,14 +300,8 @@ class Preparation:
             return scope_of(around, choices, resolved, runs[:index], self._outputs.values())
         return scope_of(around, choices, resolved)
 
-    def _masks(self, choices: Mapping[str, Choice], resolved: Mapping[str, str], job: ScriptJob) -> tuple[str, ...]:
-        """Return every secret that the script could print: its own, and those that steps before it were given."""
-        self._secrets |= {
-            value
-            for name, value in resolved.items()
-            if isinstance(choice := choices[name], Chosen) and choice.sensitive
-        }
-        self._secrets |= set(job.secret_environment.values())
+    def _masks(self) -> tuple[str, ...]:
+        """Return every secret that a script could print: its own, and those that steps before it were given."""
         self._secrets |= {found.value for found in self._outputs.values() if found.sensitive}
         return tuple(sorted(value for value in self._secrets if len(value) >= MASKED_MIN))
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from reconciler.execute.endings import unknown
 from reconciler.model.live import (
     Attempt,
     Event,
@@ -50,7 +51,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """Everything that a task's run is rebuilt from; `questions` are those of steps that have not ended."""
+    """Everything that a task's run is rebuilt from; `questions` are those of steps that have not ended.
+
+    `closed` are the step runs of the other questions.
+    """
 
     task: Task
     runs: tuple[StepRun, ...]
@@ -58,6 +62,20 @@ class TaskFacts:
     questions: tuple[Intervention, ...]
     answers: tuple[Answered, ...]
     outputs: tuple[OutputValue, ...]
+    closed: tuple[StepRun, ...]
+
+    @property
+    def answered_at(self) -> float | None:
+        """When the last question was closed, in seconds since the epoch; None where the task has begun anything since.
+
+        A task gives up its place for a question, and takes it again before it begins anything.
+        """
+        if self.task.state is not TaskState.RUNNING or self.questions or not self.closed:
+            return None
+        at = max(run.finished_at or 0.0 for run in self.closed)
+        began = any(attempt.granted_at > at for attempt in self.attempts)
+        unstarted = (run.since for run in self.runs if run.state is StepState.WAITING or run.started_at is None)
+        return None if began or any((since or 0.0) > at for since in unstarted) else at
 
 
 def new_ticket(task: TaskId, step: int, number: int) -> TicketId:
@@ -145,8 +163,7 @@ def end_task(
     def work(tx: Transaction) -> Task:
         now, state, reason = time.time(), end.state, end.reason
         if state is TaskState.CANCELLED and (lost := attempts.given_up(tx, task.id)):
-            state = TaskState.ABANDONED
-            reason = f"cancelled, and {lost} attempt(s) were lost: whether they have stopped is unknown"
+            state, reason = TaskState.ABANDONED, unknown(lost)
         for run in runs:
             if not run.state.ended:
                 tasks.set_step(tx, task.id, run.index, StepState.SKIPPED, reason="the task has ended", at=now)
@@ -167,13 +184,15 @@ def task_facts(number: TaskId, sealer: Sealer) -> Callable[[Transaction], TaskFa
     def work(tx: Transaction) -> TaskFacts:
         runs = tasks.steps(tx, number)
         answers = []
-        questions = []
+        questions, closed = [], []
         for run in runs:
             asked = results.intervention(tx, number, run.index)
             if asked is not None and asked.decision:
                 answers.append(Answered(run.index, asked.decision, asked.decided_by, asked.notes))
             if asked is not None and not run.state.ended:
                 questions.append(asked)
+            elif asked is not None:
+                closed.append(run)
         return TaskFacts(
             task=tasks.task(tx, number),
             runs=tuple(runs),
@@ -181,6 +200,7 @@ def task_facts(number: TaskId, sealer: Sealer) -> Callable[[Transaction], TaskFa
             questions=tuple(questions),
             answers=tuple(answers),
             outputs=tuple(results.outputs(tx, number, sealer)),
+            closed=tuple(closed),
         )
 
     return work

@@ -6,23 +6,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from reconciler.execute import records
 from reconciler.execute.attempt_records import Ending, Granting
-from reconciler.execute.endings import refused, silent, verdict
+from reconciler.execute.endings import CANCEL_GRACE, refused, silent, unproven, verdict
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.ledger import Ledger
 from reconciler.execute.offering import offer_again
 from reconciler.execute.patience import patience
 from reconciler.execute.places import Places
 from reconciler.execute.preparation import Preparation, PreparedScript
-from reconciler.execute.records import (
-    begin_task,
-    close_question,
-    end_task,
-    move_task,
-    open_question,
-    settle_step,
-    task_facts,
-)
 from reconciler.execute.silence import deadline, lost
 from reconciler.execute.tail import Tail
 from reconciler.execute.watching import step_moved, task_moved
@@ -36,9 +28,6 @@ from reconciler.schedule.outcomes import tried_again
 from reconciler.schedule.placement import Nowhere, Placed
 from reconciler.schedule.progress import ConditionUnclear, End, Move, Settle, Start, next_moves
 from reconciler.schedule.requests import Grant, Request
-
-CANCEL_GRACE = 10.0
-"""Seconds between SIGTERM and SIGKILL when a task is cancelled."""
 
 
 class TaskRun:
@@ -95,30 +84,25 @@ class TaskRun:
         """Take the task out of the queue; one that cannot succeed fails here, before its first step."""
         await self._preparation.look_around()
         self._runs = self._preparation.first_runs()
-        self.task = await self._ledger.write(begin_task(self.task, self._runs, self.turn))
+        self.task = await self._ledger.write(records.begin_task(self.task, self._runs, self.turn))
         self._say_task(self.task.state)
 
     async def load(self) -> None:
         """Take up a task that another engine began: live attempts are offered again unless they have started."""
         await self._preparation.look_around()
-        facts = await self._grounds.store.read(task_facts(self.task.id, self._grounds.sealer))
+        facts = await self._grounds.store.read(records.task_facts(self.task.id, self._grounds.sealer))
         self.task, self._runs = facts.task, list(facts.runs)
         self._asked = {question.step: question.asked_at for question in facts.questions}
-        if self._asked:
-            self._places.rest()
-        self._preparation.know(facts.outputs)
-        for answer in facts.answers:
-            if answer.step not in self._asked:
-                self._preparation.learn_answer(self._steps[answer.step], answer)
+        if self._asked or facts.answered_at is not None:
+            self._places.rest(facts.answered_at)
+        self._preparation.take_up(facts)
         for attempt in facts.attempts:
             self._take_up(attempt)
         for ticket, attempt in list(self._live.items()):
             await self._tail.resume(ticket, attempt.step, self._steps[attempt.step].name)
             if attempt.state is AttemptState.GRANTED:
                 self._again[ticket] = ""
-                self._again[ticket] = await offer_again(
-                    attempt, self.task, self._preparation, self._runs, self._grounds
-                )
+                self._again[ticket] = await offer_again(attempt, self._preparation, self._runs, self._grounds)
         self._say_task(self.task.state)
 
     def _take_up(self, attempt: Attempt) -> None:
@@ -159,7 +143,7 @@ class TaskRun:
         reason = self._preparation.hopeless
         if reason and not any(run.started_at for run in self._runs):
             return await self._end(End(TaskState.FAILED, reason))
-        if not self._asked and self._cancelled_at is None and not self._places.goes_on():
+        if not self._asked and self._cancelled_at is None and await self._waits_for_its_place():
             return moved
         moves = next_moves(
             self._steps,
@@ -171,14 +155,29 @@ class TaskRun:
         for move in moves:
             moved |= await self._carry_out(move)
         for index, due in list(self._due.items()):
-            if due <= time.time() and not self._held and self._cancelled_at is None:
-                moved |= await self._start(index)
+            if due <= time.time():
+                moved |= await self._may_begin() and await self._start(index)
         return moved
+
+    async def _may_begin(self) -> bool:
+        """Say whether anything may begin, after all that people have decided so far."""
+        if self._told:
+            await self._hear()
+        return not self._held and self._cancelled_at is None
+
+    async def _waits_for_its_place(self) -> bool:
+        """Say whether a task that was answered waits for its place among those that run, and record why."""
+        reason = self._places.wait()
+        if reason != self.task.reason:
+            self.task = await self._ledger.write(records.move_task(self.task.id, TaskState.RUNNING, reason))
+            self._say_task(self.task.state)
+        return bool(reason)
 
     async def _carry_out(self, move: Move) -> bool:
         match move:
             case Start(index):
-                return not self._held and self._due.get(index, 0.0) <= time.time() and await self._start(index)
+                is_due = self._due.get(index, 0.0) <= time.time()
+                return is_due and await self._may_begin() and await self._start(index)
             case Settle(index, state, reason):
                 return await self._settle(index, state, reason)
             case End():
@@ -200,17 +199,26 @@ class TaskRun:
             request = await self._preparation.request(index, number, since, self._runs)
             if isinstance(request, Nowhere):
                 return await self._settle(index, StepState.FAILED, request.reason)
-            found = self._places.ask(index, request)
+            found = await self._places.ask(index, request)
+            if found is None:
+                return self._ask_again(index)
             if isinstance(found, Wait):
                 return await self._wait(index, found)
-            self._due.pop(index, None)
             placed, draft = self._preparation.placed(index, found), self._preparation.draft(index)
-            if draft.sources:
+            if self._preparation.may_take_long(draft):
                 await self._ledger.flush()  # what has ended is not held up by the search for secrets
             prepared = await self._preparation.script(draft, number, placed, self._runs)
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
+        if not await self._may_begin() or not await self._preparation.is_still(placed, found):
+            return self._ask_again(index)
         await self._grant(index, number, found, placed, prepared)
+        return True
+
+    def _ask_again(self, index: int, pause: float = 0.0) -> bool:
+        """Give up what was found for a step; after `pause` seconds, if it still may begin, it is asked for anew."""
+        self._places.drop(index)
+        self._due[index] = time.time() + pause
         return True
 
     async def _wait(self, index: int, wait: Wait) -> bool:
@@ -228,11 +236,14 @@ class TaskRun:
         leasing, link = self._grounds.leasing, self._grounds.links[placed.worker]
         bounds = leasing.capacities(grant)
         granted = await self._ledger.grant(Granting(self.task, index, number, placed, prepared.spec, grant, bounds))
-        if granted is None:  # something is held that this engine does not know of, or its worker left Git meanwhile
-            self._places.drop(index)
+        if (
+            granted is None
+        ):  # something is held that this engine does not know of, its worker left Git, it was cancelled
+            self._ask_again(index, progress.LOOK_AGAIN)
             self._grounds.fleet.changed()
-            self._due[index] = time.time() + progress.LOOK_AGAIN
+            self._told = True
             return
+        self._due.pop(index, None)
         attempt, self._runs[index] = granted.attempt, granted.run
         self._tries[index] = number
         ticket = TicketId(attempt.ticket)
@@ -311,7 +322,7 @@ class TaskRun:
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
         self._asked[index] = time.time()
-        self.task, self._runs[index] = await self._ledger.write(open_question(self._runs[index], job))
+        self.task, self._runs[index] = await self._ledger.write(records.open_question(self._runs[index], job))
         self._places.rest()
         self._say_task(self.task.state)
         self._say_step(index)
@@ -320,11 +331,11 @@ class TaskRun:
     async def _hear(self) -> None:
         """Take what people have decided meanwhile: a cancellation, answers."""
         self._told = False
-        facts = await self._grounds.store.read(task_facts(self.task.id, self._grounds.sealer))
+        facts = await self._grounds.store.read(records.task_facts(self.task.id, self._grounds.sealer))
         if facts.task.cancel_by and self._cancelled_at is None:
             self._cancelled_at = time.time()
             by = f"cancelled by {facts.task.cancel_by}"
-            self.task = await self._ledger.write(move_task(self.task.id, TaskState.CANCELLING, by))
+            self.task = await self._ledger.write(records.move_task(self.task.id, TaskState.CANCELLING, by))
             self._say_task(TaskState.CANCELLING)
             for ticket, attempt in self._live.items():
                 self._grounds.links[attempt.worker].cancel(ticket, CANCEL_GRACE)
@@ -339,7 +350,7 @@ class TaskRun:
 
     async def _close_question(self, index: int, state: StepState, reason: str) -> None:
         del self._asked[index]
-        closing = close_question(self._runs[index], state, reason, task_goes_on=not self._asked)
+        closing = records.close_question(self._runs[index], state, reason, task_goes_on=not self._asked)
         self.task, self._runs[index] = await self._ledger.write(closing)
         self._say_step(index)
         self._say_task(self.task.state)
@@ -351,14 +362,13 @@ class TaskRun:
         for index in expired:
             await self._close_question(index, StepState.FAILED, "nobody answered for 7 days")
         if self._cancelled_at is not None and self._live and now - self._cancelled_at >= progress.ABANDONED_AFTER:
-            reason = f"cancelled, and {len(self._live)} attempt(s) gave no proof of having stopped for 2 minutes"
-            return await self._end(End(TaskState.ABANDONED, reason))
+            return await self._end(End(TaskState.ABANDONED, unproven(len(self._live))))
         losses = list(lost(self._live.values(), self._steps, self._grounds, now))
         given_up = [self._ended(silent(TicketId(each.ticket), reason), given_up=True) for each, reason in losses]
         return bool(expired or any(given_up))
 
     async def _settle(self, index: int, state: StepState, reason: str) -> bool:
-        self._runs[index] = await self._ledger.write(settle_step(self._runs[index], state, reason))
+        self._runs[index] = await self._ledger.write(records.settle_step(self._runs[index], state, reason))
         self._due.pop(index, None)
         if state.ended:
             self._places.drop(index)
@@ -366,7 +376,7 @@ class TaskRun:
         return True
 
     async def _end(self, end: End) -> bool:
-        self.task = await self._ledger.write(end_task(self.task, self._runs, end, abandoned=self._live))
+        self.task = await self._ledger.write(records.end_task(self.task, self._runs, end, abandoned=self._live))
         for index in range(len(self._runs)):
             self._places.drop(index)
         for ticket in self._live:
@@ -376,8 +386,9 @@ class TaskRun:
 
     def _patience(self) -> float:
         losses = [deadline(attempt, self._steps, self._grounds) for attempt in self._live.values()]
-        moments = [*losses, *self._places.deadlines]
-        return patience(time.time(), moments, due=self._due, asked=self._asked, cancelled_at=self._cancelled_at)
+        begins = not (self._held or self._places.resumes or self._cancelled_at is not None)
+        moments, due = [*losses, *(self._places.deadlines if begins else ())], self._due if begins else {}
+        return patience(time.time(), moments, due=due, asked=self._asked, cancelled_at=self._cancelled_at)
 
     def _say_task(self, state: TaskState) -> None:
         self._grounds.watcher.see(task_moved(self.task, state, self.task.reason))

@@ -27,6 +27,10 @@ class Wait:
     """Of each machine that belongs to what is needed: why not there."""
 
 
+LOST = ", which was given up and may still run; where it cannot, `reconcile release` frees what it holds"
+"""Said of who holds something alone, is lost, and ends for nobody."""
+
+
 def wait_of(request: Request, view: View | None, held: Holdings, fleet: Fleet) -> Wait:
     """Say why a request that was looked at is not granted."""
     found = candidates(request.needs, fleet) if request.needs is not None else ()
@@ -38,9 +42,11 @@ def wait_of(request: Request, view: View | None, held: Holdings, fleet: Fleet) -
     for claim in request.claims:
         resource = held.resource(claim.resource)
         if not resource.admits(claim):
-            holder = held.holds[resource.alone].request.task if resource.alone in held.holds else None
-            return Wait(_occupied(claim, resource), busy=True, on=holder, obstacles=obstacles)
-    if view is None or (view.open and any(claim.alone for claim in request.claims)):
+            holder = held.holds.get(resource.alone) if resource.alone is not None else None
+            lost = LOST if holder is not None and holder.lost else ""
+            on = holder.request.task if holder is not None else None
+            return Wait(f"{_occupied(claim, resource)}{lost}", busy=True, on=on, obstacles=obstacles)
+    if view is None or (_is_wanted(request, held) and any(_accepts(one, request) for one in view.fit.values())):
         return Wait("one that is before it waits for the same", busy=True, obstacles=obstacles)
     able = [item for item in obstacles if item[0] in view.fit]
     return Wait(_nobody(request.needs, "has room for it", able), busy=True, obstacles=obstacles)
@@ -76,11 +82,24 @@ def rivals(grant: Grant, held: Holdings, fleet: Fleet, limit: int = RIVALS_MAX) 
     return tuple((member.name, _why_not(held.machines[member.name], grant)) for member in others[:limit])
 
 
+def _is_wanted(request: Request, held: Holdings) -> bool:
+    """Say whether anybody else waits to have something alone that a request claims, and could run somewhere."""
+    return any(
+        sum(line.is_able for line in held.resource(claim.resource).wanted) > claim.alone for claim in request.claims
+    )
+
+
+def _accepts(machine: Machine, request: Request) -> bool:
+    """Say whether nothing that runs on a machine that fits is in the way."""
+    if not machine.roomy or (request.exclusive and not machine.is_idle):
+        return False
+    return not any(lock in machine.locks for lock in request.machine_claims)
+
+
 def _why_not(machine: Machine, grant: Grant) -> str:
     """Say what is in the way on a machine, or that another one came before it."""
     request = grant.request
-    has_room = machine.roomy and not (request.exclusive and not machine.is_idle)
-    if machine.member.unfit(request.needs or Needs()) or not has_room or set(machine.locks) & {*request.machine_claims}:
+    if machine.member.unfit(request.needs or Needs()) or not _accepts(machine, request):
         return _obstacle(machine, request)
     return f"has {machine.leases} lease{'' if machine.leases == 1 else 's'}"
 

@@ -65,6 +65,7 @@ class Service:
         async with AsyncExitStack() as stack:
             for space in self.spaces:
                 await stack.enter_async_context(space.locked())
+                stack.callback(space.followed.source.end)  # a fetch under way is not waited for
             web = [pages(self.spaces, self.configuration, http)] if http is not None else []
             await first_of(stopping.wait(), *(space.hold() for space in self.spaces), *web)
 

@@ -4,10 +4,14 @@ import sys
 from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
+from reconciler.declare.render import printable
 from reconciler.execute.watching import Breached, Sighting, StepMoved, TaskMoved
 
 FORMS = ("text", "json")
+
+_LOGFMT = structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"], drop_missing=True)
 
 
 class Voice:
@@ -17,11 +21,7 @@ class Voice:
 
     def __init__(self, form: str = "text", stream: TextIO = sys.stderr, **fields: object) -> None:
         self._form, self._stream, self._fields = form, stream, fields
-        last = (
-            structlog.processors.JSONRenderer()
-            if form == "json"
-            else structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"], drop_missing=True)
-        )
+        last = structlog.processors.JSONRenderer() if form == "json" else _line
         self._log = structlog.wrap_logger(
             structlog.WriteLogger(stream),
             processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", key="at"), last],
@@ -50,3 +50,13 @@ class Voice:
                 self.say("step", **facts, worker=worker, attempt=ticket, reason=reason)
             case Breached(worker, kind, times, reason):
                 self.warn("breach", worker=worker, kind=kind, times=times, reason=reason)
+
+
+def _line(logger: WrappedLogger, method: str, fields: EventDict) -> str:
+    """Return fields as logfmt; what committers, callers and forges have put into them commands no terminal."""
+    shown = {name: _shown(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return _LOGFMT(logger, method, shown)
+
+
+def _shown(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))  # an end of a line is escaped after this

@@ -1,6 +1,6 @@
 """Attempts: granted one at a time per step run, ended once, each under a token that rises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.errors import Conflict
@@ -118,6 +118,16 @@ def attempt(tx: Transaction, ticket: str) -> Attempt | None:
 def attempts(tx: Transaction, task: TaskId) -> list[Attempt]:
     """Return all attempts of a task, by step and number."""
     return [_attempt(row) for row in tx.all(_SELECT + "WHERE task = ? ORDER BY step, number", task)]
+
+
+def over(tx: Transaction, tickets: Iterable[str]) -> set[str]:
+    """Return those of `tickets` whose end is known."""
+    rows = tx.batch(
+        "SELECT ticket FROM attempts JOIN {rows} ON ticket = column1 WHERE finished_at IS NOT NULL",
+        ("text",),
+        [(ticket,) for ticket in tickets],
+    )
+    return {ticket for (ticket,) in rows}
 
 
 def live(tx: Transaction, task: TaskId) -> bool:

@@ -65,16 +65,24 @@ class DataDirectory:
         return self.root / "cache"
 
     def create(self) -> None:
-        """Make the directory and its folders, open to their owner alone; raises StateUnreadable."""
+        """Make the directory, what leads to it and its folders, open to their owner alone; raises StateUnreadable.
+
+        What is there already stays as it is.
+        """
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.logs, self.blobs, self.agent, self.cache):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            for folder in (self.root, self.logs, self.blobs, self.agent, self.cache):
+                _make(folder)
         except OSError as error:
             raise StateUnreadable(
                 f"the data directory {self.root} cannot be made: {error.strerror}",
                 "make its parent writable for the user who runs this, or name another with --data",
             ) from error
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 class EngineLock:

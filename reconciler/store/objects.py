@@ -55,6 +55,16 @@ def rename(tx: Transaction, old: Address, new: Address) -> bool:
     return tx.execute("UPDATE objects SET name = ? WHERE kind = ? AND name = ?", new.name, *old) == 1
 
 
+def move(tx: Transaction, places: Iterable[tuple[Address, Position]]) -> None:
+    """Record where objects are declared now that are as they were."""
+    tx.batch(
+        "UPDATE objects SET file = column3, line = column4, col = column5"
+        " FROM {rows} WHERE kind = column1 AND name = column2",
+        ("text", "text", "text", "integer", "integer"),
+        [(*address, *position) for address, position in places],
+    )
+
+
 def one(tx: Transaction, address: Address) -> LiveObject | None:
     """Return the object at `address`."""
     row = tx.one(_SELECT + "WHERE kind = ? AND name = ?", *address)

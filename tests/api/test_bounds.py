@@ -178,10 +178,26 @@ def test_what_is_not_there_is_said(own: Premises) -> None:
     assert own.call("GET", "/api/v2", own.reader).expect(404)["error"] == "there is nothing at /api/v2"
     assert own.call("PUT", "/api/v1/spaces", own.reader).expect(405)["error"] == "PUT is not what /api/v1/spaces takes"
     assert own.get("/tasks/99", own.reader).expect(404)["error"] == "there is no task 99"
+    for number in ("9223372036854775807", "9223372036854775808", "9" * 200):
+        for answer in (own.get(f"/tasks/{number}", own.reader), own.post(f"/tasks/{number}/cancel", own.reader)):
+            assert answer.expect(404)["error"] == f"there is no task {number}"
+    in_other_digits = own.get("/tasks/%D9%A1", own.reader).expect(404)
+    assert in_other_digits["error"] == 'there is no task of a deployment "١"'
     assert own.get("/objects/Worker/nobody", own.reader).expect(404)["error"] == 'there is no Worker "nobody"'
     assert (
         own.get("/objects/Wrker", own.reader).expect(404)["error"] == 'there is no kind "Wrker"; did you mean "Worker"?'
     )
+
+
+def test_what_callers_say_is_one_line_and_not_nothing(own: Premises) -> None:
+    forged = "a freeze\nReady True\u001b[31m"
+    own.post("/suspend", own.reader, {"reason": forged, "seconds": 60}).expect(200)
+    shown = own.get("/suspension", own.reader).expect(200)
+    assert shown["suspension"]["reason"] == "a freeze Ready True�[31m"
+    own.post("/resume", own.reader).expect(200)
+    assert own.post("/suspend", own.reader, {"reason": " \n", "seconds": 60}).expect(400) == {
+        "error": "a suspension needs a reason", "hint": "give one of at most 1000 characters with --reason", "code": 1,
+    }  # fmt: skip
 
 
 def test_the_same_request_under_the_same_key_is_carried_out_once(own: Premises) -> None:

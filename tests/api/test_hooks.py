@@ -99,6 +99,23 @@ async def test_strangers_are_soon_heard_no_more_and_the_forge_is(tmp_path: Path)
         assert await asyncio.to_thread(call, port, b"{}", proof(b"{}")) == (202, "")
 
 
+async def test_calls_that_cannot_be_checked_are_put_off_and_said_once(tmp_path: Path) -> None:
+    async with hooked(tmp_path, EMBEDDED.model_copy(update={"http": HttpTable(rate=0.01, burst=30)})) as (port, said):
+        (tmp_path / "secret").rename(tmp_path / "away")
+        answers = [await asyncio.to_thread(call, port, b"{}", proof(b"{}")) for _ in range(5)]
+        assert [status for status, _ in answers] == [503, 503, 503, 429, 429]
+        assert answers[0][1] == "no call can be checked: the server's log tells more\n"
+        assert answers[-1][1] == "too many calls without proof\n"
+        (line,) = [line for line in said.getvalue().splitlines() if "calls cannot be checked" in line]
+        assert line.endswith(f'reason="{tmp_path}/secret: No such file or directory"')
+        assert "Traceback" not in said.getvalue()
+        (tmp_path / "away").rename(tmp_path / "secret")
+        assert await asyncio.to_thread(call, port, b"{}", proof(b"{}")) == (202, "")
+        (tmp_path / "secret").unlink()
+        assert (await asyncio.to_thread(call, port, b"{}", proof(b"{}")))[0] == 429
+        assert said.getvalue().count("calls cannot be checked") == 2
+
+
 async def test_a_call_whose_body_does_not_come_is_waited_for_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ VALUES = {
 BODIES: dict[str, Any] = {
     "DrainBody": {"reason": "x", "seconds": 60.0}, "SuspendBody": {"reason": "x", "seconds": 60.0},
     "TokenBody": {"worker": "w", "pools": ["p"]}, "RevocationBody": {"whom": "w", "reason": "x"},
-    "LiftBody": {"whom": "w"}, "Notes": {}, "PlanBody": {},
+    "LiftBody": {"whom": "w"}, "ReleaseBody": {"whom": "w", "reason": "x"}, "Notes": {}, "PlanBody": {},
 }  # fmt: skip
 UNSAID = {"JsonValue", "Obstacle"}
 """Schemas of things that have no words of their own."""

@@ -243,6 +243,11 @@ def test_people_decide_at_a_server_and_the_audit_names_the_token(asking: Premise
     assert order("token", "revoke", made) == f"revoked the token {made} for blue-2\n"
     assert order("revoke", "blue-1", "--reason", "stolen").startswith("revoked SHA256:")
     assert order("revoke", "blue-1", "--lift").startswith("lifted the revocation of SHA256:")
+    code, _, err = asking.at_server(asking.reader, "release", "blue-1", "--reason", "it burnt")
+    assert (code, err.splitlines()[0]) == (
+        1,
+        'Error: nothing is held by an attempt "blue-1", or on a worker of that name',
+    )
     verbs = [
         "reject",
         "retry",

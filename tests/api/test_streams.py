@@ -205,6 +205,25 @@ def test_the_audit_is_followed_and_gone_on_with(tmp_path: Path) -> None:
         assert json.loads(event.data)["action"] in {"suspend", "access create"}
 
 
+@pytest.mark.parametrize("shown", ["header", "query"])
+def test_who_has_heard_more_than_there_is_begins_anew_and_loses_nothing(tmp_path: Path, shown: str) -> None:
+    with premises(tmp_path) as found:
+        token = found.token("administrator")
+        last = found.get("/events?after=0", token).expect(200)["items"][-1]["id"]
+        beyond = str(last + 1_000)
+        if shown == "header":
+            answer = found.get("/events/stream", token, **{"Last-Event-ID": beyond})
+        else:
+            answer = found.get(f"/events/stream?after={beyond}", token)
+        said = answer.expect(409)
+        assert re.fullmatch(rf"there is no event {beyond} to go on behind: the last one is \d+", said["error"])
+        assert said["hint"] == "the state was restored, or is another; begin anew with after=0 and no Last-Event-ID"
+        heard = list(listen(found, "/events/stream?after=0", token, most=last))
+        assert [event.id for event in heard] == [str(number) for number in range(1, last + 1)]
+        (event,) = listen(found, "/events/stream", token, str(last - 1), most=1)
+        assert event.id == str(last)
+
+
 def test_a_quiet_stream_shows_that_it_stands_and_ends_with_its_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,9 +66,7 @@ def test_a_plan_that_waits_is_shown_alike_at_the_server_and_beside_the_state(tmp
         assert (beside.code, commit[:7] in beside.out) == (2, True)
         assert [f"WorkerPool/{pool}" in beside.out for pool in "abcd"] == [False, True, True, True]
         assert "maxRemovals" not in beside.out, "that is what the person decides on"
-        assert beside.err.endswith(
-            f"\nIt waits for a person. Decide with: reconcile approve {name}, or: reconcile reject {name}\n"
-        )
+        assert beside.err.endswith(f"\nDecide with: reconcile approve {name}, or: reconcile reject {name}\n")
 
 
 def test_a_plan_of_a_working_tree_is_shown_of_its_files(tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ def an_access_of_no_span(folder: Path) -> Said:
     return told(made(folder, "ci", "--role", "viewer", "--space", "shop", "--expires", "soon"))
 
 
+def an_access_for_longer_than_anything(folder: Path) -> Said:
+    return told(made(folder, "ci", "--role", "viewer", "--space", "shop", "--expires", f"{'9' * 20}d"))
+
+
 def an_access_to_no_space_yet(folder: Path) -> Said:
     return told(made(folder, "ci", "--role", "viewer"))
 
@@ -310,6 +314,12 @@ def a_key_of_another_request(folder: Path) -> Said:
         found.post("/suspend", token, {"reason": "x", "seconds": 60}, Idempotency_Key="k").expect(200)
         said = found.post("/suspend", token, {"reason": "y", "seconds": 60}, Idempotency_Key="k").expect(409)
     return Said(said["error"], said["hint"])
+
+
+def an_event_that_is_not_there_yet(folder: Path) -> Said:
+    with premises(folder) as found:
+        said = found.get("/events/stream?after=4711", found.token("administrator")).expect(409)
+    return Said(re.sub(r"\d+$", "LAST", said["error"]), said["hint"])
 
 
 def a_plan_before_any_commit(folder: Path) -> Said:

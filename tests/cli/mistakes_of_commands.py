@@ -314,6 +314,14 @@ def a_new_state(folder: Path) -> Said:
     return told(shop(folder).run("apply", "--auto-approve"))
 
 
+def a_number_that_no_task_will_have(folder: Path) -> Said:
+    return told(applied(folder).run("logs", "9" * 20))
+
+
+def a_task_in_other_digits(folder: Path) -> Said:
+    return told(applied(folder).run("cancel", "١"))
+
+
 def no_such_task(folder: Path) -> Said:
     return told(applied(folder).run("logs", "7"))
 

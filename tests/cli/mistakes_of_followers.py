@@ -132,6 +132,10 @@ def a_commit_with_errors(folder: Path) -> Said:
     return Said(error.message, error.hint)
 
 
+def a_suspension_without_a_reason(folder: Path) -> Said:
+    return told(applied(folder).run("suspend", "--reason", " \t"))
+
+
 def a_suspension_that_is_over(folder: Path) -> Said:
     place = applied(folder)
     return told(place.run("suspend", "--reason", "a freeze", "--until", "2020-01-01"))

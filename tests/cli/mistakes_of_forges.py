@@ -51,6 +51,17 @@ def a_comment_without_a_token(folder: Path) -> Said:
     return told(comment(folder, "--forge", "github", "--repository", "ann/shop"))
 
 
+def a_comment_that_is_no_text(folder: Path) -> Said:
+    (folder / "plan.md").write_bytes(PLAN.encode("utf-16"))
+    return told(reconcile("ci", "comment", folder / "plan.md", "--forge", "github", "--pull", "7"))
+
+
+def a_comment_with_a_file_that_holds_no_token(folder: Path) -> Said:
+    (folder / "token").write_bytes(b"\xff\xfe\n")
+    options = ("--repository", "ann/shop", "--token-file", str(folder / "token"))
+    return told(comment(folder, "--forge", "github", *options))
+
+
 def a_comment_in_clear(folder: Path) -> Said:
     options = ("--forge", "gitea", "--repository", "ann/shop", "--api-url", "http://git.example.org/api/v1")
     return told(comment(folder, *options, RECONCILE_FORGE_TOKEN="t"))

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from psycopg import OperationalError, errors
 
-from reconciler.declare.git import TIMEOUT, GitFailed, GitSlow, blobs
+from reconciler.declare.git import TIMEOUT, GitEnded, GitFailed, GitSlow, blobs
 from reconciler.declare.source import ENTRIES_MAX, _records, open_tree
 from reconciler.model.live import Attempt, AttemptState, TaskId
 from reconciler.model.spec import Address
@@ -290,6 +290,11 @@ def a_repository_of_another_account(folder: Path) -> Said:
 
 def _failing(said: str) -> None:
     raise GitFailed(("ls-files",), f"fatal: {said}")
+
+
+def a_fetch_that_the_server_does_not_wait_for(folder: Path) -> Said:
+    ended = GitEnded("fetch")
+    return Said(ended.message, ended.hint)
 
 
 def a_slow_disk(folder: Path) -> Said:

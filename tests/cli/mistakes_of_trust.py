@@ -30,6 +30,10 @@ def a_token_for_no_name(folder: Path) -> Said:
     return told(said(installed(folder), "token", "create", "--worker", "Worker 1", "--pool", "blue"))
 
 
+def a_token_for_the_built_in_worker(folder: Path) -> Said:
+    return told(said(installed(folder), "token", "create", "--worker", "built-in", "--pool", "blue"))
+
+
 def a_token_for_ever(folder: Path) -> Said:
     return told(said(installed(folder), *TOKEN, "--ttl", "7d"))
 

@@ -152,7 +152,7 @@ def test_why_says_where_a_thing_comes_from_and_what_was_done(done: Workplace) ->
     step, where = settled(done.run("why", "Project/shop/Work").expect(0).out).splitlines()
     assert step == '"Work" of Project/shop is declared at project.yaml:LINE'
     assert where.startswith("it would run on built-in: ")
-    assert "is succeeded" in done.run("why", "task/1").expect(0).out
+    assert "and has succeeded" in done.run("why", "task/1").expect(0).out
     reasons = records(done.run("why", "Project/shop", "--json"))
     assert {reason["type"] for reason in reasons} == {"reason"}
 

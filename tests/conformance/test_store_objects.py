@@ -28,6 +28,16 @@ def test_putting_again_replaces_all_of_it(store: Store) -> None:
     assert store.read_now(objects.all_objects) == {later.address: later}
 
 
+def test_places_move_and_nothing_else(store: Store) -> None:
+    store.write_now(lambda tx: objects.put_many(tx, map(worker, "abc")))
+    places = [(worker("a").address, Position("x.yaml", 7, 3)), (worker("c").address, Position("y.yaml", 1, 1))]
+    store.write_now(lambda tx: objects.move(tx, places))
+    found = store.read_now(objects.all_objects)
+    assert found == {worker(name).address: worker(name) for name in "abc"} | {
+        address: replace(worker(address.name), position=position) for address, position in places
+    }
+
+
 def test_objects_are_listed_in_the_order_of_bytes(store: Store) -> None:
     names = ["b", "a", "a-1", "a0", "z", "10", "9"]
     store.write_now(lambda tx: objects.put_many(tx, map(worker, names)))

@@ -3,11 +3,15 @@
 import os
 import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from reconciler.declare.git import GitFailed, GitSlow
+from reconciler.declare.git import GitEnded, GitFailed, GitSlow
 from reconciler.declare.load import load
 from reconciler.declare.mirror import FetchFailed, Login, Mirror, Remote, host_by_ssh
 from reconciler.model.errors import UsageMistake
@@ -19,10 +23,10 @@ POOL = "apiVersion: reconciler/v1\nkind: WorkerPool\nmetadata: {{name: {name}}}\
 class Upstream:
     """A repository somewhere else."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *options: str) -> None:
         self.root = root
         root.mkdir()
-        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("init", "--quiet", "--initial-branch=main", *options)
         self.git("config", "uploadpack.allowFilter", "true")
 
     def git(self, *arguments: str) -> str:
@@ -296,3 +300,162 @@ def test_a_mirror_that_is_not_there_is_said(upstream: Upstream, tmp_path: Path) 
         mirror.keep(head)
     assert caught.value.message == f"git update-ref failed: {mirror.root} is not there"
     assert not mirror.holds(head)
+
+
+SLOW_SSH = """\
+#!/bin/sh
+for command; do :; done
+eval "$command" | (dd bs=1 count=20000; exec sleep 600)
+"""
+"""Stands for ssh: the other end is this machine, and falls silent after 20,000 bytes."""
+
+
+@contextmanager
+def silent_remote(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """Begin a fetch that the remote never ends, and hand it over once its locks are taken."""
+    (upstream.root / "noise").write_bytes(os.urandom(500_000))
+    upstream.commit(one=".")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ssh").write_text(SLOW_SSH)
+    (programs / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    mirror = Mirror(tmp_path / "mirror", Remote(f"ssh://host{upstream.root}", "refs/heads/main"))
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(mirror.fetch)
+        lock = mirror.root / "shallow.lock"
+        while not lock.exists():
+            assert not fetching.done(), fetching.exception()
+            time.sleep(0.01)
+        yield mirror
+        with pytest.raises(GitEnded) as caught:
+            fetching.result(timeout=20)
+        assert caught.value.message == "git fetch was stopped, since the server stops"
+
+
+def test_a_fetch_under_way_ends_at_once_when_the_server_stops(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silent_remote(upstream, tmp_path, monkeypatch) as mirror:
+        mirror.end()
+    with pytest.raises(GitEnded) as caught:
+        mirror.look()
+    assert caught.value.message == "git ls-remote was stopped, since the server stops"
+
+
+def test_the_locks_of_a_fetch_that_was_killed_stand_in_no_ones_way(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silent_remote(upstream, tmp_path, monkeypatch) as mirror:
+        mirror.end()
+    assert (mirror.root / "shallow.lock").exists()
+    (tmp_path / "programs" / "ssh").write_text(SLOW_SSH.replace("dd bs=1 count=20000; exec sleep 600", "cat"))
+    assert Mirror(tmp_path / "mirror", mirror.remote).fetch() == upstream.git("rev-parse", "HEAD")
+
+
+LOCKS = (
+    *("shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock", "refs/reconciler/tip.lock"),
+    *("refs/reconciler/applied.lock", "objects/maintenance.lock", "objects/info/commit-graphs/commit-graph-chain.lock"),
+)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("bare", ["trees.git", "history.git"])
+def test_no_lock_that_was_left_stops_a_fetch(upstream: Upstream, tmp_path: Path, bare: str, name: str) -> None:
+    first = upstream.commit(one=".")
+    upstream.commit(two=".")
+    mirror = mirror_of(upstream, tmp_path)
+    assert mirror.descends(mirror.fetch(), first)
+    lock = tmp_path / "mirror" / bare / name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    upstream.commit(three=".")
+    head = mirror.fetch()
+    mirror.keep(head)
+    assert not mirror.descends(first, head)
+    found = mirror.between(first, head, 10)
+    assert found is not None
+    assert len(found[1]) == 2
+    assert not lock.exists()
+
+
+def test_a_lock_that_was_left_does_not_stop_what_was_carried_out_from_being_kept(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    head = upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    mirror.keep(head)
+    (mirror.root / "refs" / "reconciler" / "applied.lock").touch()
+    mirror.keep(head)
+
+
+def test_a_remote_that_was_made_shallow_anew_is_fetched_anew(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    upstream.git("clone", "--quiet", "--bare", "--depth=1", upstream.url, str(tmp_path / "shallow.git"))
+    shallow = f"file://{tmp_path}/shallow.git"
+    upstream.git("-C", str(tmp_path / "shallow.git"), "config", "uploadpack.allowFilter", "true")
+    mirror = Mirror(tmp_path / "mirror", Remote(shallow, "refs/heads/main"))
+    assert mirror.fetch() == first
+    assert not mirror.descends(first, "0" * 40)  # the history is here, too
+    for round_of in ("a", "b"):
+        for name in ("two", "three", "four"):
+            head = upstream.commit(**{f"{name}-{round_of}": "."})
+        upstream.git(
+            *("-C", str(tmp_path / "shallow.git"), "fetch", "--quiet", "--depth=1", upstream.url, "+main:main")
+        )
+        assert mirror.look() == mirror.fetch() == head
+        assert not mirror.descends(head, first)
+
+
+def test_a_fetch_that_fails_anew_is_said_and_keeps_nothing_broken(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    upstream.commit(two=".")
+    tree = upstream.git("rev-parse", "HEAD^{tree}")
+    hidden = upstream.root / ".git" / "objects" / tree[:2] / tree[2:]
+    content = hidden.read_bytes()
+    hidden.unlink()
+    with pytest.raises(FetchFailed):
+        mirror.fetch()
+    hidden.write_bytes(content)
+    assert mirror.fetch() == upstream.git("rev-parse", "HEAD")
+    assert mirror.descends(mirror.fetch(), first)
+
+
+def test_a_host_that_is_away_takes_nothing_from_the_mirror(upstream: Upstream, tmp_path: Path) -> None:
+    first = upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    upstream.root.rename(tmp_path / "away")
+    with pytest.raises(FetchFailed) as caught:
+        mirror.fetch()
+    assert caught.value.message == f"{upstream.url}: '{upstream.root}' does not appear to be a git repository"
+    assert mirror.holds(first)
+
+
+def test_a_repository_with_names_of_sha_256_is_fetched(tmp_path: Path) -> None:
+    upstream = Upstream(tmp_path / "upstream", "--object-format=sha256")
+    first, head = upstream.commit(one="."), upstream.commit(two=".")
+    mirror = mirror_of(upstream, tmp_path)
+    assert mirror.look() == mirror.fetch() == head
+    mirror.keep(head)
+    loaded = load(mirror.root, rev=head)
+    assert loaded.desired is not None
+    assert {address.name for address in loaded.desired.objects} == {"one", "two"}
+    assert mirror.descends(head, first)
+    again = mirror_of(upstream, tmp_path)
+    assert again.look() == again.tip() == again.commit() == head
+    pinned = Mirror(tmp_path / "pinned", Remote(upstream.url, first))
+    assert pinned.fetch() == first
+
+
+@pytest.mark.parametrize("name", ["shallow", "refs/reconciler/tip"])
+def test_a_mirror_that_a_power_cut_has_spoilt_is_fetched_anew(upstream: Upstream, tmp_path: Path, name: str) -> None:
+    upstream.commit(one=".")
+    mirror = mirror_of(upstream, tmp_path)
+    mirror.fetch()
+    (mirror.root / name).write_bytes(b"\0" * 41)
+    head = upstream.commit(two=".")
+    assert mirror.fetch() == head

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.declare.signatures import Signers, Unsigned, signed_by
+from reconciler.declare import signatures
+from reconciler.declare.signatures import Signers, SignersUnreadable, Unsigned, signed_by
+from reconciler.model.errors import ReconcilerError
 
 
 class Signed:
@@ -205,3 +207,50 @@ def test_a_signed_tag_counts_under_its_own_name_alone(signed: Signed) -> None:
         signed_by(signed.root, tag, signers, signed.home, "production")
     assert caught.value.message == "production is the tag v1 under another name"
     assert caught.value.hint == "tag the commit with: git tag -s production"
+
+
+@pytest.mark.parametrize("kind", ["ssh", "gpg"])
+def test_a_file_of_signers_that_is_away_makes_nobody_a_stranger(signed: Signed, kind: str) -> None:
+    if kind == "ssh":
+        key = signed.ssh_key("ann")
+        commit, file = signed.commit(key), signed.allowed(key)
+        signers = Signers(ssh=file)
+    else:
+        commit, file = signed.commit(signed.gpg_key("ann")), signed.exported("ann")
+        signers = Signers(gpg=file)
+    away = file.rename(signed.folder / "away")
+    with pytest.raises(SignersUnreadable) as caught:
+        signed.signer(commit, signers)
+    assert caught.value.message == f"{file}, which says who may sign, cannot be read: No such file or directory"
+    assert caught.value.hint == "put it back where the configuration names it, and let the server's account read it"
+    file.mkdir()
+    with pytest.raises(SignersUnreadable) as unreadable:
+        signed.signer(commit, signers)
+    assert unreadable.value.message == f"{file}, which says who may sign, cannot be read: Is a directory"
+    file.rmdir()
+    away.rename(file)
+    assert signed.signer(commit, signers).startswith("ann")
+
+
+def test_a_file_that_holds_no_keys_leaves_nothing_behind(signed: Signed) -> None:
+    commit = signed.commit(signed.gpg_key("ann"))
+    keys = signed.folder / "keys.asc"
+    keys.write_text("no keys\n")
+    for _ in range(2):
+        with pytest.raises(ReconcilerError) as caught:
+            signed.signer(commit, Signers(gpg=keys))
+        assert caught.value.message.startswith(f"{keys} holds no GPG keys: ")
+    assert list(signed.home.iterdir()) == []
+
+
+def test_keys_that_are_not_imported_in_time_are_waited_for(signed: Signed, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, file = signed.commit(signed.gpg_key("ann")), signed.exported("ann")
+    programs = signed.folder / "programs"
+    programs.mkdir()
+    (programs / "gpg").write_text("#!/bin/sh\nexec sleep 600\n")
+    (programs / "gpg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(signatures, "IMPORT_SECONDS", 0.2)
+    with pytest.raises(SignersUnreadable) as caught:
+        signed.signer(commit, Signers(gpg=file))
+    assert caught.value.message == f"{file}, which says who may sign, cannot be read: gpg took longer than 0.2 s"

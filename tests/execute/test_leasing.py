@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from reconciler.model.spec import Address, Position
 from reconciler.protocol.messages import Hello
 from reconciler.protocol.session import Connected
 from reconciler.protocol.tickets import Exited, Final, Offered, Running, TicketId, TicketReport
+from reconciler.schedule.explain import LOST
 from reconciler.schedule.progress import NOBODY_FOR
 from reconciler.schedule.requests import Claim
 from reconciler.server.orders.decisions import Decision, carry_out_decision
@@ -39,9 +40,17 @@ def step(name: str, **fields: object) -> dict[str, object]:
     return {"name": name, **BODY, **fields}
 
 
-def queue(store: Store, project: str, *process: dict[str, object], environment: str = "production") -> None:
+def queue(
+    store: Store,
+    project: str,
+    *process: dict[str, object],
+    environment: str = "production",
+    variables: Sequence[dict[str, object]] = (),
+) -> None:
     deployment = {"project": project, "release": "1", "environment": environment}
     pinned = {"space": "s", "deploymentName": project, "deployment": deployment, "project": {"process": process}}
+    if variables:
+        pinned["project"] = {"process": process, "variables": variables}
     content = Pinned.model_validate_json(json.dumps(pinned)).canonical()
     store.write_now(
         lambda tx: tasks.queue(
@@ -360,7 +369,7 @@ async def test_an_abandoned_attempt_keeps_its_mutex_until_its_end_is_known_over_
         queue(store, "c", step("work"))
         reports = {"w1": [TicketReport(TicketId(one.ticket), Running())]}
         async with engine(store, tmp_path, reports) as stage:
-            await stage.until_waits(2, "work", "the mutex db is held by work of task 1")
+            await stage.until_waits(2, "work", f"the mutex db is held by work of task 1{LOST}")
             await stage.until_run("3:work")
             await stage.end("3:work")
             await stage.dispatcher.finished("w1", Final(TicketId(one.ticket), Exited(0), 0, NO_LOG))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.execute.dispatch import Dispatcher
-from reconciler.execute.endings import NO_LOG, silent
+from reconciler.execute.endings import NO_LOG, silent, unknown, unproven
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.link import WorkerLink
 from reconciler.execute.logs import LogStore
@@ -293,7 +293,7 @@ async def test_a_cancelled_task_whose_attempt_was_given_up_is_abandoned(tmp_path
         await place.fall_silent("w1")
         place.decide("cancel")
         await place.task_in(TaskState.ABANDONED)
-        assert place.task().reason == "cancelled, and 1 attempt(s) were lost: whether they have stopped is unknown"
+        assert place.task().reason == "cancelled, and 1 attempt was lost: whether it has stopped is unknown"
         assert place.step().state is StepState.LOST
         await place.connect("w1", TicketReport(ticket, Running()))
         await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
@@ -335,3 +335,9 @@ async def test_nothing_runs_alone_beside_what_was_given_up_and_may_still_run(tmp
         await place._until(lambda: step_of_the_second() == f"no worker of the pool default has room for it: {obstacle}")
         await place.dispatcher.finished("w1", Final(ticket, Exited(0), 0, NO_LOG))
         await place._until(lambda: place.dispatcher._runs[TaskId(2)].live)
+
+
+def test_how_many_attempts_gave_no_proof_is_said_in_whole_words() -> None:
+    assert unproven(1) == "cancelled, and 1 attempt gave no proof of having stopped for 2 minutes"
+    assert unproven(2) == "cancelled, and 2 attempts gave no proof of having stopped for 2 minutes"
+    assert unknown(2) == "cancelled, and 2 attempts were lost: whether they have stopped is unknown"

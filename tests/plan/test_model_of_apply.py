@@ -33,7 +33,7 @@ async def compare(commits: list[DesiredState], place: Path) -> None:
         for desired in commits:
             live = await store.read(objects.live_state)
             found = plan(desired, live, FREE)
-            await really_applied(found, desired, store, place)
+            await really_applied(found, desired, live, store, place)
             expected = applied(found, desired, live)
             assert shown(await store.read(objects.live_state)) == shown(expected)
             for task in await store.read(tasks.unfinished):
@@ -41,12 +41,13 @@ async def compare(commits: list[DesiredState], place: Path) -> None:
             assert shown(await store.read(objects.live_state)) == shown(settled(expected, {}))
 
 
-async def really_applied(found: Plan, desired: DesiredState, store: Store, place: Path) -> None:
+async def really_applied(found: Plan, desired: DesiredState, live: LiveState, store: Store, place: Path) -> None:
     token = await store.write(lambda tx: leases.acquire(tx, APPLY_LEASE, "a test", 60.0, 0.0, takeover=True))
     assert isinstance(token, int)
     await carry_out(
         found,
         desired,
+        live.objects,
         store,
         Authority("a test", token, Binding(desired.name, "", "")),
         root=place,

@@ -16,6 +16,13 @@ def applied(plan: Plan, desired: DesiredState, live: LiveState, *, adopt: bool =
     objects = dict(live.objects)
     tasks = dict(live.last_tasks)
     accepted = [change for change in plan.changes if not change.refusal]
+    moved = {
+        address: replace(objects[address], position=declared.position)
+        for address, declared in desired.objects.items()
+        if address in objects and objects[address].position != declared.position
+        if address not in {change.address for change in accepted}
+    }
+    objects |= moved
     for change in accepted:
         before = objects.pop(change.former or change.address, None)
         if change.action is not Action.REMOVE:
@@ -26,7 +33,7 @@ def applied(plan: Plan, desired: DesiredState, live: LiveState, *, adopt: bool =
     return LiveState(
         objects=objects,
         last_tasks=tasks | {task.slot: task for task in queued},
-        serial=live.serial + len(accepted) + len(queued),
+        serial=live.serial + bool(moved) + len(accepted) + len(queued),
         binding=Binding(desired.name, "", ""),
         revision=desired.revision,
     )

@@ -177,6 +177,22 @@ async def test_a_plan_that_was_rejected_is_refused_until_another_commit(tmp_path
         assert await here.reason() == "Applied"
 
 
+async def test_a_plan_that_was_rejected_may_be_approved_after_all(tmp_path: Path) -> None:
+    async with followed(tmp_path) as here:
+        here.repository.pools("a", "b", "c", "d")
+        await here.look()
+        here.repository.pools("a")
+        await here.look()
+        (proposal,) = await here.controller.engine.store.read(following.proposals)
+        await here.order(DecidePlan("ann@desk", proposal.name, "reject", "keep them"))
+        here.repository.commit("Ask again")
+        await here.look()
+        assert await here.reason() == "Refused"
+        await here.order(DecidePlan("ann@desk", proposal.name, "approve", "let them go"))
+        await here.look()
+        assert (await here.reason(), await here.pools()) == ("Applied", {"a"})
+
+
 async def test_nobody_approves_beyond_the_ceiling_of_the_server(tmp_path: Path) -> None:
     async with followed(tmp_path, Policy(removals_max=Removals("2"))) as here:
         here.repository.pools("a", "b", "c", "d")

@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 
+from reconciler.model.errors import UsageMistake
 from reconciler.model.following import Condition, Judged, SourceState, Suspension, Verdict
 from reconciler.server.controller.conditions import Facts, conditions_of
 from reconciler.server.controller.controller import Controller
@@ -149,6 +150,32 @@ async def test_of_what_waits_the_latest_of_a_commit_is_told_and_the_oldest_is_gi
     assert {description for _, _, description in heard(there)} == {"two"}
 
 
+class Away:
+    """A forge that is away for so many tries."""
+
+    def __init__(self, tries: int) -> None:
+        self.left = tries
+
+    def status(self, status: Status) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise ForgeProblem(f"nobody is there to hear of {status.commit}", after=0.0)
+
+    def comment(self, pull: int, marker: str, body: str) -> None:
+        raise ForgeProblem("never asked")
+
+
+async def test_a_forge_that_is_away_for_a_week_is_told_when_it_is_back() -> None:
+    said, tries = io.StringIO(), 1_100
+    herald = Herald(Away(tries), Voice("text", said), "reconcile/shop", retry_seconds=(1e-6, 1e-6))
+    running = asyncio.create_task(herald.run())
+    herald.tell(standing(Facts(HEAD, judged(A))))
+    await until(lambda: running.done() or "forge was told" in said.getvalue())
+    assert not running.done()
+    assert said.getvalue().count("forge was not told") == tries
+    running.cancel()
+
+
 class Broken:
     """A forge with a bug."""
 
@@ -198,6 +225,12 @@ def test_the_configuration_makes_the_forge(tmp_path: Path) -> None:
     table = ForgeTable(kind="github", repository="ann/shop", token_file=str(tmp_path / "token"))
     assert table.address == "https://api.github.com"
     assert table.forge() == forge_of("github", Line("https://api.github.com", TOKEN), "ann/shop")
+    for content in (b"\xff\xfe", b"", b"two\xa0words\n", b"\n" + TOKEN.encode()):
+        (tmp_path / "token").write_bytes(content)
+        with pytest.raises(UsageMistake) as refused:
+            table.forge()
+        assert refused.value.message == f"{tmp_path}/token holds no token"
+        assert refused.value.hint == "write the token that the forge gave into its first line, as it is"
     with pytest.raises(ValueError, match="name the api_url: there is no gitea that everybody uses"):
         ForgeTable(kind="gitea", repository="ann/shop", token_file=str(tmp_path / "token"))
     with pytest.raises(ValueError, match="the token would go in clear"):

@@ -160,7 +160,7 @@ PLANTS: dict[str, Plant] = {
         "G3",
         ((Machine, "is_idle", property(lambda self: self.running == 0 and self.alone is None)),),
         LONG_CUTS,
-        first=60,
+        first=120,
     ),
     "acknowledged before it is durable": Plant(
         "G4", ((LogStore, "durable", _durable_at_once),), ("server loses power",)

@@ -34,6 +34,22 @@ def test_everything_in_it_is_open_to_its_owner_alone(directory: DataDirectory) -
     directory.create()
 
 
+def test_what_leads_to_it_is_closed_too_where_it_was_made_for_it(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        DataDirectory(there / "data" / "shop").create()
+        DataDirectory(there / "data" / "site").create()
+    finally:
+        os.umask(before)
+    assert [folder.stat().st_mode & 0o777 for folder in (there, there / "data")] == [0o755, 0o700]
+    (there / "data").chmod(0o750)
+    DataDirectory(there / "data" / "shop").create()
+    assert (there / "data").stat().st_mode & 0o777 == 0o750
+
+
 def test_a_second_engine_is_told_who_the_first_is(directory: DataDirectory) -> None:
     child = start_holder(directory)
     with pytest.raises(Conflict) as refused:

@@ -6,22 +6,34 @@ from dataclasses import replace
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
 from reconciler.model.following import ConditionType, Proposal, Why
-from reconciler.model.live import Attempt, Event, LiveObject, LiveState, StepRun, Task, WorkerHealth, WorkerStatus
+from reconciler.model.live import (
+    Attempt,
+    Event,
+    LiveObject,
+    LiveState,
+    StepRun,
+    StepState,
+    Task,
+    TaskState,
+    WorkerHealth,
+    WorkerStatus,
+)
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
 from reconciler.plan.deployments import wishes_of
-from reconciler.plan.explanation import MANUAL
+from reconciler.plan.explanation import MANUAL, Load, Prospect
 from reconciler.plan.stored import STORED
 from reconciler.plan.whereabouts import Whereabouts
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Final
+from reconciler.schedule.fleet import BUILTIN, Fleet
 from reconciler.schedule.outcomes import Outcome, judge
-from reconciler.schedule.placement import Nowhere, place
+from reconciler.schedule.placement import Nowhere, PoolChoice, needs_of, place
 from reconciler.schedule.variables import VariableContext
 from reconciler.server.answers.overview import drain_in_words
 from reconciler.server.answers.standing import Standing, standing
-from reconciler.server.answers.steps import steps_called
+from reconciler.server.answers.steps import loads_in, steps_called
 from reconciler.server.orders.decisions import find_task
 from reconciler.server.orders.steering import PLAN
 from reconciler.server.state.times import stamp
@@ -65,7 +77,7 @@ def reasons(tx: Transaction, address: str) -> Iterator[str]:
         known = [str(other) for other in live.objects]
         raise UsageMistake(f"{address} is not applied{did_you_mean(f'{kind}/{name}', known)}", "see: reconcile status")
     if step:
-        yield from _of_step(found, step, live)
+        yield from _of_step(found, step, live, loads_in(tx, live))
     else:
         yield from _of_object(tx, found, live)
 
@@ -187,7 +199,7 @@ def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
     adopted = ", recorded as done without running" if task.adopted else ""
     places = standing(tx) if not task.state.ended else Standing()
     reason = f": {text}" if (text := places.task(task)) else ""
-    yield f"task {task.id} runs release {task.release} of {task.slot} and is {task.state}{adopted}{reason}"
+    yield f"task {task.id} runs release {task.release} of {task.slot} and {_is(task.state)}{adopted}{reason}"
     tries = attempts.attempts(tx, task.id)
     for run in tasks.steps(tx, task.id):
         yield f"  {_step_sentence(replace(run, reason=places.step(run)))}"
@@ -216,10 +228,10 @@ def _end_of(attempt: Attempt) -> str:
 
 def _step_sentence(run: StepRun) -> str:
     reason = f": {run.reason}" if run.reason else ""
-    return f'step {run.index + 1} "{run.name}" is {run.state}{reason}'
+    return f'step {run.index + 1} "{run.name}" {_is(run.state)}{reason}'
 
 
-def _of_step(found: LiveObject, wanted: str, live: LiveState) -> Iterator[str]:
+def _of_step(found: LiveObject, wanted: str, live: LiveState, loads: Mapping[str, Load]) -> Iterator[str]:
     """Say where a step of a project would run now."""
     if found.address.kind != "Project":
         raise UsageMistake(f"{found.address} has no steps", "write Project/NAME/STEP")
@@ -231,10 +243,12 @@ def _of_step(found: LiveObject, wanted: str, live: LiveState) -> Iterator[str]:
         raise UsageMistake(f'{found.address} has no step "{wanted}"{did_you_mean(wanted, names)}')
     yield f'"{step.name}" of {found.address} is declared at {found.position}'
     context = VariableContext(process=found.address.name, step=step.key)
-    yield _where(step, project, live, context)
+    yield _where(step, project, live, context, loads)
 
 
-def _where(step: Step, project: ProjectSpec, live: LiveState, context: VariableContext) -> str:
+def _where(
+    step: Step, project: ProjectSpec, live: LiveState, context: VariableContext, loads: Mapping[str, Load]
+) -> str:
     if step.action[0] == "manual":
         return MANUAL
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
@@ -246,7 +260,39 @@ def _where(step: Step, project: ProjectSpec, live: LiveState, context: VariableC
         case Nowhere(reason):
             return f"its pool depends on where it is deployed: {reason}"
         case choice:
-            found = place(step, choice, whereabouts.fleet, "")
+            return _placed(step, choice, whereabouts.fleet, loads)
+
+
+def _placed(step: Step, choice: PoolChoice, fleet: Fleet, loads: Mapping[str, Load]) -> str:
+    """Say which worker of a pool comes first of those that can take a step, as `explain` orders them."""
+    found = place(step, choice, fleet, "", {name: load.attempts for name, load in loads.items()})
     if isinstance(found, Nowhere):
         return f"it cannot run: {found.reason}"
-    return f"it would run on {found.worker}: {found.because}"
+    if found.worker == BUILTIN:
+        return f"it would run on {BUILTIN}: {found.because}"
+    pool, needs = fleet.pools[choice.pool], needs_of(step, choice.pool, "", choice.requires)
+    able = []
+    for member in (fleet.workers[name] for name in pool.workers):
+        load = loads.get(member.name, Load())
+        if member.unfit(needs) is None and member.busy(load.attempts) is None:
+            able.append(Prospect(member.name, (), load, member.isolation, member.run_as, member.limits))
+    first = min(able, key=lambda prospect: prospect.rank(pool))
+    loaded = f"{_counted(first.load.leases, 'lease')} and {_counted(first.load.attempts, 'attempt')}"
+    order = f"the first of {len(able)} that can take it" if len(able) > 1 else "alone able to take it"
+    return f"it would run on {first.name}: {choice.because}; {first.name}, with {loaded}, is {order}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _is(state: TaskState | StepState) -> str:
+    return _HAS.get(state, f"is {state}")
+
+
+_HAS: Mapping[str, str] = {
+    "succeeded": "has succeeded",
+    "failed": "has failed",
+    "timedOut": "has timed out",
+}
+"""States that are not said with `is`."""

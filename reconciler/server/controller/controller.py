@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.apply.places import follow, moved
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.load import EMPTIED, Loaded
 from reconciler.declare.signatures import Unsigned
@@ -16,6 +17,7 @@ from reconciler.model.following import Judged, Proposal, SourceState, Verdict
 from reconciler.model.live import ActorKind, Event, LiveState
 from reconciler.model.spec import Address
 from reconciler.plan.planner import Options, settings_of
+from reconciler.server.backoff import pause
 from reconciler.server.controller.judging import (
     SHOWN_MAX,
     Circumstances,
@@ -172,7 +174,7 @@ class Controller:
             self.voice.warn("source cannot be read", source=self.source.url, reason=error.message, hint=error.hint)
         self.results["unreadable"] += 1
         self._failures += 1
-        self._look_at = min(self._look_at, time.monotonic() + _patience(self._failures))
+        self._look_at = min(self._look_at, time.monotonic() + pause(self._failures, *RETRY_SECONDS))
         head = before.head if before else ""
         await self._saw(replace(self._source_state(head, now), failed_since=since, problem=error.message))
 
@@ -230,7 +232,7 @@ class Controller:
     def _try_again(self) -> None:
         """Judge the head again after a while, though nothing else moves."""
         self._tries += 1
-        self._retry_at = time.monotonic() + _patience(self._tries)
+        self._retry_at = time.monotonic() + pause(self._tries, *RETRY_SECONDS)
 
     async def _record(self, judged: Judged) -> None:
         self.results[judged.verdict] += 1
@@ -285,6 +287,7 @@ class Controller:
             case Move.NOTHING:
                 await asyncio.to_thread(self.source.applied, head)
                 if live.revision != head:
+                    self._serial += await follow(store, moved(planned.desired.objects, live.objects))
                     await self.engine.store.write(lambda tx: objects.record_revision(tx, head, time.time()))
                 self.voice.say("nothing to change", revision=head)
                 return Verdict.UNCHANGED, ""
@@ -360,7 +363,7 @@ class Controller:
                 binding=self.source.binding(loaded),
             )
             await self.engine.store.write(following.settle_proposals)
-        self._serial += applied.changes + len(applied.tasks)
+        self._serial += applied.risen
         await asyncio.to_thread(self.source.applied, plan.revision)
         self.running.change()
         self.voice.say("carried out", revision=plan.revision, changes=applied.changes, deployments=len(applied.tasks))
@@ -386,12 +389,6 @@ def invalid(loaded: Loaded, voice: Voice) -> Invalid:
 def _known_now(tx: Transaction) -> _Known:
     answers = tuple((each.digest, each.decision) for each in following.proposals(tx) if each.decision)
     return _Known(last_number(tx, "serial"), answers, following.suspension(tx, time.time()) is not None)
-
-
-def _patience(tries: int) -> float:
-    """Return the seconds to wait after so many tries in a row that failed."""
-    first, most = RETRY_SECONDS
-    return min(most, first * 2.0 ** (tries - 1))
 
 
 def _sentence(error: ReconcilerError) -> str:

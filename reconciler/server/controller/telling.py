@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from getpass import getuser
-from socket import gethostname
 
 from reconciler.model.following import Condition, ConditionType, Judged, SourceState
 from reconciler.model.live import ActorKind, Event, LiveState, TaskState
 from reconciler.plan import deployments
 from reconciler.server.controller.conditions import Facts, conditions_of
 from reconciler.server.forge.herald import Herald
+from reconciler.server.orders.account import account
 from reconciler.server.state import origins
 from reconciler.server.voice import Voice
 from reconciler.store import audit, drains, following, objects, tasks
@@ -84,7 +83,7 @@ def _event(now: float, action: str, outcome: str, revision: str, detail: str) ->
 
 def ourselves() -> str:
     """Name who runs this process, where no commit names anybody."""
-    return f"{getuser()}@{gethostname()}"
+    return account()
 
 
 def _failed(tx: Transaction) -> list[str]:

@@ -16,7 +16,17 @@ from reconciler.server.engine.leading import Lead, Led, node_of, other_leader
 from reconciler.server.orders.decisions import Decision, carry_out_decision, decision_from, decision_to
 from reconciler.server.orders.draining import carry_out_drain
 from reconciler.server.orders.granting import carry_out_access
-from reconciler.server.orders.orders import AccessOrder, Answer, DrainOrder, Order, SourceOrder, order_from, order_to
+from reconciler.server.orders.orders import (
+    AccessOrder,
+    Answer,
+    DrainOrder,
+    Order,
+    Release,
+    SourceOrder,
+    order_from,
+    order_to,
+)
+from reconciler.server.orders.releasing import carry_out_release
 from reconciler.server.orders.steering import carry_out_steering
 from reconciler.server.state import origins
 from reconciler.server.state.looking import looking
@@ -143,6 +153,8 @@ def carry_out(tx: Transaction, request: Request, sealing: Callable[[Transaction]
         return Answer(carry_out_decision(tx, request, origin))
     if isinstance(request, DrainOrder):
         return carry_out_drain(tx, request, time.time(), origin)
+    if isinstance(request, Release):
+        return carry_out_release(tx, request, time.time(), origin)
     if isinstance(request, SourceOrder):
         return carry_out_steering(tx, request, time.time(), origin)
     if isinstance(request, AccessOrder):

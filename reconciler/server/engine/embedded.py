@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from reconciler.apply.carry_out import Applied
+from reconciler.apply.places import follow, moved
 from reconciler.declare.load import Loaded
 from reconciler.execute.watching import Watcher
 from reconciler.model.errors import Conflict, Interrupted, Refused
@@ -120,8 +121,10 @@ class Embedded:
         interrupted = asyncio.Event()
         with _on_signals(interrupted):
             wanted = {*planned.plan.pending, *await engine.store.read(_begun)}
-            if planned.plan.empty and not wanted:
-                return False, wanted
+            if planned.plan.empty:
+                await follow(engine.store, moved(planned.desired.objects, planned.live.objects))
+                if not wanted:
+                    return False, wanted
             async with apply_lease(engine) as token:
                 if not planned.plan.empty:
                     applied = await self._carry_out(engine, loaded, planned, token, adopt=adopt)

@@ -1,11 +1,9 @@
 """Carry a plan out for an engine: under the apply lease, with its heartbeat, in somebody's name."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from getpass import getuser
 
 from reconciler.apply.carry_out import APPLY_LEASE, Applied, Authority, Progress, carry_out
 from reconciler.declare.load import Loaded
@@ -13,6 +11,7 @@ from reconciler.model.errors import Conflict
 from reconciler.model.live import ActorKind, Binding
 from reconciler.server.engine.engine import Engine
 from reconciler.server.engine.settling import living_elsewhere
+from reconciler.server.orders.account import account
 from reconciler.server.planning.planning import Planned, binding_of
 from reconciler.server.state import origins
 from reconciler.store import leases
@@ -43,9 +42,10 @@ async def carry_out_planned(
     return await carry_out(
         planned.plan,
         planned.desired,
+        planned.live.objects,
         engine.store,
         Authority(
-            *(actor or f"{getuser()}@{socket.gethostname()}", token, binding or binding_of(loaded)),
+            *(actor or account(), token, binding or binding_of(loaded)),
             adopt=adopt,
             kind=ActorKind.CONTROLLER if actor else ActorKind.PERSON,
             origin=origins.of_server() if actor else origins.of_command(),
@@ -64,7 +64,7 @@ async def apply_lease(engine: Engine) -> AsyncIterator[int]:
     Raises Conflict where attempts live on the built-in worker of another node: their supervisors answer to an engine
     on the same files alone.
     """
-    holder = f"{getuser()}@{socket.gethostname()}"
+    holder = account()
 
     def acquire(tx: Transaction) -> int | leases.HeldBy:
         former, left = living_elsewhere(tx, engine.lead.node)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reconciler.model.following import Condition, ConditionType
+from reconciler.server.backoff import pause
 from reconciler.server.forge.forges import Forge, State, Status
 from reconciler.server.forge.line import ForgeProblem
 from reconciler.server.voice import Voice
@@ -60,8 +61,7 @@ class Herald:
                         del self._untold[commit]
                     continue
                 tries += 1
-                first, most = self.retry_seconds
-                await asyncio.sleep(max(min(most, first * 2.0 ** (tries - 1)), min(wait, ASKED_MAX)))
+                await asyncio.sleep(max(pause(tries, *self.retry_seconds), min(wait, ASKED_MAX)))
 
     async def _told(self, status: Status) -> float | None:
         """Tell one status; return None where that is settled, else the seconds that the forge wants to be left alone."""

@@ -1,12 +1,12 @@
 """What the server's configuration says of the forge that a source lies on, and that is told what became of commits."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reconciler.server.forge.forges import Forge, forge_of
 from reconciler.server.forge.line import Line
+from reconciler.server.forge.tokens import read_token
 from reconciler.server.readable import Readable, ReadableSecret
 
 ADDRESSES = {"github": "https://api.github.com", "gitlab": "https://gitlab.com/api/v4"}
@@ -41,6 +41,5 @@ class ForgeTable(BaseModel):
         return self.api_url or ADDRESSES[self.kind]
 
     def forge(self) -> Forge:
-        """Return the forge; raises OSError where the token cannot be read."""
-        token = Path(self.token_file).read_text().partition("\n")[0].strip()
-        return forge_of(self.kind, Line(self.address, token, self.ca_file), self.repository)
+        """Return the forge; raises OSError where the token cannot be read, UsageMistake where there is none."""
+        return forge_of(self.kind, Line(self.address, read_token(self.token_file), self.ca_file), self.repository)

@@ -8,9 +8,13 @@ from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Event, Slot, Task, TaskId, TaskState
 from reconciler.model.spec import canonical_json
 from reconciler.plan.deployments import UNSUCCESSFUL
+from reconciler.server.orders.words import one_line
 from reconciler.server.state.origins import kind_of
 from reconciler.store import audit, results, tasks
 from reconciler.store.database import Transaction
+
+NUMBERS_END = 2**63
+"""Past the greatest number of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def carry_out_decision(tx: Transaction, decision: Decision, origin: str = "") ->
 
     Raises UsageMistake or Conflict.
     """
-    task = find_task(tx, decision.task)
+    task, decision = find_task(tx, decision.task), replace(decision, notes=one_line(decision.notes))
     match decision.verb:
         case "approve" | "reject":
             message = _answer(tx, task, decision)
@@ -61,8 +65,8 @@ def _state(task: Task) -> str:
 
 def find_task(tx: Transaction, name: str) -> Task:
     """Find a task by its number, or the last one of a deployment by its name, or by `name@tenant`."""
-    if name.isdecimal():
-        return tasks.task(tx, TaskId(int(name)))
+    if name.isascii() and name.isdecimal():
+        return tasks.task(tx, _number(name))
     deployment, _, tenant = name.partition("@")
     found = [
         task
@@ -75,6 +79,13 @@ def find_task(tx: Transaction, name: str) -> Task:
         choices = ", ".join(f"{deployment}@{task.slot.tenant}" for task in found)
         raise UsageMistake(f"{deployment} has a task for each tenant", f"name one of: {choices}")
     return found[0]
+
+
+def _number(name: str) -> TaskId:
+    """Return the number that ASCII digits write; raises UsageMistake where no database counts so far."""
+    if len(name) > len(str(NUMBERS_END)) or int(name) >= NUMBERS_END:
+        raise UsageMistake(f"there is no task {name}", "`reconcile tasks` lists them")
+    return TaskId(int(name))
 
 
 def _answer(tx: Transaction, task: Task, decision: Decision) -> str:

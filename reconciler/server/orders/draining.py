@@ -8,13 +8,11 @@ from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Event, LiveObject, Override
 from reconciler.model.spec import Address, canonical_json
 from reconciler.server.orders.orders import Answer, Drain, DrainOrder, Undrain
+from reconciler.server.orders.words import reason_of
 from reconciler.server.state.origins import kind_of
 from reconciler.server.state.times import stamp
 from reconciler.store import audit, objects, overrides
 from reconciler.store.database import Transaction
-
-REASON_MAX = 1_000
-"""Characters of a reason; it stands in one line wherever the worker is shown."""
 
 UNTIL_MAX = 30 * 86_400.0
 """Seconds that an override may stand; what holds for longer belongs into Git."""
@@ -33,9 +31,7 @@ def carry_out_drain(tx: Transaction, order: DrainOrder, now: float, origin: str 
 
 
 def _drain(tx: Transaction, order: Drain, now: float, origin: str) -> Answer:
-    reason = " ".join(order.reason.split())
-    if not reason or len(reason) > REASON_MAX:
-        raise UsageMistake("a drain needs a reason", f"give one of at most {REASON_MAX} characters with --reason")
+    reason = reason_of(order.reason, "a drain")
     if not 0.0 < order.seconds <= UNTIL_MAX:
         raise UsageMistake(
             "a live override ends within 30 days, and not before now",

@@ -94,6 +94,15 @@ class Undrain:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Free what a lost attempt holds, or all those on a worker: nothing of them runs any more."""
+
+    actor: str
+    whom: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Suspend:
     """Carry no commit out for `seconds`; what runs goes on."""
 
@@ -142,11 +151,11 @@ TrustOrder = CreateToken | RevokeToken | Revoke | Lift | Stage | Switch | Retire
 DrainOrder = Drain | Undrain
 SourceOrder = Suspend | Resume | DecidePlan
 AccessOrder = CreateAccess | RevokeAccess
-Order = TrustOrder | DrainOrder | SourceOrder | AccessOrder
+Order = TrustOrder | DrainOrder | Release | SourceOrder | AccessOrder
 
 _KINDS: tuple[type[Order], ...] = (
     *(CreateToken, RevokeToken, Revoke, Lift, Stage, Switch, Retire, MakeSnapshotKey),
-    *(Drain, Undrain),
+    *(Drain, Undrain, Release),
     *(Suspend, Resume, DecidePlan),
     *(CreateAccess, RevokeAccess),
 )

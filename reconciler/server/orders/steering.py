@@ -6,6 +6,7 @@ from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.following import NAMED_DIGITS, Suspension
 from reconciler.model.live import Event
 from reconciler.server.orders.orders import Answer, DecidePlan, Resume, SourceOrder, Suspend
+from reconciler.server.orders.words import one_line, reason_of
 from reconciler.server.state.origins import kind_of
 from reconciler.server.state.times import stamp
 from reconciler.store import audit, following
@@ -28,8 +29,9 @@ def carry_out_steering(tx: Transaction, order: SourceOrder, now: float, origin: 
 
 def _suspend(tx: Transaction, order: Suspend, now: float, origin: str) -> Answer:
     until = now + order.seconds
-    following.suspend(tx, Suspension(order.actor, order.reason, now, until))
-    event = Event(now, order.actor, "suspend", "space", detail=f"until {stamp(until)}: {order.reason}")
+    reason = reason_of(order.reason, "a suspension")
+    following.suspend(tx, Suspension(order.actor, reason, now, until))
+    event = Event(now, order.actor, "suspend", "space", detail=f"until {stamp(until)}: {reason}")
     audit.record(tx, replace(event, kind=kind_of(origin), origin=origin))
     return Answer(f"suspended until {stamp(until)}: no commit is carried out; what runs goes on")
 
@@ -47,12 +49,11 @@ def _decide(tx: Transaction, order: DecidePlan, now: float, origin: str) -> Answ
     if found is None:
         raise UsageMistake(f"no plan {order.plan} waits", "`reconcile status` names the one that does")
     word = "approved" if order.verb == "approve" else "rejected"
-    if found.decision:
+    if found.decision and (found.decision, word) != ("rejected", "approved"):
         raise Conflict(f"{found.name} was {found.decision} by {found.decided_by} already")
-    decided = replace(found, decision=word, decided_by=order.actor, decided_at=now, notes=order.notes)
+    notes = one_line(order.notes)
+    decided = replace(found, decision=word, decided_by=order.actor, decided_at=now, notes=notes)
     following.decide(tx, decided)
-    event = Event(
-        now, order.actor, order.verb, found.name, revision=found.revision, detail=order.notes or found.summary
-    )
+    event = Event(now, order.actor, order.verb, found.name, revision=found.revision, detail=notes or found.summary)
     audit.record(tx, replace(event, kind=kind_of(origin), origin=origin, plan=found.plan or found.digest))
     return Answer(f"{word} {found.name} of {found.revision[:12]}: {found.summary}")

@@ -9,7 +9,7 @@ from reconciler.model.live import Event
 from reconciler.model.spec import Address, canonical_json
 from reconciler.model.text import NAME_PATTERN, Thumbprint
 from reconciler.model.trust import Purpose, Revocation
-from reconciler.schedule.fleet import IMPLICIT_POOL
+from reconciler.schedule.fleet import BUILTIN, IMPLICIT_POOL
 from reconciler.server.orders.orders import (
     Answer,
     CreateToken,
@@ -22,6 +22,7 @@ from reconciler.server.orders.orders import (
     Switch,
     TrustOrder,
 )
+from reconciler.server.orders.words import reason_of
 from reconciler.server.state.origins import kind_of
 from reconciler.server.state.registered import bearer, other_pools, registered_as
 from reconciler.server.trust import tokens
@@ -29,8 +30,6 @@ from reconciler.server.trust.keyring import keyring, retire, stage, switch, with
 from reconciler.store import audit, enrolment, objects
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
-
-REASON_MAX = 1_000  # characters; it stands in one line of the audit
 
 
 def carry_out_order(
@@ -66,6 +65,8 @@ def _create_token(tx: Transaction, order: CreateToken, sealer: Sealer, now: floa
     for name in (order.worker, *order.pools):
         if not re.fullmatch(NAME_PATTERN, name):
             raise UsageMistake(f'"{name}" is no name', "a name has lower-case letters, digits and -, at most 63")
+    if order.worker == BUILTIN:
+        raise UsageMistake(f'the worker "{BUILTIN}" is the server\'s own', "choose another name")
     token, text = tokens.create_token(
         *(tx, order.worker, order.pools, order.ttl),
         replace=order.replace,
@@ -94,8 +95,7 @@ def _doubts(tx: Transaction, order: CreateToken) -> Iterator[str]:
 
 
 def _revoke(tx: Transaction, order: Revoke, now: float, origin: str) -> Answer:
-    if not order.reason.strip() or len(order.reason) > REASON_MAX:
-        raise UsageMistake("a revocation needs a reason", f"give one of at most {REASON_MAX} characters with --reason")
+    reason = reason_of(order.reason, "a revocation")
     found = _identities(tx, order.whom)
     if not found:
         raise UsageMistake(
@@ -105,12 +105,12 @@ def _revoke(tx: Transaction, order: Revoke, now: float, origin: str) -> Answer:
     fresh = [
         thumbprint
         for thumbprint, worker in found.items()
-        if enrolment.revoke(tx, Revocation(thumbprint, worker, order.reason, order.actor, now))
+        if enrolment.revoke(tx, Revocation(thumbprint, worker, reason, order.actor, now))
     ]
     for thumbprint in fresh:
         subject = f"Worker/{found[thumbprint]}" if found[thumbprint] else f"identity/{thumbprint}"
-        event = Event(now, order.actor, "revoke", subject, detail=f"{thumbprint}: {order.reason}")
-        after = canonical_json({"reason": order.reason, "thumbprint": thumbprint})
+        event = Event(now, order.actor, "revoke", subject, detail=f"{thumbprint}: {reason}")
+        after = canonical_json({"reason": reason, "thumbprint": thumbprint})
         audit.record(tx, replace(event, kind=kind_of(origin), origin=origin, after=after))
     if not fresh:
         return Answer(f"{order.whom} was revoked already")

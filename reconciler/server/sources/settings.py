@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from posixpath import normpath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -42,9 +43,10 @@ def _proxy(url: str) -> str:
 
 
 def _folder(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
+    folder = normpath(path) if path else "."
+    if folder.startswith("/") or folder.split("/")[0] == "..":
         raise ValueError(f"{path} leads out of the repository")
-    return path.strip("/")
+    return "" if folder == "." else folder
 
 
 def _path(file: str | None) -> Path | None:

@@ -1,11 +1,14 @@
 """Where a controller's commits come from: a branch that is checked out here, a remote that is fetched, a working tree."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.declare.cache import ParseCache
-from reconciler.declare.git import GitFailed, git
+from reconciler.declare.files import files_of_objects
+from reconciler.declare.git import BlobsMissing, GitFailed, git, missing
 from reconciler.declare.load import Loaded, load
 from reconciler.declare.mirror import FetchFailed, Mirror
 from reconciler.declare.names import WHOLE
@@ -16,6 +19,9 @@ from reconciler.server.planning.planning import binding_of, check_binding, files
 
 EVERY_MAX = 10_000
 """Commits whose signatures are judged together: each takes some 10 ms."""
+
+ROUNDS_MAX = 4
+"""Of reading a commit: its settings, its declarations, and what they name may each have files that are fetched apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,9 @@ class Source(Protocol):
 
     def applied(self, revision: str) -> None:
         """Take that a commit was carried out."""
+
+    def end(self) -> None:
+        """End what waits for a network, from any thread: whoever follows stops."""
 
 
 def authorship_in(root: Path, revision: str) -> Authorship:
@@ -143,6 +152,9 @@ class CheckedOut:
     def applied(self, revision: str) -> None:
         """Keep nothing: the repository does."""
 
+    def end(self) -> None:
+        """End nothing: no network is waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkingTree(CheckedOut):
@@ -191,24 +203,29 @@ class Fetched:
         return self.signers.of if self.signers is not None else ""
 
     def head(self) -> str:
-        """Ask the remote, fetch if it has moved, and return the commit; raises FetchFailed and GitSlow."""
-        if self.mirror.look() == self.mirror.tip() and (commit := self.mirror.commit()) is not None:
-            return commit
-        return self.mirror.fetch()
+        """Ask the remote, fetch if it has moved, and return the commit; raises FetchFailed, GitSlow and GitEnded."""
+        with _on_our_files():
+            if self.mirror.look() == self.mirror.tip() and (commit := self.mirror.commit()) is not None:
+                return commit
+            return self.mirror.fetch()
 
     def signer(self, revision: str) -> str:
         """Judge the signature by the server's own keys: that of the commit, or of the tag that names it.
 
-        Raises FetchFailed where the mirror has another one.
+        Raises FetchFailed where the mirror has another one, SignersUnreadable where it cannot be told who may sign.
         """
         if self.signers is None:
             return ""
-        if self.signers.of == "commit":
-            return signed_by(self.mirror.root, revision, self.signers, self.keyrings)
+        with _on_our_files():
+            return self._signer(self.signers, revision)
+
+    def _signer(self, signers: Signers, revision: str) -> str:
+        if signers.of == "commit":
+            return signed_by(self.mirror.root, revision, signers, self.keyrings)
         if self.mirror.commit() != revision:
             raise FetchFailed(f"{self.ref} names {revision[:12]} no longer", "it is fetched anew")
         tag = self.ref.removeprefix("refs/tags/")
-        return signed_by(self.mirror.root, self.mirror.tip(), self.signers, self.keyrings, tag)
+        return signed_by(self.mirror.root, self.mirror.tip(), signers, self.keyrings, tag)
 
     def check_since(self, last: str, revision: str) -> None:
         """Judge each commit that the head has and the last one has not, merged ones too, where the operator says so.
@@ -217,6 +234,10 @@ class Fetched:
         """
         if self.signers is None or not self.signers.every or not WHOLE.fullmatch(last) or last == revision:
             return
+        with _on_our_files():
+            self._check_since(self.signers, last, revision)
+
+    def _check_since(self, signers: Signers, last: str, revision: str) -> None:
         between = self.mirror.between(last, revision, EVERY_MAX)
         if between is None:
             raise Unsigned(
@@ -230,12 +251,32 @@ class Fetched:
                 f"more than {EVERY_MAX} commits came since {last[:12]}, which was carried out last",
                 "follow one in between first: commit = NAME",
             )
-        check_every(root, commits, last, self.signers, self.keyrings)
+        check_every(root, commits, last, signers, self.keyrings)
 
     def load(self, revision: str, live: LiveState, cache: ParseCache) -> Loaded:
-        """Read the commit from the mirror, which is thrown away where it is broken."""
+        """Read the commit from the mirror, which is thrown away where it is broken.
+
+        Of the files that were left out those are fetched that are declarations, or that a declaration names.
+        """
+        with _on_our_files():
+            for _ in range(ROUNDS_MAX):
+                try:
+                    return self._loaded(revision, live, cache)
+                except BlobsMissing as error:
+                    left_out = error
+                self.mirror.complete(left_out.names)
+            self.mirror.drop()
+            raise left_out
+
+    def _loaded(self, revision: str, live: LiveState, cache: ParseCache) -> Loaded:
         try:
-            return load(self.mirror.root, rev=revision, folder=self.folder, cache=cache, live_paths=files_of(live))
+            loaded = load(self.mirror.root, rev=revision, folder=self.folder, cache=cache, live_paths=files_of(live))
+            self._check_files(loaded)
+        except BlobsMissing as error:
+            if error.names:
+                raise
+            self.mirror.drop()
+            raise
         except GitFailed:
             self.mirror.drop()
             raise
@@ -244,6 +285,15 @@ class Fetched:
                 raise
             self.mirror.drop()
             raise FetchFailed(f"the mirror has lost {revision[:12]}", "it is fetched anew") from error
+        return loaded
+
+    def _check_files(self, loaded: Loaded) -> None:
+        """Raise BlobsMissing where a file that is read later, such as a script, was left out of what is fetched."""
+        declared = loaded.desired.objects.values() if loaded.desired is not None else ()
+        entries = [loaded.tree.paths.get(file) for file in files_of_objects(declared)]
+        names = [entry.blob for entry in entries if entry is not None and entry.blob is not None]
+        if left_out := missing(self.mirror.root, names):
+            raise BlobsMissing.of(("cat-file",), left_out[0], left_out)
 
     def binding(self, loaded: Loaded) -> Binding:
         """Bind to the address: a mirror does not know the first commit."""
@@ -261,7 +311,8 @@ class Fetched:
 
     def descends(self, revision: str, ancestor: str) -> bool:
         """Look in the mirror, and at the remote's history where the mirror does not know."""
-        return self.mirror.descends(revision, ancestor)
+        with _on_our_files():
+            return self.mirror.descends(revision, ancestor)
 
     def authorship(self, revision: str) -> Authorship:
         """Ask the mirror."""
@@ -269,4 +320,22 @@ class Fetched:
 
     def applied(self, revision: str) -> None:
         """Keep the commit in the mirror, so that descent from it can be shown."""
-        self.mirror.keep(revision)
+        with _on_our_files():
+            self.mirror.keep(revision)
+
+    def end(self) -> None:
+        """End what is under way with the remote; nothing begins any more."""
+        self.mirror.end()
+
+
+@contextmanager
+def _on_our_files() -> Iterator[None]:
+    """Raise FetchFailed where the server's own files, such as the mirror, stand in the way: that may pass."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise FetchFailed(
+            f"the server's own files of this source cannot be used: {what}",
+            "let the server's account make folders and files there, and move away what is in the way",
+        ) from error
