@@ -114,7 +114,7 @@ def grant_attempts(tx: Transaction, grantings: Sequence[Granting]) -> list[Grant
     """
     now = time.time()
     barred = _barred(tx, {one.placed.worker for one in grantings}, now)
-    cancelled = {number for number in {one.task.id for one in grantings} if tasks.task(tx, number).cancel_by}
+    cancelled = tasks.cancelled(tx, {one.task.id for one in grantings})
     admitted = [one for one in grantings if one.placed.worker not in barred and one.task.id not in cancelled]
     tokens = claims.claim_all(
         tx, [Wish(one.spec.ticket, tuple(claims_of(one.grant)), one.capacities) for one in admitted]

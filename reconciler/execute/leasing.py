@@ -11,7 +11,7 @@ from reconciler.protocol.tickets import TicketId
 from reconciler.schedule.asking import TASKS, resumed
 from reconciler.schedule.explain import Wait
 from reconciler.schedule.fleet import Fleet, Member
-from reconciler.schedule.placement import Nowhere, candidates
+from reconciler.schedule.placement import can_take
 from reconciler.schedule.queue import TASKS_MAX
 from reconciler.schedule.requests import Claim, Grant, Request, RequestId
 from reconciler.schedule.scheduler import Scheduler
@@ -156,12 +156,7 @@ class Leasing:
     def fits(self, grant: Grant) -> bool:
         """Say whether the machine of a grant can take what was asked for, of the fleet as it was taken in last."""
         needs = grant.request.needs
-        if needs is None:
-            return True
-        found = candidates(needs, self._fleet)
-        return not isinstance(found, Nowhere) and any(
-            member.name == grant.machine and member.unfit(needs) is None for member in found
-        )
+        return needs is None or can_take(grant.machine, needs, self._fleet)
 
     # Holding.
 

@@ -148,19 +148,21 @@ class Preparation:
         asked = step_request(step, location, choice, task.slot, priority=task.priority, mutex=mutex)
         return attempt_request(asked, task.id, step.key, number, since)
 
-    def placed(self, index: int, grant: Grant) -> Placed:
-        """Say where an attempt was granted, why there, and how it is kept."""
+    def placed(self, index: int, grant: Grant) -> Placed | None:
+        """Say where an attempt was granted, why there, and how it is kept; None on a worker that is not known any more."""
         choice = self._choice(self._pinned.project.process[index])
         assert isinstance(choice, PoolChoice), "a request came of it"
         if grant.machine == BUILTIN:
-            member = self._fleet.builtin
+            here = self._fleet.builtin
             return Placed(
                 BUILTIN,
                 f"{choice.because}; it has no workers, so the built-in worker runs it",
-                member.isolation,
-                member.run_as,
+                here.isolation,
+                here.run_as,
             )
-        member, pool = self._fleet.workers[grant.machine], self._fleet.pools.get(choice.pool)
+        member, pool = self._fleet.workers.get(grant.machine), self._fleet.pools.get(choice.pool)
+        if member is None:
+            return None
         because = because_of(grant, round_robin=pool is not None and pool.round_robin)
         rivals = self._grounds.leasing.rivals(grant)
         return Placed(member.name, f"{choice.because}; {because}", member.isolation, member.run_as, rivals)

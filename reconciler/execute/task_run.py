@@ -205,6 +205,8 @@ class TaskRun:
             if isinstance(found, Wait):
                 return await self._wait(index, found)
             placed, draft = self._preparation.placed(index, found), self._preparation.draft(index)
+            if placed is None:
+                return self._ask_again(index)
             if self._preparation.may_take_long(draft):
                 await self._ledger.flush()  # what has ended is not held up by the search for secrets
             prepared = await self._preparation.script(draft, number, placed, self._runs)
@@ -236,9 +238,7 @@ class TaskRun:
         leasing, link = self._grounds.leasing, self._grounds.links[placed.worker]
         bounds = leasing.capacities(grant)
         granted = await self._ledger.grant(Granting(self.task, index, number, placed, prepared.spec, grant, bounds))
-        if (
-            granted is None
-        ):  # something is held that this engine does not know of, its worker left Git, it was cancelled
+        if granted is None:  # it is held by what this engine does not know of, its worker left Git, or it was cancelled
             self._ask_again(index, progress.LOOK_AGAIN)
             self._grounds.fleet.changed()
             self._told = True

@@ -127,6 +127,19 @@ def candidates(needs: Needs, fleet: Fleet) -> tuple[Member, ...] | Nowhere:
     return tuple(fleet.workers[name] for name in pool.workers)
 
 
+def can_take(machine: str, needs: Needs, fleet: Fleet) -> bool:
+    """Say whether a machine is one of the candidates, and fits; without a look at all the others."""
+    found, pool = fleet.machine(machine), fleet.pools.get(needs.pool)
+    if found is None or found.unfit(needs) is not None:
+        return False
+    if needs.machine or machine == BUILTIN or pool is None:
+        others = candidates(needs, fleet)
+        return not isinstance(others, Nowhere) and found in others
+    environments = pool.allowed_environments
+    is_allowed = not needs.environment or environments is None or needs.environment in environments
+    return is_allowed and not pool.dynamic and pool.name in found.pools
+
+
 def place(
     step: Step, choice: PoolChoice, fleet: Fleet, environment: str, running: Mapping[str, int] | None = None
 ) -> Placed | Nowhere:

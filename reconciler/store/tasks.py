@@ -156,6 +156,16 @@ def request_cancel(tx: Transaction, number: TaskId, by: str) -> bool:
     return changed == 1
 
 
+def cancelled(tx: Transaction, numbers: Iterable[TaskId]) -> set[TaskId]:
+    """Return those of `numbers` that somebody wants cancelled."""
+    rows = tx.batch(
+        "SELECT id FROM tasks JOIN {rows} ON id = column1 WHERE cancel_by <> ''",
+        ("integer",),
+        [(number,) for number in numbers],
+    )
+    return {TaskId(number) for (number,) in rows}
+
+
 def put_steps(tx: Transaction, runs: Iterable[StepRun]) -> None:
     """Write the step runs of a task, once, when it starts."""
     tx.many(

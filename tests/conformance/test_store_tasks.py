@@ -162,3 +162,10 @@ def test_the_steps_that_unfinished_tasks_have_done_are_told(store: Store) -> Non
         first: frozenset({"step-0"}),
         second: frozenset({"step-1", "step-2"}),
     }
+
+
+def test_who_is_to_be_cancelled_is_told_of_many_tasks_at_once(store: Store) -> None:
+    numbers = [store.write_now(queued).id for _ in range(3)]
+    store.write_now(lambda tx: tasks.request_cancel(tx, numbers[1], "ada"))
+    assert store.read_now(lambda tx: tasks.cancelled(tx, numbers)) == {numbers[1]}
+    assert store.read_now(lambda tx: tasks.cancelled(tx, [])) == set()

@@ -10,8 +10,18 @@ from reconciler.model.live import LiveObject, SeenWorker, WorkerHealth, WorkerSt
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Position
 from reconciler.model.work import PackageUse, Step
-from reconciler.schedule.fleet import Fleet, Member, Pool, fleet_of
-from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, choose_pool, location_of, not_yet, place
+from reconciler.schedule.fleet import BUILTIN, Fleet, Member, Pool, fleet_of
+from reconciler.schedule.placement import (
+    Nowhere,
+    Placed,
+    PoolChoice,
+    can_take,
+    candidates,
+    choose_pool,
+    location_of,
+    not_yet,
+    place,
+)
 from reconciler.schedule.requests import Needs
 from reconciler.schedule.selection import leaves_out
 
@@ -318,3 +328,29 @@ def more(fields: dict[str, object]) -> str:
     import json
 
     return "".join(f', "{key}": {json.dumps(value)}' for key, value in fields.items())
+
+
+@pytest.mark.parametrize("pool", ["a", "b", "default", "dynamic", "none"])
+@pytest.mark.parametrize("environment", ["", "production", "test"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_one_machine_can_take_what_it_is_a_fit_candidate_for(pool: str, environment: str, *, enabled: bool) -> None:
+    members = [
+        Member("w1", ("a",), "polling", expected=True),
+        Member("w2", ("a", "b"), "polling", state="disabled", expected=True),
+        Member("w3", ("b",), "polling", expected=True),
+    ]
+    fleet = Fleet(
+        {
+            "a": Pool("a", workers=("w1", "w2"), allowed_environments=("production",)),
+            "b": Pool("b", workers=("w2", "w3")),
+            "default": Pool("default"),
+            "dynamic": Pool("dynamic", dynamic=True),
+        },
+        {member.name: member for member in members},
+        "default",
+        builtin_enabled=enabled,
+    )
+    for needs in (Needs(pool, environment=environment), Needs(machine="w2"), Needs(machine="w3"), Needs(machine="w9")):
+        found = candidates(needs, fleet)
+        fit = set() if isinstance(found, Nowhere) else {each.name for each in found if each.unfit(needs) is None}
+        assert {name for name in ("w1", "w2", "w3", "w9", BUILTIN) if can_take(name, needs, fleet)} == fit
