@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from reconciler.agent import life
-from reconciler.execute import records
+from reconciler.execute import link, records
 from reconciler.server.engine import leading
+from reconciler.store import database
 
 
 class _Chance:
@@ -62,21 +63,24 @@ class _Threads:
 
 @contextmanager
 def played(sweep: Callable[[str], bool], boot_id: Callable[[], str]) -> Iterator[None]:
-    """Let the package draw the same names in each run, and ask the world for processes and boots."""
+    """Let the package draw the same names and pauses in each run, and ask the world for processes and boots.
+
+    Its chance is its own: a thread that another test has left may draw from that of the process at any moment.
+    """
+    chance = random.Random(0)
     replaced = {
+        (link, "random"): chance,
+        (database, "uniform"): chance.uniform,
         (records, "secrets"): _Chance(),
         (life, "sweep"): sweep,
         (life, "boot_id"): boot_id,
         (leading, "threading"): _Threads,
     }
     kept = {(module, name): getattr(module, name) for module, name in replaced}
-    chance = random.getstate()
     for (module, name), value in replaced.items():
         setattr(module, name, value)
-    random.seed(0)
     try:
         yield
     finally:
-        random.setstate(chance)
         for (module, name), value in kept.items():
             setattr(module, name, value)
