@@ -1,6 +1,8 @@
 """What a world plays of the machine beside time, disk and network: names drawn by chance, other processes, boots."""
 
 import random
+import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,10 +17,28 @@ class _Chance:
 
     def __init__(self) -> None:
         self._count = 0
+        self._thread = threading.get_ident()
 
     def token_hex(self, length: int) -> str:
+        if threading.get_ident() != self._thread:
+            return secrets.token_hex(length)
         self._count += 1
         return f"{self._count:0{2 * length}x}"
+
+
+class _Pauses:
+    """In place of the module `random` where pauses are scattered: the same ones in each run.
+
+    A thread that another test has left may draw at any moment, and draws from elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._ours = random.Random(0)
+        self._thread = threading.get_ident()
+
+    def uniform(self, least: float, most: float) -> float:
+        chance = self._ours if threading.get_ident() == self._thread else random
+        return chance.uniform(least, most)
 
 
 class Ends:
@@ -63,14 +83,11 @@ class _Threads:
 
 @contextmanager
 def played(sweep: Callable[[str], bool], boot_id: Callable[[], str]) -> Iterator[None]:
-    """Let the package draw the same names and pauses in each run, and ask the world for processes and boots.
-
-    Its chance is its own: a thread that another test has left may draw from that of the process at any moment.
-    """
-    chance = random.Random(0)
+    """Let the package draw the same names and pauses in each run, and ask the world for processes and boots."""
+    pauses = _Pauses()
     replaced = {
-        (link, "random"): chance,
-        (database, "uniform"): chance.uniform,
+        (link, "random"): pauses,
+        (database, "uniform"): pauses.uniform,
         (records, "secrets"): _Chance(),
         (life, "sweep"): sweep,
         (life, "boot_id"): boot_id,
