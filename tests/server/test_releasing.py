@@ -9,6 +9,7 @@ from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import AttemptState, TaskId, TaskState
 from reconciler.schedule.explain import LOST
 from reconciler.schedule.requests import Claim
+from reconciler.server.answers.reasons import reasons
 from reconciler.server.orders.decisions import Decision, carry_out_decision
 from reconciler.server.orders.orders import Release
 from reconciler.server.orders.releasing import carry_out_release
@@ -42,11 +43,14 @@ async def test_a_person_frees_what_was_lost_and_whoever_waits_runs(tmp_path: Pat
             await stage.until(lambda: stage.state(1) is TaskState.ABANDONED)
             stage.add("b", step("work", **LOCK))
             await stage.until_waits(2, "work", f"the mutex db is held by work of task 1{LOST}")
+            how = f"it may still run; where it cannot, free what it holds: reconcile release {one.ticket} --reason TEXT"
+            assert f"      {how}" in store.read_now(lambda tx: list(reasons(tx, "task/1")))
             assert store.write_now(lambda tx: leaving.keep(tx, "w1", "{}"))
             done = store.write_now(lambda tx: carry_out_release(tx, Release("ada", "w1", "it\nburnt"), time.time()))
             assert done.message == f"released what was held by {one.ticket} on w1"
             assert one.ticket not in store.read_now(claims.held)
             assert store.read_now(leaving.leaving) == {}
+            assert f"      {how}" not in store.read_now(lambda tx: list(reasons(tx, "task/1")))
             stage.dispatcher.wake()
             await stage.until_run("2:work")
         ended = store.read_now(lambda tx: attempts.attempt(tx, one.ticket))
@@ -72,4 +76,4 @@ async def test_an_attempt_is_released_by_its_name_and_once(tmp_path: Path) -> No
         with pytest.raises(UsageMistake) as refused:
             store.write_now(lambda tx: carry_out_release(tx, order, time.time()))
         assert refused.value.message == f'nothing is held by an attempt "{one.ticket}", or on a worker of that name'
-        assert refused.value.hint == "`reconcile why` of the step that waits names the attempt"
+        assert refused.value.hint == "`reconcile why task/NUMBER`, of the task that holds it, names the attempt"

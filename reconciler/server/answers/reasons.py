@@ -8,6 +8,7 @@ from reconciler.model.errors import UsageMistake
 from reconciler.model.following import ConditionType, Proposal, Why
 from reconciler.model.live import (
     Attempt,
+    AttemptState,
     Event,
     LiveObject,
     LiveState,
@@ -207,12 +208,19 @@ def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
             if attempt.step == run.index:
                 yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"
                 yield from _silence_of(attempt, worker_status.status(tx, attempt.worker))
+                yield from _release_of(attempt, task)
 
 
 def _silence_of(attempt: Attempt, status: WorkerStatus | None) -> Iterator[str]:
     """Say that nothing is heard of an attempt at present, where that is so."""
     if not attempt.ending and status is not None and status.health is not WorkerHealth.HEALTHY:
         yield f"      {attempt.worker} is {status.health}: {status.reason}; its scripts go on and are heard of when it is back"
+
+
+def _release_of(attempt: Attempt, task: Task) -> Iterator[str]:
+    """Say how what an attempt holds becomes free that was given up, and whose end nobody has told."""
+    if not attempt.ending and (attempt.state is AttemptState.LOST or task.state.ended):
+        yield f"      it may still run; where it cannot, free what it holds: reconcile release {attempt.ticket} --reason TEXT"
 
 
 def outcome_of(attempt: Attempt) -> Outcome | None:

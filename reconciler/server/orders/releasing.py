@@ -19,7 +19,7 @@ def carry_out_release(tx: Transaction, order: Release, now: float, origin: str =
     if not found:
         raise UsageMistake(
             f'nothing is held by an attempt "{order.whom}", or on a worker of that name',
-            "`reconcile why` of the step that waits names the attempt",
+            "`reconcile why task/NUMBER`, of the task that holds it, names the attempt",
         )
     lost = [held for held in found if held.lost]
     if not lost:
