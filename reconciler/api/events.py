@@ -1,5 +1,6 @@
 """Who did what, over HTTP."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -9,8 +10,8 @@ from reconciler.api.paging import LIMIT, LIMIT_MAX, Page
 from reconciler.api.streams import EventStream, Lines, event_stream, export_lines
 from reconciler.api.visits import Visited, needs
 from reconciler.model.access import Permission
-from reconciler.model.errors import Conflict
 from reconciler.model.live import Event
+from reconciler.server.answers.events import check_begin, events_behind
 from reconciler.store import audit
 
 NUMBER_MAX = 2**53
@@ -40,8 +41,7 @@ async def list_events(
     selection = audit.Selection(since, until, actor, subject)
     if after is None:
         return Page(items=await visit.read(lambda tx: audit.newest(tx, limit, selection)))
-    links = await visit.read(lambda tx: audit.page(tx, after, limit + 1, selection))
-    found = [link.event for link in links]
+    found = await visit.read(lambda tx: events_behind(tx, after, limit + 1, selection))
     return Page(items=found[:limit], next=str(found[limit - 1].id) if len(found) > limit else None)
 
 
@@ -79,10 +79,7 @@ async def follow_events(
 ) -> EventStream:
     """Follow who does what: the id of each event is its number."""
     begin = last_event_id if last_event_id is not None else after
-    last = (await visit.read(audit.end)).event
-    if begin is not None and begin > last:
-        raise Conflict(
-            f"there is no event {begin} to go on behind: the last one is {last}",
-            "the state was restored, or is another; begin anew with after=0 and no Last-Event-ID",
-        )
-    return EventStream(event_stream(visit, last if begin is None else begin))
+    if begin is None:
+        begin = (await visit.read(audit.end)).event
+    await visit.read(partial(check_begin, after=begin))
+    return EventStream(event_stream(visit, begin))

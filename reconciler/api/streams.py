@@ -43,10 +43,8 @@ class BrokenOff(Exception):
     """An answer that has an end does not come to it."""
 
 
-class Lines(StreamingResponse):
-    """JSON, one object a line; one that is broken off ends with its connection, so that nobody takes it for whole."""
-
-    media_type = "application/x-ndjson"
+class Whole(StreamingResponse):
+    """An answer that comes in pieces; one that is broken off ends with its connection, so that nobody takes it for whole."""
 
     def __init__(self, content: AsyncIterator[bytes], status_code: int = 200) -> None:
         super().__init__(content, status_code, {"cache-control": "no-store", "x-content-type-options": "nosniff"})
@@ -57,10 +55,16 @@ class Lines(StreamingResponse):
             await super().stream_response(send)
 
 
+class Lines(Whole):
+    """JSON, one object a line."""
+
+    media_type = "application/x-ndjson"
+
+
 async def log_stream(visit: Visit, task: TaskId, step: str | None, cursor: Cursor) -> AsyncIterator[bytes]:
     """Yield what a task's log holds behind a cursor, as it comes, until the task has ended."""
     shared, logs = follows_of(visit), visit.controller.running.logs
-    walk, patience = Walk(shared.pieces.get, step, cursor), _Patience(visit)
+    walk, patience = Walk(shared.pieces.get, step, cursor), Patience(visit)
     while not visit.gate.closing:
         facts = await shared.facts(visit, task)
         for chunk in _chunks(walk, facts, shared):
@@ -79,7 +83,7 @@ async def log_stream(visit: Visit, task: TaskId, step: str | None, cursor: Curso
 
 async def event_stream(visit: Visit, after: int) -> AsyncIterator[bytes]:
     """Yield the events of the audit behind one, as they are recorded."""
-    shared, patience = follows_of(visit), _Patience(visit)
+    shared, patience = follows_of(visit), Patience(visit)
     while not visit.gate.closing:
         while after < await shared.last_event(visit):
             found = await visit.read(partial(audit.events, after=after, limit=EVENTS_MAX))
@@ -99,14 +103,14 @@ async def event_stream(visit: Visit, after: int) -> AsyncIterator[bytes]:
 async def export_lines(visit: Visit, selection: audit.Selection) -> AsyncIterator[bytes]:
     """Yield the audit as it is exported, several lines at once; raises BrokenOff where the caller may not go on."""
     end = await visit.read(audit.end)
-    lines, patience = export(visit.controller.engine.store.read_now, end, selection), _Patience(visit)
+    lines, patience = export(visit.controller.engine.store.read_now, end, selection), Patience(visit)
     while chunk := await asyncio.to_thread(_joined, lines):
         yield chunk
         if visit.gate.closing or (patience.is_over and not await patience.lasts()):
             raise BrokenOff
 
 
-class _Patience:
+class Patience:
     """How long a stream goes on before its caller is looked at again."""
 
     def __init__(self, visit: Visit) -> None:

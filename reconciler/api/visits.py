@@ -48,6 +48,8 @@ class Gate:
     """Of addresses that show no good token."""
     planning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """One plan at a time: each takes a processor for itself."""
+    backups: set[str] = field(default_factory=set)
+    """The spaces of which one is being written."""
     closing: bool = False
     """Is the server about to end, so that nothing is to go on?"""
     _seen: dict[str, float] = field(default_factory=dict)

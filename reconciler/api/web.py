@@ -8,7 +8,21 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from reconciler.api import artifacts, events, objects, plans, reasons, snapshots, spaces, tasks, workers
+from reconciler.api import (
+    access,
+    artifacts,
+    backup,
+    checkup,
+    events,
+    objects,
+    plans,
+    reasons,
+    snapshots,
+    spaces,
+    tasks,
+    trust,
+    workers,
+)
 from reconciler.api.bounds import BodyLimit, Rates, Tagged
 from reconciler.api.connections import Prompt
 from reconciler.api.faults import RESPONSES, answer_faults
@@ -22,6 +36,12 @@ from reconciler.server.trust.access_settings import HttpTable
 from reconciler.server.trust.oidc import Issuers
 
 VERSION = "1"
+
+NOUNS = (
+    *(spaces, plans, snapshots, objects, workers, trust, tasks, artifacts, events, reasons),
+    *(access, backup, checkup),
+)
+"""What there are operations of, in the order of the description."""
 
 STRANGERS_SHARE = 10
 """Of what a token may, an address that shows no good one may this part."""
@@ -54,7 +74,7 @@ def web(served: Sequence[SpaceService], configuration: Configuration) -> FastAPI
         Rates(settings.rate / STRANGERS_SHARE, max(1, settings.burst // STRANGERS_SHARE)),
     )
     api = APIRouter(prefix="/api/v1", responses=RESPONSES)
-    for nouns in (spaces, plans, snapshots, objects, workers, tasks, artifacts, events, reasons):
+    for nouns in NOUNS:
         api.include_router(nouns.router)
     app.include_router(api)
     app.include_router(pages(served))

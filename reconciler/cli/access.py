@@ -1,20 +1,17 @@
-"""`reconcile access`: tokens of the API, made where the state is."""
-
-import time
+"""`reconcile access`: tokens of the API."""
 
 import click
 
-from reconciler.cli.options import beside_state
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk, at_desk_of_space
 from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import json_list, note, say, table
 from reconciler.cli.until import seconds_of
 from reconciler.cli.verbs import Verbs
-from reconciler.model.access import ROLES, AccessToken
+from reconciler.model.access import ROLES
+from reconciler.server.answers.access import AccessRow
 from reconciler.server.orders.orders import CreateAccess, RevokeAccess
-from reconciler.server.state.looking import looking
-from reconciler.server.state.place import Place
 from reconciler.server.state.times import stamp
-from reconciler.store import access
 
 
 @click.group("access", cls=Verbs, no_args_is_help=False)
@@ -27,12 +24,14 @@ def command() -> None:
 @click.option(
     "--role", "roles", metavar="ROLE", multiple=True, required=True, help=f"What it may do: {', '.join(ROLES)}."
 )
-@click.option("--space", metavar="NAME", default="", help="Where; * is every space.  [default: that of this state]")
+@click.option("--space", metavar="NAME", help="Where; * is every space.  [default: that of this state]")
 @click.option("--expires", metavar="SPAN", default="90d", show_default=True, help="How long it holds; 366d at most.")
-@beside_state
-def create(*, name: str, roles: tuple[str, ...], space: str, expires: str, place: Place) -> int:
+@at_desk_of_space
+def create(*, name: str, roles: tuple[str, ...], space: str | None, expires: str, desk: Desk) -> int:
     """Make a token and print it: the one time that it is shown. The audit names what it does after NAME."""
-    answer = ordered(place, CreateAccess(person(), name, roles, space, seconds_of("--expires", expires, "12h or 90d")))
+    answer = ordered(
+        desk, CreateAccess(person(), name, roles, space or "", seconds_of("--expires", expires, "12h or 90d"))
+    )
     click.echo(answer.made)
     note(answer.message)
     return 0
@@ -40,11 +39,10 @@ def create(*, name: str, roles: tuple[str, ...], space: str, expires: str, place
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@beside_state
-def list_tokens(*, as_json: bool, place: Place) -> int:
+@at_desk
+def list_tokens(*, as_json: bool, desk: Desk) -> int:
     """List the tokens by name; none shows its secret."""
-    with looking(place) as readers:
-        found = readers.read_now(access.tokens)
+    found = desk.access()
     if as_json:
         json_list(map(record, found))
     else:
@@ -54,20 +52,20 @@ def list_tokens(*, as_json: bool, place: Place) -> int:
 
 @command.command("revoke")
 @click.argument("name")
-@beside_state
-def revoke(*, name: str, place: Place) -> int:
+@at_desk
+def revoke(*, name: str, desk: Desk) -> int:
     """Make the token NAME useless at once."""
-    say(ordered(place, RevokeAccess(person(), name)).message)
+    say(ordered(desk, RevokeAccess(person(), name)).message)
     return 0
 
 
-def record(token: AccessToken) -> dict[str, object]:
+def record(token: AccessRow) -> dict[str, object]:
     """Return a token as JSON."""
     return {
         "type": "access",
         "name": token.name,
         "grants": [{"role": grant.role, "space": grant.space} for grant in token.grants],
-        "state": token.state(time.time()),
+        "state": token.state,
         "created_by": token.created_by,
         "created_at": stamp(token.created_at),
         "expires_at": stamp(token.expires_at),
@@ -75,12 +73,12 @@ def record(token: AccessToken) -> dict[str, object]:
     }
 
 
-def _row(token: AccessToken) -> tuple[str, ...]:
+def _row(token: AccessRow) -> tuple[str, ...]:
     return (
         token.name,
         ",".join(grant.role for grant in token.grants),
         ",".join(dict.fromkeys(grant.space for grant in token.grants)),
-        token.state(time.time()),
+        token.state,
         stamp(token.expires_at),
         stamp(token.last_used_at) if token.last_used_at else "never",
         token.created_by,

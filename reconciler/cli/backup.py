@@ -5,12 +5,11 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import beside_state
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import appearing, note
 from reconciler.model.errors import UsageMistake
 from reconciler.server.state.archive import KEY, Manifest
-from reconciler.server.state.backup import back_up
-from reconciler.server.state.place import Place
 from reconciler.server.state.times import stamp
 
 ABSENT_SHOWN = 10
@@ -19,8 +18,8 @@ ABSENT_SHOWN = 10
 @click.command("backup")
 @click.option("--to", "target", metavar="FILE", required=True, help="Where to write it; - is standard output.")
 @click.option("--with-key", is_flag=True, help="Put the key in, too; whoever has the file can then open every secret.")
-@beside_state
-def command(*, target: str, with_key: bool, place: Place) -> int:
+@at_desk
+def command(*, target: str, with_key: bool, desk: Desk) -> int:
     """Write the state as it is now into one tar file: the database, logs, artifacts, scripts.
 
     An engine may work on it meanwhile. The file appears when it is whole.
@@ -28,11 +27,11 @@ def command(*, target: str, with_key: bool, place: Place) -> int:
     if target == "-":
         if sys.stdout.isatty():
             raise UsageMistake("a backup is no text for a terminal", "name a file: --to FILE")
-        manifest = back_up(place, sys.stdout.buffer, with_key=with_key)
+        manifest = desk.back_up(sys.stdout.buffer, with_key=with_key)
         sys.stdout.buffer.flush()
     else:
         with appearing(Path(target), 0o600) as file:
-            manifest = back_up(place, file, with_key=with_key)
+            manifest = desk.back_up(file, with_key=with_key)
     _tell(manifest, target)
     return 0
 

@@ -55,6 +55,28 @@ class _Broken(Exception):
 
 
 @dataclass(slots=True)
+class Arriving:
+    """Parts that can be read like a file, and are written to `out` on the way."""
+
+    parts: Iterator[bytes]
+    out: BinaryIO
+    _left: bytes = b""
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, `size` at most; none at their end."""
+        if not self._left:
+            self._left = next(self.parts, b"")
+            self.out.write(self._left)
+        data, self._left = self._left[:size], self._left[size:]
+        return data
+
+    def rest(self) -> None:
+        """Write what nobody has read."""
+        for part in self.parts:
+            self.out.write(part)
+
+
+@dataclass(slots=True)
 class Caller:
     """One server, and the token that is shown to it."""
 
@@ -90,10 +112,17 @@ class Caller:
     def copy(self, path: str, target: BinaryIO) -> str:
         """Write what is at a path to a file, as far as it comes; return the SHA-256 of that. Raises ReconcilerError."""
         digest = sha256()
-        for part in self._parts(path):
+        for part in self.parts(path):
             digest.update(part)
             target.write(part)
         return digest.hexdigest()
+
+    def parts(self, path: str, within: float = WITHIN) -> Iterator[bytes]:
+        """Yield what is at a path until it ends, or breaks off; raises ReconcilerError where it is refused."""
+        with suppress(OSError, http.client.HTTPException):
+            answer = self._sent("GET", path, None, {}, within)
+            while part := answer.read(COPIED):
+                yield part
 
     def lines(self, path: str, **query: object) -> Iterator[str]:
         """Yield the lines of what is at a path, as they come; raises ReconcilerError, too, where not all of them do."""
@@ -125,13 +154,6 @@ class Caller:
             tries += 1
             time.sleep(min(5.0, 0.1 * 2**tries))
         raise Conflict(f"{self.url} has broken the stream off, and does not go on with it", "run the command again")
-
-    def _parts(self, path: str) -> Iterator[bytes]:
-        """Yield what is at a path until it ends, or breaks off."""
-        with suppress(OSError, http.client.HTTPException):
-            answer = self._sent("GET", path, None, {}, WITHIN)
-            while part := answer.read(COPIED):
-                yield part
 
     def _asked(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

@@ -1,8 +1,8 @@
 """Where a command reads and orders: a desk is the state itself, or a server that has it."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from pathlib import Path
@@ -11,12 +11,17 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.model.following import SourceState
     from reconciler.model.live import Event, StoredArtifact, Task, TaskState
     from reconciler.plan.explanation import Explanation
+    from reconciler.server.answers.access import AccessRow
     from reconciler.server.answers.commit_names import Standing
     from reconciler.server.answers.log_walk import Entry
     from reconciler.server.answers.overview import ObjectRow, Overview, WorkerRow
+    from reconciler.server.answers.trust import Trust
+    from reconciler.server.checkup.checkup import Named
+    from reconciler.server.checkup.findings import Finding
     from reconciler.server.engine.control import Decided, Request
     from reconciler.server.planning.explaining import Question
     from reconciler.server.planning.shown import Form, ShownPlan
+    from reconciler.server.state.archive import Manifest
     from reconciler.server.state.place import Place
     from reconciler.server.trust.tokens import TokenRow
     from reconciler.store.audit import Selection as Selected
@@ -117,6 +122,18 @@ class Desk(Protocol):
 
     def tokens(self) -> Sequence["TokenRow"]:
         """Return the enrolment tokens, the newest first."""
+
+    def access(self) -> Sequence["AccessRow"]:
+        """Return the tokens of the API that are kept here, by name."""
+
+    def trust(self) -> "Trust":
+        """Return the installation's own keys, and what is revoked."""
+
+    def findings(self, named: "Named", now: float) -> Iterable["Finding"]:
+        """Check the server, and what is named of it."""
+
+    def back_up(self, out: BinaryIO, *, with_key: bool) -> "Manifest":
+        """Write the state as it is now to `out`, and return what it holds."""
 
     def decide(self, request: "Request") -> "Decided":
         """Have a request carried out."""

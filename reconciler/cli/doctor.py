@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import beside_state
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list, say
-from reconciler.server.checkup.checkup import Subject, checked
+from reconciler.server.checkup.checkup import Named
 from reconciler.server.checkup.findings import Finding, Verdict
 from reconciler.server.checkup.settings import Addresses
-from reconciler.server.state.place import Place
 
 WIDTH = max(map(len, Verdict))
 
@@ -20,15 +20,16 @@ WIDTH = max(map(len, Verdict))
 @click.option("--agents", metavar="HOST:PORT", help="Where polling agents are to call.")
 @click.option("--http", metavar="HOST:PORT", help="Where health, metrics and the API are to be.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON record a line.")
-@beside_state
-def command(*, config: str | None, agents: str | None, http: str | None, as_json: bool, place: Place) -> int:
+@at_desk
+def command(*, config: str | None, agents: str | None, http: str | None, as_json: bool, desk: Desk) -> int:
     """Check the machine, the state and the configuration of a server; run it as the server's account.
 
-    It exits 1 where something is wrong. Nothing is changed, and an engine may work meanwhile.
+    A server that is asked checks itself. It exits 1 where something is wrong. Nothing is changed, and an engine may
+    work meanwhile.
     """
-    subject = Subject(place, Path(config) if config else None, Addresses(agents, http))
+    named = Named(Path(config) if config else None, Addresses(agents, http))
     findings = []
-    for finding in checked(subject, time.time()):
+    for finding in desk.findings(named, time.time()):
         findings.append(finding)
         if not as_json:
             _show(finding)

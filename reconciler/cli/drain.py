@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import say
 from reconciler.cli.until import seconds_until
 from reconciler.cli.worker_states import declare_state
@@ -42,5 +42,5 @@ def command(
         return declare_state(desk.place, worker, "draining", manner, reason=reason, deadline=deadline)
     if manner.is_given or deadline:
         raise UsageMistake("--live changes nothing in Git, so nothing of a change of Git goes with it")
-    say(ordered_at(desk, Drain(person(), worker, reason, seconds_until("--until", until or UNTIL))).message)
+    say(ordered(desk, Drain(person(), worker, reason, seconds_until("--until", until or UNTIL))).message)
     return 0

@@ -2,10 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.server.state.looking import engine_runs, looking
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.model.following import SourceState
     from reconciler.model.live import Event, StoredArtifact, Task, TaskState
     from reconciler.plan.explanation import Explanation
+    from reconciler.server.answers.access import AccessRow
     from reconciler.server.answers.commit_names import Standing
     from reconciler.server.answers.log_walk import Entry
     from reconciler.server.answers.overview import ObjectRow, Overview, WorkerRow
+    from reconciler.server.answers.trust import Trust
+    from reconciler.server.checkup.checkup import Named
+    from reconciler.server.checkup.findings import Finding
     from reconciler.server.engine.control import Decided, Request
     from reconciler.server.planning.explaining import Question
     from reconciler.server.planning.shown import Form, ShownPlan
+    from reconciler.server.state.archive import Manifest
     from reconciler.server.state.place import Place
     from reconciler.server.trust.tokens import TokenRow
     from reconciler.store.audit import Selection as Selected
@@ -155,7 +160,7 @@ class LocalDesk:
 
     def _with_key(self, work: "Work[str | None]") -> str:
         """Read what needs the key of snapshots, which is made where there is none yet."""
-        from reconciler.cli.ordering import ordered_at, person
+        from reconciler.cli.ordering import ordered, person
         from reconciler.server.orders.orders import MakeSnapshotKey
 
         def look() -> str | None:
@@ -164,7 +169,7 @@ class LocalDesk:
 
         found = look()
         if not found:
-            ordered_at(self, MakeSnapshotKey(person()))
+            ordered(self, MakeSnapshotKey(person()))
             found = look()
         assert found, "the key was made"
         return found
@@ -255,6 +260,32 @@ class LocalDesk:
         with looking(self.place) as readers:
             return readers.read_now(lambda tx: token_rows(tx, time.time()))
 
+    def access(self) -> Sequence["AccessRow"]:
+        """Return the tokens of the API that are kept here, by name."""
+        from reconciler.server.answers.access import access_rows
+
+        with looking(self.place) as readers:
+            return readers.read_now(lambda tx: access_rows(tx, time.time()))
+
+    def trust(self) -> "Trust":
+        """Return the installation's own keys, and what is revoked."""
+        from reconciler.server.answers.trust import trust
+
+        with looking(self.place) as readers:
+            return readers.read_now(trust)
+
+    def findings(self, named: "Named", now: float) -> Iterable["Finding"]:
+        """Check the machine, the state and what is named of the server."""
+        from reconciler.server.checkup.checkup import checked
+
+        return checked(self.place, named, now)
+
+    def back_up(self, out: BinaryIO, *, with_key: bool) -> "Manifest":
+        """Write the state as it is now to `out`, and return what it holds."""
+        from reconciler.server.state.backup import back_up
+
+        return back_up(self.place, out, with_key=with_key)
+
     def decide(self, request: "Request") -> "Decided":
         """Have a request carried out by the live engine, or here."""
         from reconciler.server.engine.control import decide
@@ -263,8 +294,9 @@ class LocalDesk:
 
 
 def _events(tx: "Transaction", listing: "Listing") -> "list[Event]":
+    from reconciler.server.answers.events import events_behind
     from reconciler.store import audit
 
     if listing.after is None:
         return audit.newest(tx, listing.limit, listing.selection)
-    return [link.event for link in audit.page(tx, listing.after, listing.limit, listing.selection)]
+    return events_behind(tx, listing.after, listing.limit, listing.selection)

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import say
 from reconciler.server.orders.orders import Release
 
@@ -19,5 +19,5 @@ def command(*, whom: str, reason: str, desk: Desk) -> int:
     A mutex, a machine for one script alone and the name of a worker that left Git stay held until the end of a lost
     attempt is known. If its script runs after all, it does so beside whoever gets them now.
     """
-    say(ordered_at(desk, Release(person(), whom, reason)).message)
+    say(ordered(desk, Release(person(), whom, reason)).message)
     return 0

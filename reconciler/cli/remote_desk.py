@@ -2,32 +2,38 @@
 
 import re
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from reconciler.api.paging import LIMIT_MAX, Page
-from reconciler.cli.calling import Caller
+from reconciler.cli.calling import Arriving, Caller
 from reconciler.cli.desk import Listing, LogWish, Telling
 from reconciler.cli.options import Selection
 from reconciler.cli.output import appearing
+from reconciler.model.access import EVERY_SPACE
 from reconciler.model.errors import Conflict, ReconcilerError, UsageMistake
 from reconciler.model.following import SourceState
 from reconciler.model.live import Event, StoredArtifact, Task, TaskState
 from reconciler.plan.explanation import Explanation
+from reconciler.server.answers.access import AccessRow
 from reconciler.server.answers.commit_names import Standing
 from reconciler.server.answers.log_walk import Entry
 from reconciler.server.answers.overview import ObjectRow, Overview, WorkerRow
+from reconciler.server.answers.trust import Trust
+from reconciler.server.checkup.checkup import Named
+from reconciler.server.checkup.findings import Finding
 from reconciler.server.engine.control import Decided, Request
 from reconciler.server.orders import orders
 from reconciler.server.orders.decisions import Decision
 from reconciler.server.orders.orders import Answer
 from reconciler.server.planning.explaining import Question
 from reconciler.server.planning.shown import Form, ShownPlan
+from reconciler.server.state.archive import Manifest, NotWhole, read_stream
 from reconciler.server.state.place import Place, place_of
 from reconciler.server.trust.tokens import TokenRow
 from reconciler.store.audit import ALL
@@ -36,6 +42,9 @@ from reconciler.store.chain import Broken, Whole
 from reconciler.store.exports import check_export
 
 Thing = TypeVar("Thing")
+
+BACKUP_WITHIN = 3_600.0
+"""Seconds that a server may take to copy its database before the first of a backup comes."""
 
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -200,6 +209,39 @@ class RemoteDesk:
         """Return the enrolment tokens, the newest first."""
         return self._all(TokenRow, "/tokens")
 
+    def access(self) -> Sequence[AccessRow]:
+        """Return the tokens of the API that the space keeps, by name."""
+        return self._all(AccessRow, "/access")
+
+    def trust(self) -> Trust:
+        """Return the installation's own keys, and what is revoked."""
+        return self._get(Trust, "/trust")
+
+    def findings(self, named: Named, now: float) -> Iterable[Finding]:
+        """Return what the server finds when it checks itself; raises UsageMistake where something is named."""
+        del now  # the server has a clock
+        if named != Named():
+            raise UsageMistake(
+                "--config, --agents and --http are for a check beside the state, and a server checks what it runs with",
+                "leave them away",
+            )
+        return self._get(Page[Finding], "/checkup").items
+
+    def back_up(self, out: BinaryIO, *, with_key: bool) -> Manifest:
+        """Write the state as it is now to `out`; raises Conflict where not all of it comes as it was sent."""
+        if with_key:
+            raise UsageMistake(
+                "a server never sends its key",
+                "leave --with-key away, and keep a copy of the file `key` of the server's state elsewhere",
+            )
+        arriving = Arriving(self.caller.parts(f"{self._within}/backup", BACKUP_WITHIN), out)
+        try:
+            found = read_stream(arriving, self.caller.url)
+        except NotWhole:
+            raise Conflict(f"{self.caller.url} has not sent the whole backup", "run the command again") from None
+        arriving.rest()
+        return found
+
     def decide(self, request: Request) -> Decided:
         """Have a request carried out; whoever the token names has made it."""
         path, body = _addressed(request)
@@ -207,12 +249,13 @@ class RemoteDesk:
 
     @property
     def _within(self) -> str:
-        if self.space is None:
+        if self.space in {None, EVERY_SPACE}:
             found = _read(Page[_SpaceRow], self.caller.get("/spaces"), self.caller.url).items
-            if len(found) > 1:
-                names = ", ".join(sorted(space.name for space in found))
-                raise UsageMistake(f"{self.caller.url} has several spaces: {names}", "name one with --space")
-            self.space = found[0].name
+            names = sorted(space.name for space in found)
+            if len(names) > 1 and self.space is None:
+                raise UsageMistake(f"{self.caller.url} has several spaces: {', '.join(names)}", "name one with --space")
+            self.space = names[0]  # what is of every space is kept in the first
+        assert self.space is not None, "it was looked up"
         return f"/spaces/{_part(self.space)}"
 
     def _get(self, kind: type[Thing], path: str, **query: object) -> Thing:
@@ -266,6 +309,17 @@ def _addressed_about_trust(request: Request) -> tuple[str, dict[str, object]]:
             return "/revocations", {"whom": whom, "reason": reason}
         case orders.Lift(_, whom):
             return "/revocations/lift", {"whom": whom}
+        case orders.Stage(_, purpose):
+            return f"/trust/{purpose}/stage", {}
+        case orders.Switch(_, purpose, forced):
+            return f"/trust/{purpose}/switch", {"force": forced}
+        case orders.Retire(_, purpose, forced):
+            return f"/trust/{purpose}/retire", {"force": forced}
+        case orders.CreateAccess(_, name, roles, space, ttl):
+            body = {"name": name, "roles": list(roles), "seconds": ttl, "every_space": space == EVERY_SPACE}
+            return "/access", body
+        case orders.RevokeAccess(_, name):
+            return f"/access/{_part(name)}/revoke", {}
         case _:
             raise AssertionError(f"no command orders {type(request).__name__} from afar")
 

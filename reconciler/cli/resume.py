@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import say
 from reconciler.server.orders.orders import Resume
 
@@ -13,5 +13,5 @@ from reconciler.server.orders.orders import Resume
 @at_desk
 def command(*, desk: Desk) -> int:
     """End the suspension: the head of the source is judged again."""
-    say(ordered_at(desk, Resume(person())).message)
+    say(ordered(desk, Resume(person())).message)
     return 0

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import say
 from reconciler.model.errors import UsageMistake
 from reconciler.server.orders.orders import Lift, Order, Revoke
@@ -20,5 +20,5 @@ def command(*, whom: str, reason: str | None, lift: bool, desk: Desk) -> int:
     if lift and reason is not None:
         raise UsageMistake("--lift and --reason exclude each other")
     order: Order = Lift(person(), whom) if lift else Revoke(person(), whom, reason or "")
-    say(ordered_at(desk, order).message)
+    say(ordered(desk, order).message)
     return 0

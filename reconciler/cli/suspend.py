@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import say
 from reconciler.cli.until import seconds_until
 from reconciler.model.errors import UsageMistake
@@ -26,5 +26,5 @@ def command(*, reason: str, until: str, desk: Desk) -> int:
     seconds = seconds_until("--until", until)
     if seconds <= 0:
         raise UsageMistake(f"--until {until} is over already")
-    say(ordered_at(desk, Suspend(person(), reason, seconds)).message)
+    say(ordered(desk, Suspend(person(), reason, seconds)).message)
     return 0

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import json_list, note, say, table
 from reconciler.cli.until import seconds_of
 from reconciler.cli.verbs import Verbs
@@ -29,7 +29,7 @@ def command() -> None:
 @at_desk
 def create(*, worker: str, pools: tuple[str, ...], ttl: str, replace: bool, desk: Desk) -> int:
     """Make a token and print it: the one time that it is shown."""
-    answer = ordered_at(desk, CreateToken(person(), worker, pools, _seconds(ttl), replace))
+    answer = ordered(desk, CreateToken(person(), worker, pools, _seconds(ttl), replace))
     click.echo(answer.made)
     note(answer.message)
     return 0
@@ -53,7 +53,7 @@ def list_tokens(*, as_json: bool, desk: Desk) -> int:
 @at_desk
 def revoke(*, token: str, desk: Desk) -> int:
     """Make a TOKEN useless, by its id; an identity that has used it stays, see `reconcile revoke`."""
-    say(ordered_at(desk, RevokeToken(person(), token)).message)
+    say(ordered(desk, RevokeToken(person(), token)).message)
     return 0
 
 

@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.ordering import ordered_at, person
+from reconciler.cli.ordering import ordered, person
 from reconciler.cli.output import say
 from reconciler.cli.worker_states import declare_state, declared_worker
 from reconciler.cli.writing import Manner, reasoned, writing
@@ -35,5 +35,5 @@ def command(*, worker: str, reason: str, manner: Manner, live: bool, desk: Desk)
         raise Conflict(f"{worker} is disabled, not draining: {position} says so", f"see: reconcile enable {worker}")
     if state == "draining" or manner.is_given:
         return declare_state(desk.place, worker, "enabled", manner, verb="undrain", reason=reason)
-    say(ordered_at(desk, Undrain(person(), worker)).message)
+    say(ordered(desk, Undrain(person(), worker)).message)
     return 0

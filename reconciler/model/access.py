@@ -27,7 +27,7 @@ MEANINGS: Mapping[Permission, str] = {
     Permission.DEPLOYMENT_RUN: "Cancel and retry tasks, have the source looked at now.",
     Permission.INTERVENTION_SUBMIT: "Answer the questions of tasks, approve and reject plans.",
     Permission.AUDIT_VIEW: "Read who did what.",
-    Permission.ADMINISTER: "Suspend and resume, take revocations back.",
+    Permission.ADMINISTER: "Suspend and resume, take revocations back, make tokens of the API, change keys, back up, check the server.",
 }
 
 ROLES: Mapping[str, frozenset[Permission]] = {

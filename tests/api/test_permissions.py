@@ -15,11 +15,13 @@ from tests.api.premises import Premises
 VALUES = {
     "space": "shop", "task": "1", "kind": "Project", "name": "shop", "worker": "worker-1", "plan": "plan-0123456789ab",
     "token": "0a1b2c3d", "commit": "0123456789abcdef", "digest": "0a" * 32,
+    "purpose": "ca",
 }  # fmt: skip
 BODIES: dict[str, Any] = {
     "DrainBody": {"reason": "x", "seconds": 60.0}, "SuspendBody": {"reason": "x", "seconds": 60.0},
     "TokenBody": {"worker": "w", "pools": ["p"]}, "RevocationBody": {"whom": "w", "reason": "x"},
     "LiftBody": {"whom": "w"}, "ReleaseBody": {"whom": "w", "reason": "x"}, "Notes": {}, "PlanBody": {},
+    "AccessBody": {"name": "made", "roles": ["viewer"]}, "SwitchBody": {}, "RetireBody": {},
 }  # fmt: skip
 UNSAID = {"JsonValue", "Obstacle"}
 """Schemas of things that have no words of their own."""

@@ -205,7 +205,7 @@ def test_the_audit_is_followed_and_gone_on_with(tmp_path: Path) -> None:
         assert json.loads(event.data)["action"] in {"suspend", "access create"}
 
 
-@pytest.mark.parametrize("shown", ["header", "query"])
+@pytest.mark.parametrize("shown", ["header", "query", "list"])
 def test_who_has_heard_more_than_there_is_begins_anew_and_loses_nothing(tmp_path: Path, shown: str) -> None:
     with premises(tmp_path) as found:
         token = found.token("administrator")
@@ -213,11 +213,13 @@ def test_who_has_heard_more_than_there_is_begins_anew_and_loses_nothing(tmp_path
         beyond = str(last + 1_000)
         if shown == "header":
             answer = found.get("/events/stream", token, **{"Last-Event-ID": beyond})
+        elif shown == "list":
+            answer = found.get(f"/events?after={beyond}", token)
         else:
             answer = found.get(f"/events/stream?after={beyond}", token)
         said = answer.expect(409)
         assert re.fullmatch(rf"there is no event {beyond} to go on behind: the last one is \d+", said["error"])
-        assert said["hint"] == "the state was restored, or is another; begin anew with after=0 and no Last-Event-ID"
+        assert said["hint"] == "the state was restored, or is another; begin anew behind 0"
         heard = list(listen(found, "/events/stream?after=0", token, most=last))
         assert [event.id for event in heard] == [str(number) for number in range(1, last + 1)]
         (event,) = listen(found, "/events/stream", token, str(last - 1), most=1)

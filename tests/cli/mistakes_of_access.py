@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
 
-from reconciler.api import spaces
+from reconciler.api import backup, spaces
 from reconciler.api.plans import load_head
 from reconciler.model.following import SourceState
 from reconciler.model.live import StoredArtifact, TaskId
@@ -237,13 +238,39 @@ def a_drain_in_git_at_a_server(folder: Path) -> Said:
 
 
 def a_state_that_only_its_own_machine_has(folder: Path) -> Said:
-    return told(reconcile("doctor", "--server", "http://127.0.0.1:1"))
+    (folder / "b.tar").touch()
+    return told(reconcile("restore", folder / "b.tar", "--server", "http://127.0.0.1:1"))
 
 
-def a_server_named_by_the_environment_for_a_backup(folder: Path) -> Said:
+def a_server_named_by_the_environment_for_a_restore(folder: Path) -> Said:
+    (folder / "b.tar").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECONCILE_SERVER", "http://127.0.0.1:1")
-        return told(reconcile("backup", "--to", folder / "backup.tar"))
+        return told(reconcile("restore", folder / "b.tar"))
+
+
+def a_backup_with_the_key_of_a_server(folder: Path) -> Said:
+    return asked(folder, "http://127.0.0.1:1", "backup", "--to", folder / "b.tar", "--with-key")
+
+
+def a_backup_of_a_server_that_is_none(folder: Path) -> Said:
+    return answered(folder, (200, b"no tar"), arguments=("backup", "--to", folder / "b.tar", "--space", "shop"))
+
+
+def a_second_backup_at_once(folder: Path) -> Said:
+    visit = SimpleNamespace(service=SimpleNamespace(name="shop"), gate=SimpleNamespace(backups={"shop"}))
+    return raised(lambda: asyncio.run(backup.get_backup(visit)))  # type: ignore[arg-type]  # it asks for no more
+
+
+def a_check_of_what_is_named_at_a_server(folder: Path) -> Said:
+    return asked(folder, "http://127.0.0.1:1", "doctor", "--config", folder / "server.toml")
+
+
+def an_access_to_every_space_by_who_has_one(folder: Path) -> Said:
+    with premises(folder) as found:
+        body = {"name": "ci", "roles": ["viewer"], "every_space": True}
+        said = found.post("/access", found.token("administrator", name="ann"), body).expect(403)
+    return Said(said["error"], said["hint"])
 
 
 def a_drain_in_git_outside_of_any(folder: Path) -> Said:

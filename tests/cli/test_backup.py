@@ -41,7 +41,7 @@ def test_a_backup_to_a_device_without_room_ends_in_a_sentence_and_leaves_it(plac
     device = place.root.parent / "device"
     device.symlink_to("/dev/full")
     told = place.process("backup", "--to", str(device)).expect(1)
-    assert told.err.startswith(
+    assert told.err == (
         "Error: the output cannot be written: No space left on device\n"
         "  make room for it, or write it to another disk\n"
     )

@@ -1,7 +1,9 @@
 """Backups: what is not whole is found before anything is written, and what is in them is only what belongs there."""
 
+import fcntl
 import json
 import os
+import re
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +16,7 @@ from reconciler.model.errors import StateUnreadable, UsageMistake
 from reconciler.model.live import OutputValue, TaskState
 from reconciler.model.spec import canonical_json, digest_of
 from reconciler.server.state.archive import KEY, Manifest, read_backup
-from reconciler.server.state.backup import back_up
+from reconciler.server.state.backup import ROOM, back_up
 from reconciler.server.state.place import Place
 from reconciler.server.state.restore import restore
 from reconciler.store import results
@@ -86,7 +88,7 @@ def test_a_name_that_leads_elsewhere_is_never_written(tmp_path: Path) -> None:
                 info = tarfile.TarInfo(part)
                 info.size = len(data)
                 tar.addfile(info, BytesIO(data))
-        with pytest.raises(UsageMistake, match="is not what it was"):
+        with pytest.raises(UsageMistake, match=f"is no whole backup: {re.escape(name)} is no part of one"):
             restore(tmp_path / "evil.tar", place(tmp_path / "r"), ANN)
 
 
@@ -177,3 +179,23 @@ def test_a_restore_that_is_killed_before_its_last_rename_leaves_no_state(whole: 
     assert found.abandoned == (2,)
     assert not (target / "logs" / "extra.journal").exists()
     assert not (target / "restoring").exists()
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next_and_nothing_of_one_that_works(tmp_path: Path) -> None:
+    here = place(tmp_path / "data")
+    with Store.open(here.data, here.files.root) as store:
+        History(store, here.files).task(1)
+    here.cache.mkdir(exist_ok=True)
+    left, working = (here.cache / f"{ROOM}{name}" for name in ("left", "working"))
+    for folder in (left, working):
+        folder.mkdir()
+        (folder / "copy").write_text("a database")
+    holding = os.open(working, os.O_RDONLY)
+    try:
+        fcntl.flock(holding, fcntl.LOCK_EX)
+        back_up(here, BytesIO(), with_key=False)
+        assert list(here.cache.iterdir()) == [working]
+    finally:
+        os.close(holding)
+    back_up(here, BytesIO(), with_key=False)
+    assert list(here.cache.iterdir()) == []

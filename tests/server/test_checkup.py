@@ -12,7 +12,7 @@ from reconciler.model.live import Event, OutputValue, SeenWorker
 from reconciler.model.trust import Identity
 from reconciler.server.checkup import machine as checkup_machine
 from reconciler.server.checkup import state as checkup_state
-from reconciler.server.checkup.checkup import Subject, checked
+from reconciler.server.checkup.checkup import Named, checked
 from reconciler.server.checkup.findings import Finding, Verdict
 from reconciler.server.checkup.machine import program_findings, service_findings
 from reconciler.server.checkup.settings import Addresses
@@ -36,11 +36,11 @@ def place(folder: Path) -> Place:
     return Place(folder, str(folder), DataDirectory(folder))
 
 
-def looked(subject: Subject) -> dict[str, Finding]:
+def looked(here: Place, named: Named) -> dict[str, Finding]:
     """Return the worst finding of each check."""
     found: dict[str, Finding] = {}
     order = list(Verdict)
-    for each in checked(subject, time.time()):
+    for each in checked(here, named, time.time()):
         before = found.get(each.check)
         if before is None or order.index(before.verdict) < order.index(each.verdict):
             found[each.check] = each
@@ -60,7 +60,7 @@ def state(folder: Path) -> Place:
 
 
 def told(here: Place, check: str, config: Path | None = None, **addresses: str) -> Finding:
-    return looked(Subject(here, config, Addresses(**addresses)))[check]
+    return looked(here, Named(config, Addresses(**addresses)))[check]
 
 
 def is_wrong(found: Finding, sentence: str, fix: str) -> None:
@@ -68,7 +68,7 @@ def is_wrong(found: Finding, sentence: str, fix: str) -> None:
 
 
 def test_a_sound_installation_has_nothing_wrong(tmp_path: Path) -> None:
-    found = looked(Subject(state(tmp_path), None, Addresses()))
+    found = looked(state(tmp_path), Named())
     assert {each.check for each in found.values() if each.verdict is Verdict.WRONG} == set()
     assert {"git", "clock", "engine", "files", "disk", "state", "key", "audit"} <= found.keys()
     assert all(each.fix for each in found.values() if each.verdict is not Verdict.FINE)
@@ -174,11 +174,11 @@ def test_agents_that_are_away_old_or_about_to_be_locked_out(tmp_path: Path) -> N
         assert (away.verdict, away.sentence) == (Verdict.DOUBTFUL, "not connected: w1")
         seen = SeenWorker(time.time(), "10.0.0.5", "0.0.1", "boot", "store", 1, {})
         store.write_now(lambda tx: worker_status.see(tx, "w1", seen))
-        sentences = {each.sentence for each in checked(Subject(here, None, Addresses()), time.time())}
+        sentences = {each.sentence for each in checked(here, Named(), time.time())}
         assert "of another release than 0.1.0: w1" in sentences
         identity = Identity(known.thumbprint, "w1", "poll://worker-1", "", time.time(), time.time() + DAY, "ann")
         store.write_now(lambda tx: enrolment.put_identity(tx, identity))
-        sentences = {each.sentence for each in checked(Subject(here, None, Addresses()), time.time())}
+        sentences = {each.sentence for each in checked(here, Named(), time.time())}
         assert "with a certificate that ends within 30 days or has ended: w1" in sentences
 
 
@@ -331,7 +331,7 @@ def test_the_spaces_of_a_server_are_looked_at_each(tmp_path: Path) -> None:
     root.mkdir(mode=0o700)
     for name in ("bank", "shop"):
         (tmp_path / f"{name}-data").rename(root / name)
-    sentences = [each.sentence for each in checked(Subject(place(root), None, Addresses()), time.time())]
+    sentences = [each.sentence for each in checked(place(root), Named(), time.time())]
     assert sum("has the schema" in sentence for sentence in sentences) == 2
 
 

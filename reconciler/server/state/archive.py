@@ -7,8 +7,9 @@ import re
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Protocol, cast
 
 from reconciler.model.errors import UsageMistake
 from reconciler.model.spec import canonical_json, digest_of
@@ -21,6 +22,9 @@ FORM = "1"
 """Rises when an older program could not restore a backup any more."""
 
 PIECE_BYTES = 1 << 20
+TAR_BYTES = 1 << 18
+"""Read at once of what is read as it comes."""
+
 MANIFEST_BYTES_MAX = 1 << 30  # some five million files
 NAMES = re.compile(
     r"state\.db|state\.dump|key|logs/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.journal|blobs/([0-9a-f]{2})/\1[0-9a-f]{62}"
@@ -71,11 +75,32 @@ class _Hashed:
         return data
 
 
+class NotWhole(UsageMistake):
+    """Something is no backup, or not all of one."""
+
+
+class _Once:
+    """Where a backup is written to; once that has failed, what the tar still has is dropped, and nobody told again."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._failed = False
+
+    def write(self, data: bytes) -> int:
+        if not self._failed:
+            try:
+                self._out.write(data)
+            except BaseException:
+                self._failed = True
+                raise
+        return len(data)
+
+
 class Archive:
     """A backup that is being written to `out`, front to back; a pipe will do."""
 
     def __init__(self, out: BinaryIO, now: float) -> None:
-        self._tar = tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `finish` closes it
+        self._tar = tarfile.open(fileobj=cast("BinaryIO", _Once(out)), mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `finish` closes it
         self._now = now
         self.parts: list[Part] = []
 
@@ -105,56 +130,79 @@ Sink = Callable[[bytes], object]
 """Takes the pieces of a part."""
 
 
+class SupportsRead(Protocol):
+    """What a backup is read of."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, `size` at most; none at its end."""
+
+
 def read_backup(path: Path, sink_of: Callable[[str], Sink] | None = None) -> Manifest:
     """Read a backup whole and compare each part with the manifest; give each part's pieces to its sink.
 
-    Raises UsageMistake where it is no backup of ours or not whole, or a part is not what the manifest says.
+    Raises NotWhole where it is no backup or a part is not what the manifest says, UsageMistake for one of a newer form.
     """
+    with path.open("rb") as file:
+        return read_stream(file, str(path), sink_of)
+
+
+def read_stream(file: SupportsRead, name: str, sink_of: Callable[[str], Sink] | None = None) -> Manifest:
+    """Read a backup front to back as it comes, as `read_backup` does; `name` is what refusals call it."""
+    found: list[Part] = []
+    text: bytes | None = None
     try:
-        with tarfile.open(path, "r:") as tar:
-            manifest = _manifest(path, tar)
-            _compare(path, manifest, tar, sink_of)
+        with tarfile.open(fileobj=cast("BinaryIO", file), mode="r|", bufsize=TAR_BYTES) as tar:
+            for member in tar:
+                if text is not None:
+                    raise _broken(name, "something comes after its manifest")
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is None:
+                    raise _broken(name, f"{member.name} is not what it was")
+                if member.name == MANIFEST:
+                    text = content.read(MANIFEST_BYTES_MAX)
+                else:
+                    found.append(_read_part(name, member, content, sink_of))
     except (tarfile.TarError, EOFError) as error:
-        raise _broken(path, f"it cannot be read ({error})") from None
-    return manifest
+        raise _broken(name, f"it cannot be read ({error})") from None
+    if text is None:
+        raise _broken(name, "its end is missing")
+    return _compared(name, _manifest(name, text), found)
 
 
-def _manifest(path: Path, tar: tarfile.TarFile) -> Manifest:
-    members = tar.getmembers()
-    if not members or members[-1].name != MANIFEST:
-        raise _broken(path, "its end is missing")
-    if members[-1].size > MANIFEST_BYTES_MAX:
-        raise _broken(path, "its manifest is not one of ours")
-    file = tar.extractfile(members[-1])
+def _read_part(name: str, member: tarfile.TarInfo, content: IO[bytes], sink_of: Callable[[str], Sink] | None) -> Part:
+    if not NAMES.fullmatch(member.name):
+        raise _broken(name, f"{member.name} is no part of one")
+    digest, sink = hashlib.sha256(), sink_of(member.name) if sink_of is not None else None
+    while data := content.read(PIECE_BYTES):
+        digest.update(data)
+        if sink is not None:
+            sink(data)
+    return Part(member.name, member.size, digest.hexdigest())
+
+
+def _manifest(name: str, text: bytes) -> Manifest:
     try:
-        fields = json.loads(file.read() if file is not None else b"")
+        fields = json.loads(text)
         hashed = fields.pop("hash")
         if fields.get("form") != FORM:
-            raise UsageMistake(f"{path} was made by a newer reconciler", "restore it with that one")
+            raise UsageMistake(f"{name} was made by a newer reconciler", "restore it with that one")
         is_right = hashed == digest_of(canonical_json(fields)) and fields.pop("type") == "backup"
         del fields["form"]
         parts = tuple(Part(**part) for part in fields.pop("parts"))
         manifest = Manifest(**{**fields, "absent": tuple(fields["absent"]), "parts": parts})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _broken(path, "its manifest is not one of ours") from None
-    if not is_right or [part.name for part in parts] != [member.name for member in members[:-1]]:
-        raise _broken(path, "its manifest is not the one that it was made with")
+        raise _broken(name, "its manifest is not one of ours") from None
+    if not is_right:
+        raise _broken(name, "its manifest is not the one that it was made with")
     return manifest
 
 
-def _compare(path: Path, manifest: Manifest, tar: tarfile.TarFile, sink_of: Callable[[str], Sink] | None) -> None:
-    for part, member in zip(manifest.parts, tar.getmembers(), strict=False):
-        file = tar.extractfile(member) if member.isreg() and NAMES.fullmatch(part.name) else None
-        if file is None or member.size != part.size:
-            raise _broken(path, f"{part.name} is not what it was")
-        digest, sink = hashlib.sha256(), sink_of(part.name) if sink_of is not None else None
-        while data := file.read(PIECE_BYTES):
-            digest.update(data)
-            if sink is not None:
-                sink(data)
-        if digest.hexdigest() != part.sha256:
-            raise _broken(path, f"{part.name} is not what it was")
+def _compared(name: str, manifest: Manifest, found: list[Part]) -> Manifest:
+    for promised, part in zip_longest(manifest.parts, found):
+        if promised != part:
+            raise _broken(name, f"{(promised or part).name} is not what it was")
+    return manifest
 
 
-def _broken(path: Path, why: str) -> UsageMistake:
-    return UsageMistake(f"{path} is no whole backup: {why}", "nothing was restored; take another backup")
+def _broken(name: str, why: str) -> NotWhole:
+    return NotWhole(f"{name} is no whole backup: {why}", "nothing was restored; take another backup")

@@ -1,18 +1,23 @@
 """Back a state up while an engine works on it: the database at one moment, and the files that it names."""
 
+import fcntl
 import os
+import shutil
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from reconciler.model.live import Event
 from reconciler.server.state.archive import DUMP, KEY, STATE, Archive, Manifest
 from reconciler.server.state.looking import refuse_several
+from reconciler.server.state.origins import kind_of
 from reconciler.server.state.place import Place
 from reconciler.server.state.sealing import key_path, sealer_of
-from reconciler.store import keys, named_files, objects
+from reconciler.store import audit, keys, named_files, objects
 from reconciler.store.blobs import blob_path
 from reconciler.store.copies import copied
 from reconciler.store.database import Transaction
@@ -20,6 +25,9 @@ from reconciler.store.dialects import is_address
 from reconciler.store.directory import DataDirectory
 from reconciler.store.migrations import schema_version
 from reconciler.store.named_files import NamedLog
+
+ROOM = "backup-"
+"""What the name of a folder begins with in which the copy of a database lies."""
 
 COUNTED = ("objects", "tasks", "attempts", "events")
 
@@ -72,8 +80,7 @@ def back_up(place: Place, out: BinaryIO, *, with_key: bool) -> Manifest:
     refuse_several(place, "back each up by itself: reconcile backup --data {folder} --to FILE")
     now = time.time()
     with ExitStack() as stack:
-        folder = place.files.cache if place.files.cache.is_dir() else None
-        copy = Path(stack.enter_context(TemporaryDirectory(prefix="backup-", dir=folder))) / "copy"
+        copy = stack.enter_context(_room(place.files.cache)) / "copy"
         tx = stack.enter_context(copied(place.data, copy))
         archive = Archive(out, now)
         with copy.open("rb") as file:
@@ -92,6 +99,37 @@ def back_up(place: Place, out: BinaryIO, *, with_key: bool) -> Manifest:
         manifest = _manifest(tx, now, fingerprint, copying)
         archive.finish(manifest)
     return manifest
+
+
+@contextmanager
+def _room(cache: Path) -> Iterator[Path]:
+    """Make a folder for the copy of a database, and remove those of backups that were killed."""
+    with ExitStack() as stack:
+        if cache.is_dir():
+            with _locked(cache, fcntl.LOCK_EX):
+                for left in cache.glob(f"{ROOM}*"):
+                    with suppress(BlockingIOError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        shutil.rmtree(left)  # who still works would hold it
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix=ROOM, dir=cache)))
+                stack.enter_context(_locked(folder, fcntl.LOCK_EX))
+        else:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix=ROOM)))
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def record_backup(tx: Transaction, actor: str, origin: str, now: float) -> None:
+    """Write into the audit that somebody takes a backup from afar."""
+    audit.record(tx, Event(now, actor, "backup", "space", kind=kind_of(origin), origin=origin))
 
 
 def _manifest(tx: Transaction, now: float, fingerprint: str, copying: _Copying) -> Manifest:
