@@ -17,6 +17,7 @@ from reconciler.api import (
     objects,
     plans,
     reasons,
+    rehearsals,
     snapshots,
     spaces,
     tasks,
@@ -38,7 +39,7 @@ from reconciler.server.trust.oidc import Issuers
 VERSION = "1"
 
 NOUNS = (
-    *(spaces, plans, snapshots, objects, workers, trust, tasks, artifacts, events, reasons),
+    *(spaces, plans, rehearsals, snapshots, objects, workers, trust, tasks, artifacts, events, reasons),
     *(access, backup, checkup),
 )
 """What there are operations of, in the order of the description."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.server.checkup.findings import Finding
     from reconciler.server.engine.control import Decided, Request
     from reconciler.server.planning.explaining import Question
+    from reconciler.server.planning.rehearsing import RehearsalForm, ShownRehearsal, Wanted
     from reconciler.server.planning.shown import Form, ShownPlan
     from reconciler.server.state.archive import Manifest
     from reconciler.server.state.place import Place
@@ -86,6 +87,9 @@ class Desk(Protocol):
 
     def plan(self, selection: "Selection", form: "Form", *, save: bool) -> "ShownPlan":
         """Return a plan as it is shown, with the text of a plan file where that is wanted."""
+
+    def rehearsal(self, wanted: "Wanted", form: "RehearsalForm") -> "ShownRehearsal":
+        """Return what the declared fleet would make of its deployments, as it is shown."""
 
     def waiting_plan(self, name: str, form: "Form") -> "ShownPlan":
         """Return a plan that waits for a person, as the controller has made it."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from reconciler.server.checkup.findings import Finding
     from reconciler.server.engine.control import Decided, Request
     from reconciler.server.planning.explaining import Question
+    from reconciler.server.planning.rehearsing import RehearsalForm, ShownRehearsal, Wanted
     from reconciler.server.planning.shown import Form, ShownPlan
     from reconciler.server.state.archive import Manifest
     from reconciler.server.state.place import Place
@@ -131,6 +132,18 @@ class LocalDesk:
         options = replace(selection.options, followed=live.serial > 0 and self.source() is not None)
         planned = plan_space(loaded, live, options, check=check_reader)
         return shown(planned.plan, form, saved(planned, selection.options, loaded.tree.read) if save else "")
+
+    def rehearsal(self, wanted: "Wanted", form: "RehearsalForm") -> "ShownRehearsal":
+        """Rehearse the working tree."""
+        from reconciler.cli.loading import load_space
+        from reconciler.server.planning.planning import check_reader, files_of
+        from reconciler.server.planning.rehearsing import read_with_durations, rehearsal, shown_rehearsal
+
+        live, recorded = read_with_durations(self.place.data)
+        loaded = load_space(self.place, rev=None, live_paths=files_of(live))
+        assert loaded.desired is not None
+        check_reader(loaded, live)
+        return shown_rehearsal(rehearsal(loaded.desired, live, recorded, wanted), form)
 
     def waiting_plan(self, name: str, form: "Form") -> "ShownPlan":
         """Return a plan that waits for a person, made again; raises Conflict where it has become another."""

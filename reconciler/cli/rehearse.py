@@ -2,11 +2,9 @@
 
 import click
 
-from reconciler.cli.loading import load_space
-from reconciler.cli.options import located
+from reconciler.cli.desk import Desk
+from reconciler.cli.options import at_desk
 from reconciler.cli.output import json_list
-from reconciler.server.planning.planning import files_of
-from reconciler.server.state.place import Place
 
 REPEATS_MAX = 1_000
 """Rehearsals of one command: each is kept until all are summed up."""
@@ -42,7 +40,7 @@ REPEATS_MAX = 1_000
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@located
+@at_desk
 def command(
     *,
     seed: int,
@@ -53,25 +51,20 @@ def command(
     tasks: str,
     repeat: int,
     form: str,
-    place: Place,
+    desk: Desk,
 ) -> int:
     """Play the deployments on the declared workers with the real scheduler, on virtual time. Nothing is run or written.
 
-    By default those that `plan` would queue, each step as long as it took before.
+    By default those that `plan` would queue, each step as long as it took before; with --server, those of the commit
+    that the server follows.
     """
-    from reconciler.server.planning.rehearsing import Wanted, read_with_durations, rehearsal
+    from reconciler.server.planning.rehearsing import RehearsalForm, Wanted
 
-    live, recorded = read_with_durations(place.data)
-    loaded = load_space(place, rev=None, live_paths=files_of(live))
     seeds = tuple(range(seed, seed + repeat))
     wanted = Wanted(seeds, tasks == "all", workers, durations, default_duration, failing)
-    report = rehearsal(loaded, live, recorded, wanted)
-    if form == "json":
-        from reconciler.plan.rehearsal_records import records
-
-        json_list(records(report))
+    found = desk.rehearsal(wanted, RehearsalForm(form))
+    if found.form is RehearsalForm.JSON:
+        json_list(found.records)
     else:
-        from reconciler.plan.rehearsal_text import render
-
-        click.echo(render(report), nl=False)
+        click.echo(found.text, nl=False)
     return 0

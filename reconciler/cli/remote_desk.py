@@ -32,6 +32,7 @@ from reconciler.server.orders import orders
 from reconciler.server.orders.decisions import Decision
 from reconciler.server.orders.orders import Answer
 from reconciler.server.planning.explaining import Question
+from reconciler.server.planning.rehearsing import RehearsalForm, ShownRehearsal, Wanted
 from reconciler.server.planning.shown import Form, ShownPlan
 from reconciler.server.state.archive import Manifest, NotWhole, read_stream
 from reconciler.server.state.place import Place, place_of
@@ -142,6 +143,20 @@ class RemoteDesk:
             "save": save,
         }
         return self._post(ShownPlan, "/plan", body)
+
+    def rehearsal(self, wanted: Wanted, form: RehearsalForm) -> ShownRehearsal:
+        """Have the source's head rehearsed."""
+        body = {
+            "seed": wanted.seeds[0],
+            "repeat": len(wanted.seeds),
+            "everything": wanted.everything,
+            "workers": wanted.workers,
+            "durations": wanted.durations,
+            "default": wanted.default,
+            "failing": wanted.failing,
+            "form": form.value,
+        }
+        return self._post(ShownRehearsal, "/rehearsal", body)
 
     def waiting_plan(self, name: str, form: Form) -> ShownPlan:
         """Return a plan that waits for a person, as the controller has made it."""

@@ -1,7 +1,9 @@
 """A rehearsal as records for programs: everything that happened, in order, and the figures of it. Times are in seconds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from operator import itemgetter
+
+from pydantic import JsonValue
 
 from reconciler.plan.rehearsal_text import what_if
 from reconciler.plan.rehearsed import Rehearsed, Report
@@ -9,7 +11,7 @@ from reconciler.schedule import usage
 from reconciler.schedule.rehearsal import Course, TaskCourse
 from reconciler.schedule.usage import Usage, Waits
 
-Record = Mapping[str, object]
+Record = dict[str, JsonValue]
 DIGITS = 6  # after the point: microseconds
 
 
@@ -92,7 +94,7 @@ def _waits(waits: Waits) -> Record:
     }
 
 
-def _usage(found: Usage) -> dict[str, object]:
+def _usage(found: Usage) -> Record:
     return {
         "name": found.name,
         "slots": found.slots,

@@ -8,8 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from reconciler.cli.main import COMMANDS
+from reconciler.cli.main import reconcile as reconcile_command
 from reconciler.model.access import Permission
 from reconciler.model.trust import Purpose
 from reconciler.server.state.archive import KEY, read_backup
@@ -183,3 +186,36 @@ def test_what_the_owner_does_needs_the_permission_of_an_owner(shop: Premises) ->
     for method, path in (("GET", "/access"), ("GET", "/backup"), ("GET", "/checkup"), ("POST", "/trust/ca/stage")):
         said = shop.call(method, f"/api/v1/spaces/shop{path}", operator).expect(403)
         assert said["error"].endswith(f"has no role in shop that gives {Permission.ADMINISTER}")
+
+
+HERE_ALONE = {
+    "init",
+    "validate",
+    "schema",
+    "declare",
+    "disable",
+    "enable",
+    "promote",
+    "serve",
+    "restore",
+    "agent",
+    "ci",
+}
+"""What works on files here, or where no server runs: `docs/commands.md` says why."""
+
+
+def test_whatever_can_be_asked_beside_the_state_can_be_asked_of_a_server() -> None:
+    found = {name: reconcile_command.get_command(click.Context(reconcile_command), name) for name in COMMANDS}
+    asking = {name for name, command in found.items() if any(map(_names_server, _verbs(command)))}
+    assert found.keys() - asking == HERE_ALONE
+
+
+def _verbs(command: click.Command | None) -> list[click.Command]:
+    assert command is not None, "it is listed"
+    return list(command.commands.values()) if isinstance(command, click.Group) else [command]
+
+
+def _names_server(command: click.Command) -> bool:
+    return any(
+        isinstance(option, click.Option) and option.name == "server" and not option.hidden for option in command.params
+    )

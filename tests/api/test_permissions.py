@@ -22,6 +22,7 @@ BODIES: dict[str, Any] = {
     "TokenBody": {"worker": "w", "pools": ["p"]}, "RevocationBody": {"whom": "w", "reason": "x"},
     "LiftBody": {"whom": "w"}, "ReleaseBody": {"whom": "w", "reason": "x"}, "Notes": {}, "PlanBody": {},
     "AccessBody": {"name": "made", "roles": ["viewer"]}, "SwitchBody": {}, "RetireBody": {},
+    "RehearsalBody": {},
 }  # fmt: skip
 UNSAID = {"JsonValue", "Obstacle"}
 """Schemas of things that have no words of their own."""

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import TypeAdapter
 
-from reconciler.api import backup, spaces
+from reconciler.api import backup, rehearsals, spaces
 from reconciler.api.plans import load_head
 from reconciler.model.following import SourceState
 from reconciler.model.live import StoredArtifact, TaskId
@@ -264,6 +264,16 @@ def a_second_backup_at_once(folder: Path) -> Said:
 
 def a_check_of_what_is_named_at_a_server(folder: Path) -> Said:
     return asked(folder, "http://127.0.0.1:1", "doctor", "--config", folder / "server.toml")
+
+
+def a_rehearsal_that_takes_too_long(folder: Path) -> Said:
+    before, rehearsals.WITHIN = rehearsals.WITHIN, 0.0
+    try:
+        with premises(folder) as found:
+            said = found.post("/rehearsal", found.token("viewer"), {"everything": True, "repeat": 3}).expect(400)
+    finally:
+        rehearsals.WITHIN = before
+    return Said(said["error"], said["hint"])
 
 
 def an_access_to_every_space_by_who_has_one(folder: Path) -> Said:

@@ -1,14 +1,16 @@
 """Rehearse a space: what its declared fleet would make of its deployments, as `rehearse` shows it."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from operator import itemgetter
 from random import Random
 
+from pydantic import JsonValue
 from pydantic_core import PydanticCustomError
 
-from reconciler.declare.load import Loaded
 from reconciler.model.desired import DesiredState
 from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import UsageMistake
@@ -22,10 +24,10 @@ from reconciler.plan.rehearsed import Rehearsed, Report, StepDuration
 from reconciler.plan.workload import Durations, Workload, workload
 from reconciler.schedule.fleet import Fleet, fleet_of
 from reconciler.schedule.lasting import Lasting
-from reconciler.schedule.rehearsal import rehearse
+from reconciler.schedule.rehearsal import Course, rehearse
 from reconciler.schedule.supposed import Resize, enabled, healthy, resized
 from reconciler.server.answers.steps import require, steps_declared
-from reconciler.server.planning.planning import check_reader
+from reconciler.store.database import Transaction
 from reconciler.store.durations import step_durations
 from reconciler.store.objects import live_state
 from reconciler.store.reader import open_for_reading
@@ -45,6 +47,24 @@ class Wanted:
     durations: tuple[str, ...] = ()
     default: str = "30s"
     failing: tuple[str, ...] = ()
+    ends_at: float | None = None
+    """When, on the monotonic clock, nothing more is begun to be played."""
+
+
+class RehearsalForm(StrEnum):
+    """How a rehearsal is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRehearsal:
+    """A rehearsal: `text` in words, or `records` where JSON was asked for."""
+
+    form: RehearsalForm
+    text: str = ""
+    records: tuple[dict[str, JsonValue], ...] = ()
 
 
 def read_with_durations(data: str) -> tuple[LiveState, Mapping[StepKey, Lasting]]:
@@ -56,18 +76,30 @@ def read_with_durations(data: str) -> tuple[LiveState, Mapping[StepKey, Lasting]
     if reader is None:
         return LiveState({}, {}), {}
     with reader:
-        live, seconds = reader.read_now(lambda tx: (live_state(tx), step_durations(tx)))
-    return live, {key: Lasting(found) for key, found in seconds.items()}
+        return reader.read_now(lambda tx: (live_state(tx), durations_recorded(tx)))
 
 
-def rehearsal(loaded: Loaded, live: LiveState, recorded: Mapping[StepKey, Lasting], wanted: Wanted) -> Report:
-    """Rehearse a loaded space; raises UsageMistake for a pool, step or time that makes no sense, Conflict as `plan`."""
-    assert loaded.desired is not None, "a space with errors is not rehearsed"
-    check_reader(loaded, live)
-    desired = loaded.desired
+def durations_recorded(tx: Transaction) -> Mapping[StepKey, Lasting]:
+    """Return how long steps took."""
+    return {key: Lasting(found) for key, found in step_durations(tx).items()}
+
+
+def shown_rehearsal(report: Report, form: RehearsalForm) -> ShownRehearsal:
+    """Show a rehearsal."""
+    if form is RehearsalForm.TEXT:
+        from reconciler.plan.rehearsal_text import render
+
+        return ShownRehearsal(form, render(report))
+    from reconciler.plan.rehearsal_records import records
+
+    return ShownRehearsal(form, records=tuple(records(report)))
+
+
+def rehearsal(desired: DesiredState, live: LiveState, recorded: Mapping[StepKey, Lasting], wanted: Wanted) -> Report:
+    """Rehearse a space; raises UsageMistake for a pool, step or time that makes no sense, or for what takes too long."""
     told = {
-        key: _lasting(f"--duration {text}", time)
-        for text, step, time in map(_pair, sorted(wanted.durations, key=lambda text: "/" in text))
+        key: _lasting(f"--duration {text}", spent)
+        for text, step, spent in map(_pair, sorted(wanted.durations, key=lambda text: "/" in text))
         for key in _steps(step, desired)
     }
     failing = {key for step in wanted.failing for key in _steps(step, desired)}
@@ -77,10 +109,8 @@ def rehearsal(loaded: Loaded, live: LiveState, recorded: Mapping[StepKey, Lastin
     fleet = _changed(declared, resizes)
     chosen = _chosen(desired, live, everything=wanted.everything)
     work = workload(desired, fleet, chosen, failing)
-    before = (
-        _played(declared, workload(desired, declared, chosen, failing), durations, wanted.seeds) if resizes else None
-    )
-    rehearsed = _played(fleet, work, durations, wanted.seeds)
+    before = _played(declared, workload(desired, declared, chosen, failing), durations, wanted) if resizes else None
+    rehearsed = _played(fleet, work, durations, wanted)
     return Report(
         rehearsed,
         wanted.seeds,
@@ -91,11 +121,15 @@ def rehearsal(loaded: Loaded, live: LiveState, recorded: Mapping[StepKey, Lastin
     )
 
 
-def _played(fleet: Fleet, work: Workload, durations: Durations, seeds: Sequence[int]) -> Rehearsed:
-    courses = [
-        rehearse(fleet, list(work.drawn(durations, Random(seed).random)))  # noqa: S311 - chance, not secrecy
-        for seed in seeds
-    ]
+def _played(fleet: Fleet, work: Workload, durations: Durations, wanted: Wanted) -> Rehearsed:
+    courses: list[Course] = []
+    for seed in wanted.seeds:
+        if wanted.ends_at is not None and time.monotonic() >= wanted.ends_at:
+            raise UsageMistake(
+                f"of {len(wanted.seeds)} rehearsals {len(courses)} were played in the time that a server has for them",
+                "play fewer, or run `reconcile rehearse` in a checkout",
+            )
+        courses.append(rehearse(fleet, list(work.drawn(durations, Random(seed).random))))  # noqa: S311 - chance, not secrecy
     return Rehearsed(fleet, tuple(courses), work.left_out)
 
 
@@ -147,10 +181,10 @@ def _changed(fleet: Fleet, resizes: Iterable[Resize]) -> Fleet:
 
 
 def _pair(text: str) -> tuple[str, str, str]:
-    step, sign, time = text.rpartition("=")
+    step, sign, spent = text.rpartition("=")
     if not sign or not step:
         raise UsageMistake(f"--duration {text}: write STEP=10s, STEP=5s..20s or PROJECT/STEP=10s")
-    return text, step, time
+    return text, step, spent
 
 
 def _lasting(option: str, text: str) -> Lasting:
