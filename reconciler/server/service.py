@@ -11,7 +11,7 @@ from functools import partial
 from reconciler.model.errors import UsageMistake
 from reconciler.server.binding import bound
 from reconciler.server.configuration import Configuration
-from reconciler.server.planning.machines import claims_of
+from reconciler.server.planning.machines import Beside
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import CheckedOut, WorkingTree
 from reconciler.server.space_service import Followed, SpaceService
@@ -82,10 +82,9 @@ def service_of(place: Place, configuration: Configuration, voice: Voice, wishes:
     else:
         spaces = [_here(place, configuration, voice, wishes)]
     for space in spaces:
-        space.claims = claims_of(space, spaces)
-        if is_address(place.data):
-            others = [other for other in spaces if other is not space]
-            space.learn_claims = partial(_learn_machines, others)
+        others = [other for other in spaces if other is not space]
+        if others:
+            space.claims = Beside(space, others, partial(_learn_machines, others) if is_address(place.data) else None)
     if wishes.http is not None:
         configuration.http.check(wishes.http)
     return Service(spaces, wishes.http, voice, configuration)

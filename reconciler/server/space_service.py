@@ -1,7 +1,7 @@
 """One space of a server: its state, its source, its engine while this node leads, and the controller that it runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,7 @@ from reconciler.server.configuration import Configuration
 from reconciler.server.controller.controller import Controller
 from reconciler.server.engine.engine import leading_engine
 from reconciler.server.forge.herald import Herald
-from reconciler.server.planning.machines import machines
-from reconciler.server.planning.planning import Planned
+from reconciler.server.planning.machines import Alone, Claims, machines
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.settings import SourceTable
 from reconciler.server.sources.sources import Source
@@ -53,8 +52,7 @@ class SpaceService:
     voice: Voice
     agents: str | None
     node: str
-    claims: Callable[[Planned], str] = lambda _: ""
-    learn_claims: Callable[[], None] = lambda: None
+    claims: Claims = field(default_factory=Alone)
     post: Post = field(init=False)
     _machines: Mapping[str, Address] = field(default_factory=dict)
     """What the workers and targets that are in the state are reached by, as far as that was read."""
@@ -112,7 +110,6 @@ class SpaceService:
                         self.voice,
                         followed.policy,
                         self.claims,
-                        self.learn_claims,
                         herald,
                     ),
                     machines=dict(machines(live)),

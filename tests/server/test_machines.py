@@ -8,7 +8,7 @@ from reconciler.model.live import LiveObject, LiveState
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address, Position
 from reconciler.plan.changes import Plan
-from reconciler.server.planning.machines import claims_of, machines
+from reconciler.server.planning.machines import Beside, machines
 from reconciler.server.planning.planning import Planned
 
 LISTENING = {"listening": {"host": "db-1.example.com", "port": 10933}}
@@ -42,7 +42,7 @@ def test_a_machine_of_another_space_is_refused_by_its_address_or_its_identity() 
     for endpoint, machine in ((LISTENING, "db-1.example.com:10933"), (POLLING, "poll://k3v9x2m1")):
         one, two = Space("one"), Space("two")
         one.has("db-1", endpoint)
-        claims = claims_of(two, [one, two])
+        claims = Beside(two, [one]).against
         assert claims(planned("database", endpoint)) == (
             f"Worker/database is the machine {machine}, which the space one declares as Worker/db-1: "
             "one machine belongs to one space"
@@ -52,7 +52,7 @@ def test_a_machine_of_another_space_is_refused_by_its_address_or_its_identity() 
 def test_its_own_machines_and_those_of_nobody_are_claimed() -> None:
     one, two = Space("one"), Space("two")
     two.has("db-1", LISTENING)
-    claims = claims_of(two, [one, two])
+    claims = Beside(two, [one]).against
     assert claims(planned("db-1", LISTENING)) == ""
     assert claims(planned("db-2", POLLING)) == ""
 
@@ -60,5 +60,5 @@ def test_its_own_machines_and_those_of_nobody_are_claimed() -> None:
 def test_two_workers_of_two_spaces_at_two_ports_are_two_machines() -> None:
     one, two = Space("one"), Space("two")
     one.has("db-1", LISTENING)
-    claims = claims_of(two, [one, two])
+    claims = Beside(two, [one]).against
     assert claims(planned("db-1", {"listening": {"host": "db-1.example.com", "port": 10934}})) == ""

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.apply.places import follow, moved
@@ -32,7 +32,7 @@ from reconciler.server.controller.telling import Teller, ourselves
 from reconciler.server.engine.engine import Engine, Running
 from reconciler.server.engine.reconciling import apply_lease, carry_out_planned
 from reconciler.server.forge.herald import Herald
-from reconciler.server.planning.machines import machines
+from reconciler.server.planning.machines import Alone, Claims, machines
 from reconciler.server.planning.planning import Planned, plan_space
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Authorship, Source
@@ -77,10 +77,8 @@ class Controller:
     source: Source
     voice: Voice
     policy: Policy
-    claims: Callable[[Planned], str] = lambda _: ""
-    """Says what of a plan another space of this server claims; "" if nothing."""
-    learn_claims: Callable[[], None] = lambda: None
-    """Reads what other nodes have carried out meanwhile."""
+    claims: Claims = field(default_factory=Alone)
+    """Keeps it from the machines of other spaces."""
     herald: Herald | None = None
     """Tells a forge what became of commits."""
     results: Counter[str] = field(default_factory=Counter)
@@ -279,8 +277,7 @@ class Controller:
         planned = await self._planned(loaded, live, Options(followed=True))
         judgement = await self._judgement(head, loaded, planned)
         if judgement.move in {Move.NOTHING, Move.CARRY_OUT}:
-            await asyncio.to_thread(self.learn_claims)
-            if claimed := self.claims(planned):  # meanwhile, by a space that was judged at the same time
+            if claimed := await self.claims.take(store, planned):  # meanwhile, by a space that was judged beside it
                 return Verdict.REFUSED, claimed
             self.machines = dict(machines(planned.desired.objects))
         match judgement.move:
@@ -309,7 +306,7 @@ class Controller:
         plan, live = planned.plan, planned.live
         if plan.passing:
             self._try_again()
-        if claimed := self.claims(planned):
+        if claimed := self.claims.against(planned):
             return Judgement(Move.REFUSE, plan, claimed)
         again = live.revision == head
         descends = again or not live.revision or live.revision.startswith("tree:") or await self._descends(head, live)
