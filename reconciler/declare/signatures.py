@@ -1,5 +1,6 @@
 """Who signed a commit or tag, judged by keys that the server was given; the repository has no say in it."""
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -163,12 +164,18 @@ def _write_once(file: Path, data: bytes, mode: int) -> None:
 
 
 def _import(data: bytes, ring: Path, keys: Path) -> None:
-    command = ("gpg", "--batch", "--quiet", "--no-autostart", "--homedir", str(ring), "--import")
+    home = os.open(ring, os.O_PATH | os.O_DIRECTORY)  # by its number, for the path of a socket has 107 bytes at most
+    folder = f"/proc/self/fd/{home}"
+    command = ("gpg", "--batch", "--quiet", "--no-autostart", "--homedir", folder, "--import")
     try:
-        done = run(command, input=data, stdout=DEVNULL, stderr=PIPE, timeout=IMPORT_SECONDS, check=False)
+        done = run(
+            command, input=data, stdout=DEVNULL, stderr=PIPE, timeout=IMPORT_SECONDS, check=False, pass_fds=(home,)
+        )
     except FileNotFoundError as error:
         raise ReconcilerError("gpg is not installed, and signers are named by GPG keys", "install gnupg") from error
     except TimeoutExpired as error:
         raise SignersUnreadable(keys, f"gpg took longer than {IMPORT_SECONDS:g} s") from error
+    finally:
+        os.close(home)
     if done.returncode:
         raise ReconcilerError(f"{keys} holds no GPG keys: {done.stderr.decode(errors='replace').strip()[:200]}")

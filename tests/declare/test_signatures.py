@@ -95,6 +95,13 @@ def test_a_commit_is_signed_with_a_gpg_key_that_is_known(signed: Signed) -> None
     assert signed.signer(commit, Signers(gpg=signed.exported("ben"))) == f"ben <ben@example.com> (GPG {fingerprint})"
 
 
+def test_a_state_may_lie_deeper_than_the_path_of_a_socket_is_long(signed: Signed) -> None:
+    fingerprint, deep = signed.gpg_key("ben"), signed.folder / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    told = signed_by(signed.root, signed.commit(fingerprint), Signers(gpg=signed.exported("ben")), deep)
+    assert told == f"ben <ben@example.com> (GPG {fingerprint})"
+
+
 def test_a_commit_that_is_not_signed_is_refused(signed: Signed) -> None:
     commit = signed.commit()
     with pytest.raises(Unsigned) as caught:

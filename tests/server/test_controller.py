@@ -3,15 +3,17 @@
 import asyncio
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from watchfiles import Change
 
 from reconciler.declare.mirror import Mirror, Remote
-from reconciler.model.following import ConditionType, Verdict
+from reconciler.model.following import ConditionType, SourceState, Verdict
 from reconciler.model.live import TaskState
 from reconciler.model.text import Removals
+from reconciler.server.controller import controller
 from reconciler.server.orders.orders import DecidePlan, Resume, Suspend
 from reconciler.server.planning.drifting import drift, load_applied
 from reconciler.server.sources.policy import Policy
@@ -273,6 +275,26 @@ async def test_a_source_that_cannot_be_read_changes_nothing_and_is_said(tmp_path
         await here.look()
         ready_again = await here.condition(ConditionType.READY)
         assert (ready_again.status, ready_again.revision) == (True, commit)
+
+
+async def test_looks_that_find_nothing_new_are_recorded_each_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with followed(tmp_path) as here:
+
+        async def looked() -> SourceState:
+            await here.look()
+            found = await here.controller.engine.store.read(following.source)
+            assert found is not None
+            return found
+
+        here.repository.pools("a")
+        first = await looked()
+        assert await looked() == first
+        monkeypatch.setattr(controller, "SEEN_EACH", 0.0)
+        last = await looked()
+        assert last.looked_at > first.looked_at
+        assert replace(last, looked_at=first.looked_at) == first
 
 
 async def test_a_mirror_that_breaks_is_fetched_anew(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ TOGETHER_SECONDS = 0.02
 RETRY_SECONDS = (5.0, 300.0)
 """After which what may pass is tried again the first time, and at most; it doubles, and a new head begins anew."""
 
+SEEN_EACH = 60.0
+"""Seconds after which a look that found nothing new is recorded as well."""
+
 JITTER = 0.1
 """Share of the time between two looks at the source that is random, so that many servers do not call at once."""
 
@@ -159,8 +162,9 @@ class Controller:
             await self._unreadable(error)
         else:
             self._failures = 0
-            if self.seen is None or self.seen.failed_since is not None or self.seen.head != head:
-                await self._saw(self._source_state(head, time.time()))
+            now, seen = time.time(), self.seen
+            if seen is None or seen.failed_since is not None or seen.head != head or now - seen.looked_at >= SEEN_EACH:
+                await self._saw(self._source_state(head, now))
         for waiter in awaited:
             if not waiter.done():
                 waiter.set_result(None)
