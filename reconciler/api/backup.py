@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from asyncio import Future
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -12,11 +11,10 @@ from fastapi.responses import Response
 
 from reconciler.api.streams import BrokenOff, Patience, Whole
 from reconciler.api.visits import Visit, Visited, needs
+from reconciler.declare.beside import Beside
 from reconciler.model.access import Permission
 from reconciler.model.errors import Conflict, ReconcilerError
-from reconciler.server.state.archive import Manifest
 from reconciler.server.state.backup import back_up, record_backup
-from reconciler.server.state.place import Place
 
 PIECE_BYTES = 1 << 18
 """Read of the pipe and sent at once."""
@@ -70,28 +68,24 @@ async def _pieces(visit: Visit) -> AsyncGenerator[bytes, None]:
     loop, name, busy = asyncio.get_running_loop(), visit.service.name, visit.gate.backups
     if name in busy:
         raise Conflict(f"a backup of {name} is being made already", "try again when it is done")
-    busy.add(name)
     reading, writing = os.pipe()
+    busy.add(name)
     reader = asyncio.StreamReader(limit=PIECE_BYTES)
     pipe, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
     )
-    written = loop.run_in_executor(None, _write, visit.controller.engine.place, writing)
-
-    def ended(done: "Future[Manifest]") -> None:
-        busy.discard(name)
-        if not done.cancelled():
-            done.exception()  # it is told where somebody still listens
-
-    written.add_done_callback(ended)
+    written = Beside(lambda: _write(visit, writing))  # nobody waits for that thread when the server ends
     try:
         while piece := await reader.read(PIECE_BYTES):
             yield piece
-        await written
+        await asyncio.to_thread(written.result)
     finally:
         pipe.close()  # who writes into it then ends
 
 
-def _write(place: Place, pipe: int) -> Manifest:
-    with os.fdopen(pipe, "wb", buffering=0) as out:
-        return back_up(place, out, with_key=False)
+def _write(visit: Visit, pipe: int) -> None:
+    try:
+        with os.fdopen(pipe, "wb", buffering=0) as out:
+            back_up(visit.controller.engine.place, out, with_key=False)
+    finally:
+        visit.gate.backups.discard(visit.service.name)
