@@ -35,6 +35,8 @@ class Token:
 def token_of(text: str) -> Token:
     """Read a token, `rct1.ID.SECRET.PIN`; raise `AgentError`, without the text."""
     parts = text.strip().split(".")
+    if not text.strip():
+        raise AgentError("the token is empty; give the whole line that `reconcile token create` printed")
     try:
         pin = base64.urlsafe_b64decode(parts[-1] + "=") if len(parts) == TOKEN_PARTS and parts[0] == "rct1" else b""
     except (ValueError, binascii.Error):

@@ -64,9 +64,10 @@ async def list_access(visit: Visited, after: After = None, limit: Limit = LIMIT)
 )
 async def create_access(visit: Visited, body: AccessBody, key: Key = None) -> Answer:
     """Make a token of the API; `made` holds it, this once."""
-    space = EVERY_SPACE if body.every_space else visit.service.name
-    _check(visit.bearer, space)
-    return await ordered(visit, CreateAccess(visit.bearer.name, body.name, tuple(body.roles), space, body.seconds), key)
+    _check(visit.bearer, EVERY_SPACE if body.every_space else visit.service.name)
+    space = EVERY_SPACE if body.every_space else ""  # that of the state, which refuses before it has one
+    order = CreateAccess(visit.bearer.name, body.name, tuple(body.roles), space, body.seconds)
+    return await ordered(visit, order, key)
 
 
 @router.post(

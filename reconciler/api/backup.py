@@ -4,17 +4,18 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
+from io import FileIO
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from reconciler.api.streams import BrokenOff, Patience, Whole
 from reconciler.api.visits import Visit, Visited, needs
-from reconciler.declare.beside import Beside
 from reconciler.model.access import Permission
-from reconciler.model.errors import Conflict, ReconcilerError
+from reconciler.model.errors import ReconcilerError
 from reconciler.server.state.backup import back_up, record_backup
+from reconciler.server.state.place import Place
 
 PIECE_BYTES = 1 << 18
 """Read of the pipe and sent at once."""
@@ -64,28 +65,26 @@ async def _from(first: bytes, pieces: AsyncGenerator[bytes, None], visit: Visit)
 
 
 async def _pieces(visit: Visit) -> AsyncGenerator[bytes, None]:
-    """Yield a backup while a thread writes it into a pipe; raises Conflict while another is made, and what that raises."""
-    loop, name, busy = asyncio.get_running_loop(), visit.service.name, visit.gate.backups
-    if name in busy:
-        raise Conflict(f"a backup of {name} is being made already", "try again when it is done")
-    reading, writing = os.pipe()
-    busy.add(name)
-    reader = asyncio.StreamReader(limit=PIECE_BYTES)
-    pipe, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
-    )
-    written = Beside(lambda: _write(visit, writing))  # nobody waits for that thread when the server ends
+    """Yield a backup while a thread writes it into a pipe; raises Conflict while others are made, and what that raises."""
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=PIECE_BYTES)
+    ends = os.pipe()
+    reading, writing = os.fdopen(ends[0], "rb", buffering=0), os.fdopen(ends[1], "wb", buffering=0)
+    with ExitStack() as stack:
+        stack.callback(reading.close)
+        stack.callback(writing.close)
+        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), reading)
+        stack.callback(pipe.close)
+        place = visit.controller.engine.place
+        written = visit.gate.backups.begin(visit.service.name, lambda: _write(place, writing))
+        stack.pop_all()
     try:
         while piece := await reader.read(PIECE_BYTES):
             yield piece
-        await asyncio.to_thread(written.result)
+        await asyncio.to_thread(written.result)  # it ends now
     finally:
         pipe.close()  # who writes into it then ends
 
 
-def _write(visit: Visit, pipe: int) -> None:
-    try:
-        with os.fdopen(pipe, "wb", buffering=0) as out:
-            back_up(visit.controller.engine.place, out, with_key=False)
-    finally:
-        visit.gate.backups.discard(visit.service.name)
+def _write(place: Place, pipe: FileIO) -> None:
+    with pipe:
+        back_up(place, pipe, with_key=False)

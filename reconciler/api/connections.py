@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+import socket
+import struct
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -15,13 +17,17 @@ SHARE_MAX = 0.75
 """Of the files that this process may open: the engine needs some of its own."""
 
 
+TCP_INFO_BYTES, BYTES_ACKED = 128, 120
+"""How much of Linux's `struct tcp_info` is asked for, and where `tcpi_bytes_acked` stands in it."""
+
+
 class Prompt(HttpToolsProtocol):
     """HTTP on one connection, which is closed where nothing is asked for, or where a head has no end."""
 
     _timer: asyncio.TimerHandle | None = None
     _seen: tuple[object, bool] = (None, True)
-    _unread = 0
-    """Bytes that were ready and that the other end did not take, at the last look."""
+    _taken = -1
+    """Bytes that the other end had acknowledged at the last look, where more were ready; -1 where none were."""
     _idle_bytes = 0
     """That came since the last ones which made a head whole or belong to a body."""
 
@@ -58,8 +64,8 @@ class Prompt(HttpToolsProtocol):
 
     def _look(self) -> None:
         """Close the connection where no request has begun since the look before, or nothing of an answer was taken."""
-        before, self._unread = self._unread, self._ready_bytes()
-        if 0 < before <= self._unread:
+        before, self._taken = self._taken, self._acknowledged() if self.flow.write_paused else -1
+        if before == self._taken != -1:
             self.transport.abort()
             return
         seen = (self.cycle, self.cycle is None or self.cycle.response_complete)
@@ -69,6 +75,8 @@ class Prompt(HttpToolsProtocol):
         self._seen = seen
         self._timer = self.loop.call_later(ASKED_WITHIN, self._look)
 
-    def _ready_bytes(self) -> int:
-        """Return how much waits for the other end where answers are held up for it: then it can but shrink."""
-        return self.transport.get_write_buffer_size() if self.flow.write_paused else 0
+    def _acknowledged(self) -> int:
+        """Return how many bytes the other end has acknowledged: it does so as long as whoever reads there goes on."""
+        known = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        (count,) = struct.unpack_from("=Q", known, BYTES_ACKED)
+        return int(count)

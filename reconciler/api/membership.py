@@ -7,7 +7,8 @@ from reconciler.api.faults import ApiFault
 from reconciler.model.access import Bearer, Permission
 from reconciler.model.spec import Address
 from reconciler.server.orders.decisions import find_task
-from reconciler.store import objects, results
+from reconciler.server.orders.questions import question_of
+from reconciler.store import objects
 from reconciler.store.database import Transaction
 
 GROUP = "group:"
@@ -16,26 +17,31 @@ GROUP = "group:"
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A caller who answers the question of a task in a space."""
+    """A caller who answers the question of a task in a space, that of `step` or with "" the only one."""
 
     bearer: Bearer
     space: str
     task: str
+    step: str
 
     def check(self, tx: Transaction) -> None:
-        """Raise 403 where the question is put to teams as they are declared now, and the caller is in none of them."""
+        """Raise 403 where the question is put to teams as they are declared now, and the caller is in none of them.
+
+        Raises UsageMistake and Conflict where there is no such question.
+        """
         task = find_task(tx, self.task)
-        asked = results.open_interventions(tx, task.id)
-        teams = asked[0].teams if asked else ()
+        question = question_of(tx, task, self.step)
+        teams = question.asked.teams
         if not teams or self.bearer.may(Permission.ADMINISTER, self.space):
             return
         named = {f"{GROUP}{group}" for group in self.bearer.groups}
         if not self.bearer.name.startswith(GROUP):  # an issuer may let people choose what they are called
             named.add(self.bearer.name)
         if not named & {member for team in teams for member in _members(tx, team)}:
+            whose = f"task {task.id}" if question.alone else f'"{question.run.name}" of task {task.id}'
             raise ApiFault(
                 403,
-                f"the question of task {task.id} is put to {', '.join(teams)}, and {self.bearer.name} is in none of them",
+                f"the question of {whose} is put to {', '.join(teams)}, and {self.bearer.name} is in none of them",
                 "ask one of them, or an administrator; `reconcile get Team NAME` shows who is in a team",
             )
 

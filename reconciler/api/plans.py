@@ -144,7 +144,8 @@ def _plan(visit: Visit, body: PlanBody) -> ShownPlan:
     options = options_of(body.targets, body.excludes, body.removals_max, retry_failed=body.retry_failed)
     live, source = visit.controller.engine.store.read_now(live_and_source)
     loaded = load_head(visit, live, source, body.commit)
-    planned = plan_space(loaded, live, replace(options, followed=True), check=check_for(place, source))
+    options, rules = replace(options, followed=True), visit.controller.running.secret_rules
+    planned = plan_space(loaded, live, options, check=check_for(place, source), secret_rules=rules)
     return shown(planned.plan, body.form, saved(planned, options, loaded.tree.read) if body.save else "")
 
 
@@ -179,7 +180,8 @@ def load_head(visit: Visit, live: LiveState, source: SourceState | None, commit:
             raise ApiFault(
                 404,
                 f"the server has no commit {head}",
-                "push it to the branch that is followed; of what came before the server's first fetch it has nothing",
+                "what is on another branch is planned in a checkout, by a snapshot: reconcile plan --snapshot; "
+                "of what came before the server's first fetch it has nothing",
             )
         _check_signed(visit, named, live)
         loaded = load_commit(place, named, live, source)

@@ -179,4 +179,4 @@ def _suspension(tx: Transaction) -> Suspension | None:
 def _standing(visit: Visit, commit: str) -> Standing:
     roots = repositories(visit.controller.engine.place)
     named = whole_name(roots, commit) or commit
-    return visit.controller.engine.store.read_now(lambda tx: standing(tx, named, roots))
+    return visit.controller.engine.store.read_now(lambda tx: standing(tx, named, roots, engine_runs=True))

@@ -49,6 +49,12 @@ class Notes(BaseModel):
     notes: str = Field("", max_length=10_000, description="Recorded with the decision.")
 
 
+class Reply(Notes):
+    """Why somebody answers so, and whose question."""
+
+    step: str = Field("", max_length=200, description="The step that asks, by name or id; needed where several do.")
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One try of a step: where, how it ended (nothing while it lives), and what its log is known by."""
@@ -155,7 +161,7 @@ async def follow_log(
     operation_id="approve_task",
     openapi_extra=needs(Permission.INTERVENTION_SUBMIT),
 )
-async def approve(visit: Visited, task: TaskName, body: Notes, key: Key = None) -> Answer:
+async def approve(visit: Visited, task: TaskName, body: Reply, key: Key = None) -> Answer:
     """Answer the question of a task with yes."""
     return await _decide(visit, Verb.APPROVE, task, body, key)
 
@@ -163,7 +169,7 @@ async def approve(visit: Visited, task: TaskName, body: Notes, key: Key = None) 
 @router.post(
     "/{task}/reject", summary="Reject", operation_id="reject_task", openapi_extra=needs(Permission.INTERVENTION_SUBMIT)
 )
-async def reject(visit: Visited, task: TaskName, body: Notes, key: Key = None) -> Answer:
+async def reject(visit: Visited, task: TaskName, body: Reply, key: Key = None) -> Answer:
     """Answer the question of a task with no."""
     return await _decide(visit, Verb.REJECT, task, body, key)
 
@@ -185,10 +191,10 @@ async def retry(visit: Visited, task: TaskName, body: Notes, key: Key = None) ->
 
 
 async def _decide(visit: Visit, verb: Verb, task: str, body: Notes, key: str | None) -> Answer:
-    answers = verb in {Verb.APPROVE, Verb.REJECT}
-    member = Membership(visit.bearer, visit.service.name, task) if answers else None
+    step = body.step if isinstance(body, Reply) else ""
+    member = Membership(visit.bearer, visit.service.name, task, step) if isinstance(body, Reply) else None
     try:
-        return await ordered(visit, Decision(verb.value, task, visit.bearer.name, body.notes), key, member)
+        return await ordered(visit, Decision(verb.value, task, visit.bearer.name, body.notes, step), key, member)
     except UsageMistake as error:
         raise not_found(error) from error
 

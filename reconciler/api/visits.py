@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from reconciler.api.apart import Apart
 from reconciler.api.bounds import Rates
 from reconciler.api.faults import ApiFault
 from reconciler.model.access import Bearer, Permission
@@ -48,8 +49,8 @@ class Gate:
     """Of addresses that show no good token."""
     planning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """One plan at a time: each takes a processor for itself."""
-    backups: set[str] = field(default_factory=set)
-    """The spaces of which one is being written."""
+    backups: Apart = field(default_factory=lambda: Apart("backup"))
+    checkups: Apart = field(default_factory=lambda: Apart("checkup"))
     closing: bool = False
     """Is the server about to end, so that nothing is to go on?"""
     _seen: dict[str, float] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from reconciler.api import (
     workers,
 )
 from reconciler.api.bounds import BodyLimit, Rates, Tagged
+from reconciler.api.complaints import complaints_told
 from reconciler.api.connections import Prompt
 from reconciler.api.faults import RESPONSES, answer_faults
 from reconciler.api.hooks import hooks
@@ -35,6 +36,7 @@ from reconciler.server.configuration import Configuration
 from reconciler.server.space_service import SpaceService
 from reconciler.server.trust.access_settings import HttpTable
 from reconciler.server.trust.oidc import Issuers
+from reconciler.server.voice import Voice
 
 VERSION = "1"
 
@@ -95,7 +97,9 @@ class _Guest(uvicorn.Server):
         yield
 
 
-async def serve_http(served: Sequence[SpaceService], configuration: Configuration, listening: socket.socket) -> None:
+async def serve_http(
+    served: Sequence[SpaceService], configuration: Configuration, listening: socket.socket, voice: Voice
+) -> None:
     """Serve on a bound socket until cancelled."""
     settings: HttpTable = configuration.http
     app = web(served, configuration)
@@ -112,9 +116,10 @@ async def serve_http(served: Sequence[SpaceService], configuration: Configuratio
         timeout_graceful_shutdown=LEAVE_WITHIN,
     )
     guest = _Guest(config)
-    serving = asyncio.create_task(guest.serve(sockets=[listening]))
-    try:
-        await asyncio.shield(serving)
-    finally:
-        app.state.gate.closing = guest.should_exit = True
-        await serving
+    with complaints_told(voice):
+        serving = asyncio.create_task(guest.serve(sockets=[listening]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            app.state.gate.closing = guest.should_exit = True
+            await serving

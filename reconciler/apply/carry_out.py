@@ -13,7 +13,7 @@ from reconciler.model.live import ActorKind, Binding, Event, LiveObject, Slot, T
 from reconciler.model.pinned import Pinned
 from reconciler.model.spec import Address, canonical_json
 from reconciler.plan.changes import Action, Change, Plan, Run
-from reconciler.plan.processes import process_digest
+from reconciler.plan.present import Present
 from reconciler.store import attempts, audit, leases, leaving, objects, overrides, pinned_files, plans, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.known_objects import Written
@@ -72,12 +72,12 @@ async def carry_out(
     digest = plan.digest  # here, for the writer has better things to do
     telling = _Telling(plan, digest, authority)
     await store.write(lambda tx: _bind(tx, telling))
-    runs = [run for run in plan.runs if not run.refusal]
+    runs, present = [run for run in plan.runs if not run.refusal], Present(desired.objects)
     works = [
         _queueing(
             run,
             pinned,
-            process_digest(desired.objects, run.slot.project),
+            present,
             telling,
             scripts=scripts_of(pinned, blobs) if store.is_shared else {},
         )
@@ -198,9 +198,10 @@ def _cancel_queued(tx: Transaction, address: Address, telling: "_Telling") -> No
 
 
 def _queueing(
-    run: Run, pinned: Pinned, process: str, telling: "_Telling", *, scripts: Mapping[str, bytes]
+    run: Run, pinned: Pinned, present: Present, telling: "_Telling", *, scripts: Mapping[str, bytes]
 ) -> Callable[[Transaction], tuple[Task, Written]]:
     adopt = telling.authority.adopt
+    process, variables = present.process(run.slot.project), present.variables(run.slot)
 
     def work(tx: Transaction) -> tuple[Task, Written]:
         leases.check(tx, APPLY_LEASE, telling.authority.token)
@@ -217,6 +218,7 @@ def _queueing(
             digest=run.digest,
             pin=tasks.pin(tx, pinned.canonical()),
             process=process,
+            variables=variables,
             revision=telling.plan.revision,
             at=now,
             priority=run.priority,

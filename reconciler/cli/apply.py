@@ -72,7 +72,7 @@ def command(
     if new_state and adopt:
         raise UsageMistake("--new-state and --adopt exclude each other")
     own = bool(planfile or new_state or adopt or as_json or selection.rev or selection.options != Options())
-    if (head := desk.followed_head(as_it_is=not own)) is not None:
+    if (head := desk.followed_head(as_it_is=not own, repeats=selection.options.retry_failed)) is not None:
         return wait_for(desk, head, FOLLOWED_WITHIN, for_people=False)
     place = desk.place
     saved = _saved(planfile)

@@ -7,8 +7,8 @@ import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
-from reconciler.cli.output import appearing, note
-from reconciler.model.errors import UsageMistake
+from reconciler.cli.output import appearing, discard, note
+from reconciler.model.errors import ReconcilerError, UsageMistake
 from reconciler.server.state.archive import KEY, Manifest
 from reconciler.server.state.times import stamp
 
@@ -27,13 +27,25 @@ def command(*, target: str, with_key: bool, desk: Desk) -> int:
     if target == "-":
         if sys.stdout.isatty():
             raise UsageMistake("a backup is no text for a terminal", "name a file: --to FILE")
-        manifest = desk.back_up(sys.stdout.buffer, with_key=with_key)
-        sys.stdout.buffer.flush()
+        manifest = _piped(desk, with_key=with_key)
     else:
         with appearing(Path(target), 0o600) as file:
             manifest = desk.back_up(file, with_key=with_key)
     _tell(manifest, target)
     return 0
+
+
+def _piped(desk: Desk, *, with_key: bool) -> Manifest:
+    """Write a backup to standard output; raises ReconcilerError where nobody reads it to its end."""
+    try:
+        manifest = desk.back_up(sys.stdout.buffer, with_key=with_key)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+        raise ReconcilerError(
+            "what reads the backup ended before it was whole", "what it has kept is no backup; run the command again"
+        ) from None
+    return manifest
 
 
 def _tell(manifest: Manifest, target: str) -> None:

@@ -107,7 +107,7 @@ class Caller:
     def post(self, path: str, body: Mapping[str, object], key: str | None = None) -> bytes:
         """Send a body and return the answer's; what is not only looked at goes under a key, for it may be sent again."""
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key is not None else {})
-        return self._asked("POST", path, json.dumps(body).encode(), headers)
+        return self._asked("POST", path, _json(body), headers)
 
     def copy(self, path: str, target: BinaryIO) -> str:
         """Write what is at a path to a file, as far as it comes; return the SHA-256 of that. Raises ReconcilerError."""
@@ -237,7 +237,12 @@ class Caller:
 
 def _with_query(path: str, query: Mapping[str, object]) -> str:
     given = [(name, value) for name, value in query.items() if value not in {None, ""}]
-    return f"{path}?{urlencode(given)}" if given else path
+    return f"{path}?{urlencode(given, errors='replace')}" if given else path
+
+
+def _json(body: Mapping[str, object]) -> bytes:
+    """Return a body; bytes of an argument that were no text are told as such."""
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
 
 def _lines(answer: http.client.HTTPResponse) -> Iterator[str]:

@@ -106,10 +106,11 @@ class Desk(Protocol):
     def standing(self, commit: str) -> "Standing":
         """Return where a commit stands."""
 
-    def followed_head(self, *, as_it_is: bool) -> str | None:
+    def followed_head(self, *, as_it_is: bool, repeats: bool) -> str | None:
         """Have the source looked at now, and return its head; None where nothing is followed.
 
-        A server carries a commit out `as_it_is`; raises UsageMistake where that is not enough.
+        A server carries a commit out `as_it_is`, and `repeats` nothing by it; raises UsageMistake where that is not
+        enough.
         """
 
     def source(self) -> "SourceState | None":

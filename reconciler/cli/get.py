@@ -53,7 +53,9 @@ def kind_of(word: str) -> str:
     for candidate in (lower, lower.removesuffix("s"), lower.removesuffix("ies") + "y"):
         if candidate in by_word:
             return by_word[candidate]
-    raise UsageMistake(f'there is no kind "{word}"{did_you_mean(word, KINDS)}')
+    raise UsageMistake(
+        f'there is no kind "{word}"{did_you_mean(word, KINDS)}', f"there are: {', '.join(sorted(KINDS))}"
+    )
 
 
 def _row(found: ObjectRow) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.server.state.looking import engine_runs, looking
+from reconciler.store.dialects import is_address
 
 if TYPE_CHECKING:  # a command starts with what it needs itself, and no more
     from pathlib import Path
@@ -50,7 +51,7 @@ class LocalDesk:
         from reconciler.server.answers.overview import overview
 
         with looking(self.place) as readers:
-            return readers.read_now(partial(overview, engine_runs=engine_runs(self.place.files)))
+            return readers.read_now(lambda tx: overview(tx, engine_runs=self._engine_runs(tx)))
 
     def objects(self, kind: str) -> "Sequence[ObjectRow]":
         """Return the live objects of a kind by name."""
@@ -66,8 +67,7 @@ class LocalDesk:
         from reconciler.store import objects
 
         with looking(self.place) as readers:
-            live = readers.read_now(objects.live_state)
-        return worker_rows(live, engine_runs=engine_runs(self.place.files))
+            return readers.read_now(lambda tx: worker_rows(objects.live_state(tx), engine_runs=self._engine_runs(tx)))
 
     def tasks(self, limit: int, states: "Collection[TaskState]") -> "Sequence[Task]":
         """Return the newest tasks."""
@@ -210,11 +210,11 @@ class LocalDesk:
         roots = repositories(self.place)
         named = whole_name(roots, commit) or commit
         with looking(self.place) as readers:
-            return readers.read_now(lambda tx: standing(tx, named, roots))
+            return readers.read_now(lambda tx: standing(tx, named, roots, engine_runs=self._engine_runs(tx)))
 
-    def followed_head(self, *, as_it_is: bool) -> str | None:
+    def followed_head(self, *, as_it_is: bool, repeats: bool) -> str | None:
         """Return None: what is here is carried out by the command itself."""
-        del as_it_is
+        del as_it_is, repeats
         return None
 
     def source(self) -> "SourceState | None":
@@ -304,6 +304,13 @@ class LocalDesk:
         from reconciler.server.engine.control import decide
 
         return decide(self.place, request)
+
+    def _engine_runs(self, tx: "Transaction") -> bool:
+        """Say whether an engine runs, with these files or, on a database that nodes share, with those of another."""
+        from reconciler.store import leadership
+
+        shared = is_address(self.place.data)
+        return engine_runs(self.place.files) or (shared and leadership.leader(tx, time.time()) is not None)
 
 
 def _events(tx: "Transaction", listing: "Listing") -> "list[Event]":

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TextIO
 
 import click
 
 from reconciler.cli.exit_codes import ExitCode
+from reconciler.cli.output import discard
 
 COMMANDS: Mapping[str, str] = {
     "init": "Make a working repository to start from.",
@@ -141,8 +141,8 @@ def _without_command() -> int:
 
 def _nobody_reads() -> int:
     """End quietly, as a command that only reads does when `| head` has seen enough."""
-    _discard(sys.stdout)
-    _discard(sys.stderr)
+    discard(sys.stdout)
+    discard(sys.stderr)
     return ExitCode.FINE
 
 
@@ -156,7 +156,7 @@ def _told(error: Exception) -> int:
         _say(f"{error.filename}: {error.strerror}", "")
         return ExitCode.ERROR
     if isinstance(error, OSError) and error.errno in DISK_FAULTS:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         _say(f"the output cannot be written: {error.strerror}", "make room for it, or write it to another disk")
         return ExitCode.ERROR
     import traceback
@@ -174,16 +174,9 @@ def _say(message: str, hint: str) -> None:
         if hint:
             click.echo(shown(f"  {hint}"), err=True)
     except OSError:  # nobody reads that either; the exit code says it
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
 def _usage_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"see: {context.command_path} --help" if context is not None else ""
-
-
-def _discard(stream: TextIO) -> None:
-    """Point a stream at nothing, so that the interpreter does not complain about it at its end."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, stream.fileno())
-    os.close(nothing)

@@ -108,3 +108,10 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 def note(text: str) -> None:
     """Print a line of progress on stderr."""
     click.echo(shown(text), err=True)
+
+
+def discard(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter does not complain about it at its end."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, stream.fileno())
+    os.close(nothing)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import click
 
+from reconciler.execute.endings import TRIED
 from reconciler.execute.watching import Printed, Sighting, StepMoved, TaskMoved
 from reconciler.execute.wording import HIDDEN
 from reconciler.model.live import StepState, TaskState
 from reconciler.plan.changes import Change, Run
 from reconciler.protocol.journal import Kind, Level, Record
+from reconciler.server.orders.words import answering
 
 MARKS = {
     StepState.SUCCEEDED: ("✓", "green"),
@@ -22,9 +24,6 @@ MARKS = {
     StepState.RUNNING: ("▶", None),
     StepState.WAITING: ("…", "yellow"),
 }
-TRIED = "attempt "
-"""How the reason of a running step begins that waits for its next attempt."""
-
 LEVEL_WORDS = {Level.WARNING: "warning: ", Level.ERROR: "error: "}
 """What stands before each line of a level, since not every reader sees colours."""
 
@@ -72,7 +71,8 @@ class LineProgress:
         tenant = f"@{moved.slot.tenant}" if moved.slot.tenant else ""
         line = f"{moved.deployment}{tenant}: release {moved.release}, task {moved.task} {moved.state}{reason}"
         if moved.state is TaskState.AWAITING_INTERVENTION:
-            line += f"\nanswer with: reconcile approve {moved.task}, or: reconcile reject {moved.task}"
+            several = moved.asks if len(moved.asks) > 1 else ("",)
+            line += "".join(f"\nanswer with: {answering(moved.task, step)}" for step in several)
         colours = {TaskState.SUCCEEDED: "green", TaskState.FAILED: "red", TaskState.AWAITING_INTERVENTION: "yellow"}
         return self._styled(line, colours.get(moved.state), bold=True)
 
@@ -133,10 +133,10 @@ class JsonProgress:
     def see(self, sighting: Sighting) -> None:
         """Print one sighting."""
         match sighting:
-            case TaskMoved(task, deployment, slot, release, state, reason):
+            case TaskMoved(task, deployment, slot, release, state, reason, asks):
                 _record(
                     "task", task=task, deployment=deployment, tenant=slot.tenant, release=release,
-                    state=state.value, reason=reason,
+                    state=state.value, reason=reason, asks=list(asks),
                 )  # fmt: skip
             case StepMoved(task, deployment, index, name, state, worker, reason, seconds):
                 _record(

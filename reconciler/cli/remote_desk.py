@@ -1,6 +1,5 @@
 """The desk of who works from afar: everything is asked of a server."""
 
-import re
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +11,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from reconciler.api.paging import LIMIT_MAX, Page
 from reconciler.cli.calling import Arriving, Caller
+from reconciler.cli.commits_afar import commit_here, commit_of_server
 from reconciler.cli.desk import Listing, LogWish, Telling
 from reconciler.cli.options import Selection
 from reconciler.cli.output import appearing
+from reconciler.declare.render import printable
 from reconciler.model.access import EVERY_SPACE
 from reconciler.model.errors import Conflict, ReconcilerError, UsageMistake
 from reconciler.model.following import SourceState
@@ -30,7 +31,7 @@ from reconciler.server.checkup.findings import Finding
 from reconciler.server.engine.control import Decided, Request
 from reconciler.server.orders import orders
 from reconciler.server.orders.decisions import Decision
-from reconciler.server.orders.orders import Answer
+from reconciler.server.orders.orders import AccessOrder, Answer
 from reconciler.server.planning.explaining import Question
 from reconciler.server.planning.rehearsing import RehearsalForm, ShownRehearsal, Wanted
 from reconciler.server.planning.shown import Form, ShownPlan
@@ -46,8 +47,6 @@ Thing = TypeVar("Thing")
 
 BACKUP_WITHIN = 3_600.0
 """Seconds that a server may take to copy its database before the first of a backup comes."""
-
-COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="type")])
 
@@ -134,7 +133,7 @@ class RemoteDesk:
         """Have the source's head planned, or a commit that the server has."""
         options = selection.options
         body = {
-            "commit": _commit(selection.rev) if selection.rev is not None else None,
+            "commit": commit_of_server(selection.rev) if selection.rev is not None else None,
             "targets": list(map(str, options.targets)),
             "excludes": list(map(str, options.excludes)),
             "removals_max": options.removals_max,
@@ -176,14 +175,19 @@ class RemoteDesk:
 
     def standing(self, commit: str) -> Standing:
         """Return where a commit stands."""
-        return self._get(Standing, f"/commits/{_commit(commit)}/standing")
+        return self._get(Standing, f"/commits/{commit_here(commit)}/standing")
 
-    def followed_head(self, *, as_it_is: bool) -> str | None:
+    def followed_head(self, *, as_it_is: bool, repeats: bool) -> str | None:
         """Have the source looked at now, and return its head."""
+        if repeats:
+            raise UsageMistake(
+                "a server carries out the head of its source, and repeats one task by its number",
+                "repeat it with: reconcile retry TASK; `reconcile status` names it, and says where that does not help",
+            )
         if not as_it_is:
             raise UsageMistake(
                 "a server carries out the head of its source as it is",
-                "leave the plan file and the options that choose away, or run the command beside the state",
+                "leave the plan file and the options that choose away; only beside a state that no server holds they work",
             )
         found = self._post(SourceState, "/look", {})
         if found.failed_since is not None:
@@ -225,7 +229,9 @@ class RemoteDesk:
         return self._all(TokenRow, "/tokens")
 
     def access(self) -> Sequence[AccessRow]:
-        """Return the tokens of the API that the space keeps, by name."""
+        """Return the tokens of the API that the space keeps, or every space, by name."""
+        if self.space == EVERY_SPACE:
+            return sorted((row for desk in self._each() for row in desk.access()), key=lambda row: row.name)
         return self._all(AccessRow, "/access")
 
     def trust(self) -> Trust:
@@ -259,19 +265,44 @@ class RemoteDesk:
 
     def decide(self, request: Request) -> Decided:
         """Have a request carried out; whoever the token names has made it."""
+        if self.space == EVERY_SPACE and isinstance(request, AccessOrder):
+            return self._keeper(request).decide(request)
         path, body = _addressed(request)
         return Decided(self._post(Answer, path, body, key=uuid.uuid4().hex), by_engine=True)
 
     @property
     def _within(self) -> str:
-        if self.space in {None, EVERY_SPACE}:
-            found = _read(Page[_SpaceRow], self.caller.get("/spaces"), self.caller.url).items
-            names = sorted(space.name for space in found)
-            if len(names) > 1 and self.space is None:
+        if self.space is None:
+            names = self._spaces()
+            if len(names) > 1:
                 raise UsageMistake(f"{self.caller.url} has several spaces: {', '.join(names)}", "name one with --space")
-            self.space = names[0]  # what is of every space is kept in the first
-        assert self.space is not None, "it was looked up"
+            self.space = names[0]
+        if self.space == EVERY_SPACE:
+            raise UsageMistake(
+                "this works in one space, and * is every one", f"name one of: {', '.join(self._spaces())}"
+            )
         return f"/spaces/{_part(self.space)}"
+
+    def _spaces(self) -> list[str]:
+        """Return the names of the spaces that the token has a role in."""
+        found = _read(Page[_SpaceRow], self.caller.get("/spaces"), self.caller.url).items
+        return sorted(space.name for space in found)
+
+    def _each(self) -> "Iterator[RemoteDesk]":
+        """Yield the desk of each space, where this one is that of every space; else this one."""
+        if self.space == EVERY_SPACE:
+            yield from (RemoteDesk(self.caller, name) for name in self._spaces())
+        else:
+            yield self
+
+    def _keeper(self, request: Request) -> "RemoteDesk":
+        """Return the desk of the space that keeps the token of the API which a request is about: a new one, the first."""
+        first, *others = self._each()
+        if isinstance(request, orders.RevokeAccess):
+            for desk in (first, *others) if others else ():
+                if any(row.name == request.name and row.state == "open" for row in desk.access()):
+                    return desk
+        return first
 
     def _get(self, kind: type[Thing], path: str, **query: object) -> Thing:
         return _read(kind, self.caller.get(f"{self._within}{path}", **query), self.caller.url)
@@ -296,8 +327,9 @@ class RemoteDesk:
 def _addressed(request: Request) -> tuple[str, dict[str, object]]:
     """Return where a request goes, and its body."""
     match request:
-        case Decision(verb, task, _, notes):
-            return f"/tasks/{_part(task)}/{verb}", {"notes": notes}
+        case Decision(verb, task, _, notes, step):
+            body: dict[str, object] = {"notes": notes}
+            return f"/tasks/{_part(task)}/{verb}", body | ({"step": step} if step else {})
         case orders.DecidePlan(_, plan, verb, notes):
             return f"/plans/{_part(plan)}/{verb}", {"notes": notes}
         case orders.Drain(_, worker, reason, seconds):
@@ -348,15 +380,8 @@ def _read(kind: type[Thing], text: bytes, url: str) -> Thing:
         ) from None
 
 
-def _commit(text: str) -> str:
-    """Return a commit's name; raises UsageMistake for what only a repository could resolve."""
-    if not COMMIT.fullmatch(text):
-        raise UsageMistake(
-            f'a server does not know what "{text}" is', "name the commit by at least 7 of its hexadecimal digits"
-        )
-    return text
-
-
 def _part(text: str) -> str:
-    """Return a text as one part of a path."""
+    """Return a name as one part of a path; raises UsageMistake where nothing can be called so."""
+    if not text or "/" in text or not text.isprintable():
+        raise UsageMistake(f'nothing is called "{printable(text)}"', "a name is not empty, and has no slash")
     return quote(text, safe="@")

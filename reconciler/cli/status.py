@@ -1,15 +1,19 @@
 """`reconcile status`: what is, and what waits for whom."""
 
 import json
+import time
 
 import click
 
 from reconciler.cli.desk import Desk
 from reconciler.cli.options import at_desk
 from reconciler.cli.output import say, shown, table
+from reconciler.model.following import Proposal, Suspension
 from reconciler.model.live import StepState
 from reconciler.plan.text import shown_revision
 from reconciler.server.answers.overview import Overview, SlotRow
+from reconciler.server.answers.waiting import SUSPENDED
+from reconciler.server.orders.words import answering, suspended
 from reconciler.server.state.times import ago, stamp
 
 
@@ -47,7 +51,10 @@ def _print(seen: Overview) -> None:
         click.echo()
         asked = f" {', '.join(question.teams)}" if question.teams else ""
         click.echo(shown(f"Task {question.task} asks{asked}: {question.instructions.strip()}"))
-        say(f"  answer with: reconcile approve {question.task}, or: reconcile reject {question.task}")
+        if question.until is None or time.time() < question.until:
+            say(f"  answer with: {answering(question.task, '' if question.alone else question.id)}")
+        if question.until is not None:
+            say(f"  without an answer by {stamp(question.until)} it fails")
 
 
 def _print_source(seen: Overview) -> None:
@@ -57,6 +64,12 @@ def _print_source(seen: Overview) -> None:
         say(f"Follows {seen.source.ref} of {seen.source.url}{head}")
     for condition in seen.conditions:
         say(f"{condition.type} {condition.status}, {condition.reason}: {condition.message}")
+    held = seen.suspension
+    if held is not None and not any(condition.reason == SUSPENDED for condition in seen.conditions):
+        text = suspended(held)
+        say(f"{text[0].upper()}{text[1:]}")
+    if not seen.engine_runs and (seen.source is not None or seen.conditions):
+        say("No server runs" if seen.as_of is None else f"As of {stamp(seen.as_of)}; no server runs")
     for proposal in seen.proposals:
         if not proposal.decision:
             say(f"{proposal.name} of {proposal.revision[:12]} waits for a person: {proposal.summary}")
@@ -77,6 +90,9 @@ def record(seen: Overview) -> dict[str, object]:
         "space": seen.binding.space if seen.binding else None,
         "revision": seen.revision,
         "serial": seen.serial,
+        "engine_runs": seen.engine_runs,
+        "as_of": stamp(seen.as_of) if seen.as_of is not None else None,
+        "suspension": _suspension_record(seen.suspension),
         "objects": seen.counts,
         "source": _source_record(seen),
         "conditions": [
@@ -90,17 +106,7 @@ def record(seen: Overview) -> dict[str, object]:
             }
             for condition in seen.conditions
         ],
-        "plans": [
-            {
-                "name": proposal.name,
-                "revision": proposal.revision,
-                "why": proposal.why.value,
-                "summary": proposal.summary,
-                "decision": proposal.decision or None,
-                "by": proposal.decided_by or None,
-            }
-            for proposal in seen.proposals
-        ],
+        "plans": list(map(_plan_record, seen.proposals)),
         "workers": [
             {"name": w.name, "pools": list(w.pools), "endpoint": w.endpoint, "state": w.state} for w in seen.workers
         ],
@@ -109,13 +115,33 @@ def record(seen: Overview) -> dict[str, object]:
             {
                 "task": q.task,
                 "step": q.step + 1,
+                "id": q.id,
+                "name": q.name,
                 "instructions": q.instructions,
                 "teams": list(q.teams),
                 "since": stamp(q.asked_at),
+                "until": stamp(q.until) if q.until is not None else None,
             }
             for q in seen.questions
         ],
     }
+
+
+def _plan_record(proposal: Proposal) -> dict[str, object]:
+    return {
+        "name": proposal.name,
+        "revision": proposal.revision,
+        "why": proposal.why.value,
+        "summary": proposal.summary,
+        "decision": proposal.decision or None,
+        "by": proposal.decided_by or None,
+    }
+
+
+def _suspension_record(held: Suspension | None) -> dict[str, object] | None:
+    if held is None:
+        return None
+    return {"by": held.by, "reason": held.reason, "since": stamp(held.since), "until": stamp(held.until)}
 
 
 def _source_record(seen: Overview) -> dict[str, object] | None:
@@ -146,7 +172,8 @@ def _slot_record(row: SlotRow) -> dict[str, object]:
         "reason": task.reason if task else "",
         "current": row.current,
         "adopted": bool(task and task.adopted),
-        "process_changed": row.process_moved,
+        "process_changed": "process" in row.moved,
+        "variables_changed": "variables" in row.moved,
         "steps": [
             {"step": step.index + 1, "name": step.name, "state": step.state.value, "reason": step.reason}
             for step in row.steps

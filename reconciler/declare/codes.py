@@ -151,7 +151,8 @@ OF_OBJECTS: Mapping[str, Code] = {
         "Bring its documents back. Where they are to go, delete the file; where they have moved, declare them there.",
     ),
     "empty-pool": Code(
-        "A pool is used that has no workers.", "Declare a worker in it; until then its steps cannot run."
+        "A pool is used that has no workers.",
+        "Declare a worker in it; until then its steps cannot run. An agent enrols, and prints the worker to declare, while `reconcile serve --agents` runs.",
     ),
     "environment-not-allowed": Code(
         "Something is to run in an environment that its project or runbook does not allow.",
@@ -163,7 +164,11 @@ OF_OBJECTS: Mapping[str, Code] = {
         "A file that a field names is not there.", "Paths are relative to the space's root; is the file committed?"
     ),
     "nested-template": Code(
-        "The action of a step template is itself a template or a group.", "Give it an action such as `script`."
+        "The action of a step template is itself a template or a group, or asks a person.",
+        "Give it an action such as `script`; a manual step stands in the process itself.",
+    ),
+    "no-effect": Code(
+        "A setting stands at a step whose type has no use for it.", "Remove it, or give it to the step that it is for."
     ),
     "no-label": Code(
         "No worker in a step's pool bears the labels that the step asks for.", "Label a worker, or ask for less."

@@ -15,6 +15,8 @@ _SOURCES = ("Account", "Certificate", "Project", "VariableSet", "Tenant")
 _PUBLIC = (("pem",), ("script",))
 """What a file that is no secret stands under."""
 
+_WHERE = "name it relative to the space's root, or for a server by its absolute path; without `..`, and without `~`"
+
 
 def file_problems(space: Space) -> Iterator[Diagnostic]:
     """Yield the problems of certificates and of secrets that are files; scripts are their steps' matter."""
@@ -59,11 +61,11 @@ def leads_out(file: str) -> bool:
 
 
 def _secrets(space: Space, declared: Declared) -> Iterator[Diagnostic]:
-    """Check where the files of secrets are; they are not opened."""
+    """Check where the files of secrets are; they are not opened. A server takes absolute paths, too."""
     for path, file in _files(json.loads(declared.spec), ("spec",)):
-        if path[-2:-1] not in _PUBLIC and leads_out(file):
+        if path[-2:-1] not in _PUBLIC and leads_out(file.removeprefix("/")):
             message = f'the secret\'s file "{file}" leads out of the space'
-            yield space.error(declared, path, "bad-path", message, "name it relative to the space's root, without `..`")
+            yield space.error(declared, path, "bad-path", message, _WHERE)
 
 
 def _files(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:

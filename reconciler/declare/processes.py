@@ -29,14 +29,17 @@ from reconciler.steps.checks import (
     template_fields,
     unquoted_interpolation,
 )
-from reconciler.steps.expansion import declaration_problems, parameter_problems
+from reconciler.steps.expansion import NOT_SHARED, declaration_problems, parameter_problems
 from reconciler.steps.group import GroupInputs
 from reconciler.steps.script import ScriptInputs
-from reconciler.steps.table import inputs_of
+from reconciler.steps.table import STEP_TYPES, inputs_of
 from reconciler.steps.template import TemplateInputs
 from reconciler.steps.templates import uses
 
 A = TypeVar("A", bound=Acting)
+
+STEP_FIELDS = {field.alias or name: (name, field.default) for name, field in Step.model_fields.items()}
+"""The fields of a step by YAML's names: Python's names, and the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +67,15 @@ def process_problems(space: Space) -> Iterator[Diagnostic]:
                 for problem in _step_problems(space, process, _Place(index, reading, earlier), templates)
             )
             yield from dict.fromkeys(found)
+            yield from _pointless(space, process.declared, ("spec", "process", index), step)
             earlier |= _called((step, *_children(step)))
     for declared in space.of_kind("StepTemplate"):
         yield from _template_problems(space, declared)
 
 
 def _readings(space: Space, declared: Declared, step: A) -> Iterator[A]:
-    """Yield a step as it is, or a faulty one in each way in which it can be read."""
-    if space.open_at(declared, ()):
+    """Yield a step as it is, or that of a faulty object in each way in which it can be read."""
+    if space.is_faulty(declared):
         yield from readings(step)
     else:
         yield step
@@ -217,6 +221,22 @@ def _location_problems(space: Space, process: _Process, root: FieldPath, step: S
         yield space.error(process.declared, path, "unknown-variable", message)
 
 
+def _pointless(space: Space, declared: Declared, root: FieldPath, step: Step) -> Iterator[Diagnostic]:
+    """Yield the fields that mean nothing for the type of a step, and of those of a group, where they say anything."""
+    actions = [key for key in step.model_extra or {} if key in STEP_TYPES]
+    for key in actions if len(actions) == 1 else ():  # of several, nobody knows which one is meant
+        for field, why in STEP_TYPES[key].pointless.items():
+            name, default = STEP_FIELDS[field]
+            if getattr(step, name) != default and not space.open_at(declared, (*root, field)):
+                message = f'"{field}" means nothing for a {key} step: {why}'
+                remedy = "remove it, or give it to the step that it is for"
+                yield space.error(declared, (*root, field), "no-effect", message, remedy)
+    for number, child in enumerate(_children(step)):
+        inside = (*root, "group", "steps", number)
+        if not space.lacks(declared, inside):
+            yield from _pointless(space, declared, inside, child)
+
+
 def _leaks(space: Space, process: _Process, path: FieldPath, field: TemplateField) -> Iterator[Diagnostic]:
     if field.kind.sensitive_allowed:
         return
@@ -234,8 +254,8 @@ def _leaks(space: Space, process: _Process, path: FieldPath, field: TemplateFiel
 
 def _template_problems(space: Space, declared: Declared) -> Iterator[Diagnostic]:
     spec = space.spec(declared, StepTemplateSpec)
-    for name in sorted({"template", "group"} & set(spec.action.model_extra or {})):
-        message = f"a StepTemplate's action cannot be a {name}"
+    for name in sorted(NOT_SHARED.keys() & set(spec.action.model_extra or {})):
+        message = f"a StepTemplate's action cannot be {NOT_SHARED[name]}"
         yield space.error(declared, ("spec", "action", name), "nested-template", message, "give it another action")
     for problem in declaration_problems(spec):
         path: FieldPath = ("spec", "parameters", *problem.path)

@@ -129,6 +129,10 @@ class Space:
         answer: Answer = self._answers[ask]
         return answer
 
+    def is_faulty(self, declared: Declared) -> bool:
+        """Say whether an object is partial; that may be for a fault which leaves nothing uncertain."""
+        return bool(self.partial) and place_of(declared) in self.partial
+
     def open_at(self, declared: Declared, *paths: PartialPath) -> bool:
         """Say whether something at one of `paths` of an object, above or below it, is not certain."""
         faulty = self.partial.get(place_of(declared)) if self.partial else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Generic, Self
 
+from reconciler.execute.endings import between
 from reconciler.execute.leasing import claims_of, recorded
 from reconciler.model.live import (
     Attempt,
@@ -55,8 +56,7 @@ class Ending:
         state, reason = self.outcome.state, self.outcome.reason
         if self.pause is not None:
             state = StepState.RUNNING
-            tries = f"attempt {self.attempt.number} of {self.step.retry.attempts}"
-            reason = f"{tries}: {reason}; the next one in {self.pause:g} s"
+            reason = between(self.attempt.number, self.step.retry, reason, self.pause)
         return StepMove(self.attempt.task, self.attempt.step, state, reason, self.at)
 
 

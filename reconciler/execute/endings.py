@@ -3,7 +3,7 @@
 import hashlib
 
 from reconciler.model.live import StepState
-from reconciler.model.work import Step
+from reconciler.model.work import Retry, Step
 from reconciler.protocol.tickets import Cancelled, Digest, Ending, Final, Lost, NotStarted, TicketId
 from reconciler.schedule.outcomes import Outcome, judge
 
@@ -45,6 +45,15 @@ def refused(ticket: TicketId, reason: str, *, offered_before: bool) -> Final:
     if offered_before:
         return _without_log(ticket, Lost(f"the worker refused it when it was offered again: {reason}"))
     return _without_log(ticket, NotStarted(f"the worker refused it: {reason}"))
+
+
+TRIED = "attempt "
+"""How the reason of a step begins that waits for its next attempt."""
+
+
+def between(number: int, retry: Retry, reason: str, pause: float) -> str:
+    """Say how attempt `number` ended, and in how many seconds the next one is due."""
+    return f"{TRIED}{number} of {retry.attempts}: {reason}; the next one in {pause:g} s"
 
 
 def verdict(final: Final, step: Step, *, cancelling: bool, withdrawn: str) -> Outcome:

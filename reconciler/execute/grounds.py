@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from reconciler.execute.leasing import Leasing
@@ -15,7 +16,8 @@ from reconciler.model.live import WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.protocol.tickets import TicketId
 from reconciler.schedule.fleet import BUILTIN, LOST_AFTER, Fleet, Member, fleet_of
-from reconciler.store import objects, overrides, worker_status
+from reconciler.schedule.formers import formers_of
+from reconciler.store import drains, leaving, objects, overrides, worker_status
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
 from reconciler.store.writer import Store
@@ -23,6 +25,9 @@ from reconciler.store.writer import Store
 FLEET = ("WorkerPool", "Worker", "MachinePolicy")
 """The kinds that say where a step may run."""
 
+
+SEARCHES_MAX = 64
+"""Secrets that programs are asked for at a time, by all tasks together: more than five tasks of ten steps each."""
 
 NOT_ALLOWED = "the server's configuration allows no steps on its own machine"
 
@@ -82,6 +87,7 @@ class LiveFleet:
         self._last: Fleet | None = None
         self._changes = 0
         self._builtin_awaited = False
+        self._renamed: frozenset[str] = frozenset()  # both names of those that still work under another one
 
     def await_builtin(self) -> None:
         """Expect that the server's own machine tells what it has; until then it gets no step that requires something."""
@@ -90,7 +96,9 @@ class LiveFleet:
 
     def lost_after(self, worker: str) -> float:
         """Return the seconds of silence after which attempts on a worker are lost, as it was last declared."""
-        member = self._last.workers.get(worker) if self._last is not None else None
+        known = self._last.workers if self._last is not None else {}
+        heirs = (member for member in known.values() if member.former and member.former.name == worker)
+        member = known.get(worker) or next(heirs, None)
         return member.lost_after if member is not None else LOST_AFTER
 
     async def now(self, store: Store) -> Fleet:
@@ -102,6 +110,8 @@ class LiveFleet:
                 continue
             self._found = replace(self.builtin_rules.applied(found), builtin_awaited=self._builtin_awaited)
             self._last = self._found
+            formers = ((member.name, member.former.name) for member in found.workers.values() if member.former)
+            self._renamed = frozenset(chain.from_iterable(formers))
         return self._found
 
     def see(self, status: WorkerStatus) -> tuple[Fleet, Fleet, Member] | None:
@@ -111,6 +121,7 @@ class LiveFleet:
         """
         if status.worker == BUILTIN:
             self._builtin_awaited = False
+        if status.worker == BUILTIN or status.worker in self._renamed:
             self.changed()
             return None
         self._changes += 1
@@ -132,8 +143,10 @@ def fleet_in(tx: Transaction) -> Fleet:
     """Read the fleet as it was last applied and last seen."""
     settings = space_in(tx)
     found = [item for kind in FLEET for item in objects.of_kind(tx, kind).values()]
-    drained = overrides.standing(tx, time.time())
-    return fleet_of({item.address: item for item in found}, settings, worker_status.statuses(tx), drained)
+    drained, going = overrides.standing(tx, time.time()), leaving.leaving(tx)
+    declared = {item.address: item for item in found}
+    formers = formers_of(declared, going, drains.occupants(tx)) if going else {}
+    return fleet_of(declared, settings, worker_status.statuses(tx), drained, formers)
 
 
 def space_in(tx: Transaction) -> SpaceSpec:
@@ -161,6 +174,7 @@ class Grounds:
     changed: Pulse = field(default_factory=Pulse)
     fleet: LiveFleet = field(default_factory=LiveFleet)
     leasing: Leasing = field(default_factory=Leasing)
+    searching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SEARCHES_MAX))
     withdrawn: dict[TicketId, str] = field(default_factory=dict)
     """Attempts that are cancelled alone, until they have ended, each with the sentence with which its step fails."""
 

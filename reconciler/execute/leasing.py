@@ -141,6 +141,10 @@ class Leasing:
             if grant.request.id not in taking:
                 wake.set()
 
+    def keep(self, grant: Grant) -> None:
+        """Keep what was taken for who asked for it, until he asks for it again."""
+        self._granted[grant.request.id] = grant
+
     def drop(self, name: RequestId) -> None:
         """Give a request up: it waits no longer, and a grant that has no ticket is given back."""
         self._give_up(name)

@@ -148,6 +148,11 @@ class WorkerLink:
         self.expect(spec)
         self._want(replace(self._desire(spec.ticket), spec=spec), messages.Offer(spec))
 
+    def offer_again(self, spec: TicketSpec) -> None:
+        """Want this ticket stored that an engine before us offered, and may have started."""
+        self._may_be_started(spec.ticket)
+        self.offer(spec)
+
     def expect(self, spec: TicketSpec) -> None:
         """Take no longer log of this ticket than its spec allows."""
         self._log_maxima[spec.ticket] = journal.journal_bytes_max(spec.output_limit)
@@ -157,8 +162,7 @@ class WorkerLink:
 
         Before a session stands it counts as sent: an engine before us may have sent it.
         """
-        if self._say is None and self._store:
-            self._started_on.setdefault(ticket, self._store)
+        self._may_be_started(ticket)
         self._want(replace(self._desire(ticket), secrets=secrets), messages.Run(ticket, secrets))
 
     def cancel(self, ticket: TicketId, grace: float) -> None:
@@ -174,6 +178,10 @@ class WorkerLink:
         if ticket in self._desires:
             self._logs.close(ticket)
         self._want(Desire(ticket, forget=True), messages.Forget(ticket))
+
+    def _may_be_started(self, ticket: TicketId) -> None:
+        if self._say is None and self._store:
+            self._started_on.setdefault(ticket, self._store)
 
     def _desire(self, ticket: TicketId) -> Desire:
         return self._desires.get(ticket, Desire(ticket))

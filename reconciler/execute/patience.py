@@ -2,23 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.schedule.progress import ABANDONED_AFTER, INTERVENTION_MAX, NOBODY_FOR
+from reconciler.schedule.progress import ABANDONED_AFTER, NOBODY_FOR
 
 
 def patience(
-    now: float,
-    moments: Iterable[float | None],
-    *,
-    due: Mapping[int, float],
-    asked: Mapping[int, float],
-    cancelled_at: float | None,
+    now: float, moments: Iterable[float | None], *, due: Mapping[int, float], cancelled_at: float | None
 ) -> float:
     """Return the seconds to rest at most; all moments are in seconds since the epoch.
 
-    `due` are those of the next attempts and `asked` those since which persons are waited for, by step.
+    `due` are those of the next attempts by step.
     """
     every = [*due.values(), *(moment for moment in moments if moment is not None)]
-    every += [since + INTERVENTION_MAX for since in asked.values()]
     if cancelled_at is not None:
         every.append(cancelled_at + ABANDONED_AFTER)
     return max(0.0, min((moment - now for moment in every), default=NOBODY_FOR))

@@ -12,18 +12,19 @@ from pathlib import Path
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.pinned_pools import PinnedPools
 from reconciler.execute.records import Answered, TaskFacts, new_ticket
-from reconciler.execute.secrets import Origins, SecretUnavailable, plain_values, resolve_all
+from reconciler.execute.secrets import Origins, SecretUnavailable, asks_a_program, plain_values, resolve_all
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.live import OutputValue, StepRun, StepState, Task
 from reconciler.model.pinned import Pinned
 from reconciler.model.variables import SecretSource
-from reconciler.model.work import Step
+from reconciler.model.work import Step, StepTemplateSpec
 from reconciler.protocol.tickets import Digest, Output, OutputLimit, Secrets, TicketSpec
 from reconciler.schedule.asking import attempt_request, step_request
 from reconciler.schedule.explain import because_of
 from reconciler.schedule.fleet import BUILTIN, Fleet
 from reconciler.schedule.limits import limits_of, smaller
 from reconciler.schedule.placement import Nowhere, Placed, PoolChoice, location_of
+from reconciler.schedule.progress import ConditionUnclear
 from reconciler.schedule.requests import Grant, Request
 from reconciler.schedule.selection import leaves_out
 from reconciler.schedule.variables import Choice, Chosen, choose_all
@@ -60,6 +61,14 @@ class Draft:
     expanded: Expanded
     choices: Mapping[str, Choice]
     sources: Mapping[str, SecretSource]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The values of secrets by step and variable: of a script, and of steps before it whose secrets it could print."""
+
+    draft: Draft
+    values: Mapping[int, Mapping[str, str]] = field(repr=False)
 
 
 class Preparation:
@@ -175,12 +184,14 @@ class Preparation:
             return False
         return grant.machine in self._grounds.links and self._grounds.leasing.fits(grant)
 
-    def evaluate(self, index: int, condition: str, runs: Sequence[StepRun]) -> bool:
-        """Say whether the condition of a step holds; raises TemplateError."""
+    def holds(self, index: int, condition: str, runs: Sequence[StepRun]) -> bool:
+        """Say whether the condition of a step holds; raises ConditionUnclear."""
         choices = self._choices(index)
-        return evaluate(
-            condition, self._scope(index, runs, choices, plain_values(choices, self._grounds.secret_rules), [condition])
-        )
+        plain = plain_values(choices, self._grounds.secret_rules)
+        try:
+            return evaluate(condition, self._scope(index, runs, choices, plain, [condition]))
+        except ReconcilerError as problem:
+            raise ConditionUnclear(problem.message) from problem
 
     def question(self, index: int, runs: Sequence[StepRun]) -> ManualJob:
         """Render a manual step; raises StepError."""
@@ -197,26 +208,44 @@ class Preparation:
         choices, expanded = self._choices(index), self._expanded(index)
         return Draft(index, expanded, choices, sources_needed(self._texts(expanded), choices))
 
-    def may_take_long(self, draft: Draft) -> bool:
-        """Say whether secrets are to be looked for before a script is rendered."""
-        return bool(draft.sources) or not self._knows_secrets
+    def programs(self, draft: Draft, runs: Sequence[StepRun]) -> dict[str, SecretSource]:
+        """Return the secrets that programs are asked for before a script is rendered, by variable."""
+        drafts = [draft, *(self.draft(run.index) for run in self._remembered(draft, runs))]
+        return {name: source for each in drafts for name, source in each.sources.items() if asks_a_program(source)}
 
-    async def script(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> PreparedScript:
-        """Render a script step for an attempt where it is placed; its secrets are resolved here. Raises ReconcilerError."""
-        job = await self._rendered(draft, number, placed, runs)
-        if not self._knows_secrets:
-            await self._remember_secrets(draft, number, placed, runs)
-            self._knows_secrets = True
+    async def find(self, draft: Draft, runs: Sequence[StepRun]) -> Found:
+        """Find the secrets that a script is rendered with; raises SecretUnavailable.
+
+        Of a task that another engine began, those of the steps that have run, too: a script may print them, and they
+        are stored nowhere.
+        """
+        origins = Origins(Path(self._pinned.root), os.environ, self._grounds.secret_rules)
+        values = {draft.index: await resolve_all(draft.sources, origins)}
+        for run in self._remembered(draft, runs):
+            try:
+                values[run.index] = await resolve_all(self.draft(run.index).sources, origins)
+            except SecretUnavailable as problem:
+                why = f'"{run.name}" was given it, and what "{runs[draft.index].name}" prints is to be masked'
+                raise problem.beside(why) from None
+        return Found(draft, values)
+
+    def script(self, found: Found, number: int, placed: Placed, runs: Sequence[StepRun]) -> PreparedScript:
+        """Render a script step for an attempt where it is placed, with its secrets. Raises ReconcilerError."""
+        draft = found.draft
+        job = self._rendered(draft, found.values[draft.index], number, placed, runs)
+        for index, values in found.values.items():
+            if index != draft.index:
+                self._rendered(self.draft(index), values, number, placed, runs)
+        self._knows_secrets = True
         return PreparedScript(
             self._ticket(draft.index, number, job, placed), Secrets(dict(job.secret_environment), self._masks())
         )
 
-    async def _rendered(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> ScriptJob:
-        """Resolve the secrets of a step, of which none may be printed from here on, and render it with them."""
+    def _rendered(
+        self, draft: Draft, resolved: Mapping[str, str], number: int, placed: Placed, runs: Sequence[StepRun]
+    ) -> ScriptJob:
+        """Render a step with its secrets, of which none may be printed from here on."""
         index, choices, expanded = draft.index, draft.choices, draft.expanded
-        resolved = await resolve_all(
-            draft.sources, Origins(Path(self._pinned.root), os.environ, self._grounds.secret_rules)
-        )
         texts = self._texts(expanded)
         scope = self._scope(index, runs, choices, resolved, texts, attempt=number, worker=placed.worker)
         job = render_step(expanded, scope, _PinnedFiles(self._grounds.blobs, self._pinned.files))
@@ -229,17 +258,13 @@ class Preparation:
         self._secrets |= set(job.secret_environment.values())
         return job
 
-    async def _remember_secrets(self, draft: Draft, number: int, placed: Placed, runs: Sequence[StepRun]) -> None:
-        """Resolve again what the other steps that have run were given: a step may print it, and it is stored nowhere."""
+    def _remembered(self, draft: Draft, runs: Sequence[StepRun]) -> list[StepRun]:
+        """Return the other steps that have run and whose secrets are not known here."""
+        if self._knows_secrets:
+            return []
         process = self._pinned.project.process
-        for run in runs:
-            if run.started_at is None or run.index == draft.index or process[run.index].action[0] == "manual":
-                continue
-            try:
-                await self._rendered(self.draft(run.index), number, placed, runs)
-            except SecretUnavailable as problem:
-                why = f'"{run.name}" was given it, and what "{runs[draft.index].name}" prints is to be masked'
-                raise ReconcilerError(f"{problem.message}; {why}", problem.hint) from None
+        others = (run for run in runs if run.started_at is not None and run.index != draft.index)
+        return [run for run in others if process[run.index].action[0] != "manual"]
 
     def _obstacles(self) -> Iterator[str]:
         """Yield why steps can never run: found while the task is planned, so that nothing runs in vain before them."""
@@ -267,11 +292,7 @@ class Preparation:
         return expand(self._pinned.project.process[index], self._pinned.templates)
 
     def _texts(self, expanded: Expanded) -> list[str]:
-        texts = [found.text for found in template_fields(expanded.step, self._pinned.templates)]
-        if expanded.from_template:
-            texts += [found.text for found in template_fields(expanded.action)]
-            texts += list((expanded.arguments or {}).values())
-        return texts
+        return texts_of(expanded, self._pinned.templates)
 
     def _scope(
         self,
@@ -359,3 +380,12 @@ def _name_steps(texts: Iterable[str], choices: Mapping[str, Choice]) -> bool:
     """Say whether a template may look at other steps, directly or through a variable's value."""
     values = (choice.value for choice in choices.values() if isinstance(choice, Chosen))
     return any("steps" in text for text in chain(texts, values) if isinstance(text, str))
+
+
+def texts_of(expanded: Expanded, templates: Mapping[str, StepTemplateSpec]) -> list[str]:
+    """Return every text of a step that is rendered."""
+    texts = [found.text for found in template_fields(expanded.step, templates)]
+    if expanded.from_template:
+        texts += [found.text for found in template_fields(expanded.action)]
+        texts += list((expanded.arguments or {}).values())
+    return texts

@@ -20,7 +20,6 @@ from reconciler.model.live import (
 from reconciler.protocol.tickets import TicketId
 from reconciler.schedule.progress import End
 from reconciler.schedule.requests import Request
-from reconciler.steps.jobs import ManualJob
 from reconciler.store import attempts, audit, claims, results, tasks, worker_leases
 from reconciler.store.database import Transaction
 from reconciler.store.keys import Sealer
@@ -111,16 +110,14 @@ def settle_step(run: StepRun, state: StepState, reason: str) -> Callable[[Transa
     return work
 
 
-def open_question(run: StepRun, job: ManualJob) -> Callable[[Transaction], tuple[Task, StepRun]]:
+def open_question(run: StepRun, question: Intervention) -> Callable[[Transaction], tuple[Task, StepRun]]:
     """Put a step's question to people; from then on its task awaits them."""
 
     def work(tx: Transaction) -> tuple[Task, StepRun]:
-        now = time.time()
-        results.ask(tx, Intervention(run.task, run.index, job.instructions, job.teams, now))
+        now = question.asked_at
+        results.ask(tx, question)
         tasks.set_step(tx, run.task, run.index, StepState.RUNNING, reason="waits for a person", at=now)
-        first_line = job.instructions.strip().partition("\n")[0]
-        reason = f'"{run.name}": {first_line}'
-        tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, reason, now)
+        tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, _asks(run, question), now)
         worker_leases.end(tx, run.task)
         return tasks.task(tx, run.task), tasks.step(tx, run.task, run.index)
 
@@ -135,11 +132,33 @@ def close_question(
     def work(tx: Transaction) -> tuple[Task, StepRun]:
         now = time.time()
         tasks.set_step(tx, run.task, run.index, state, reason=reason, at=now)
+        left = results.open_interventions(tx, run.task)
         if task_goes_on:
             tasks.set_state(tx, run.task, TaskState.RUNNING, "", now)
+        elif left:
+            says = _asks(tasks.step(tx, run.task, left[0].step), left[0])
+            tasks.set_state(tx, run.task, TaskState.AWAITING_INTERVENTION, says, now)
         return tasks.task(tx, run.task), tasks.step(tx, run.task, run.index)
 
     return work
+
+
+def expire_question(
+    run: StepRun, reason: str, *, task_goes_on: bool
+) -> Callable[[Transaction], tuple[Task, StepRun] | None]:
+    """Let a step fail that nobody has answered in time; None, and it stays, where that was done at the last moment."""
+    close = close_question(run, StepState.FAILED, reason, task_goes_on=task_goes_on)
+
+    def work(tx: Transaction) -> tuple[Task, StepRun] | None:
+        asked = results.intervention(tx, run.task, run.index)
+        return None if asked is not None and asked.decision else close(tx)
+
+    return work
+
+
+def _asks(run: StepRun, question: Intervention) -> str:
+    first_line = question.instructions.strip().partition("\n")[0]
+    return f'"{run.name}": {first_line}'
 
 
 def move_task(number: TaskId, state: TaskState, reason: str) -> Callable[[Transaction], Task]:
@@ -150,6 +169,28 @@ def move_task(number: TaskId, state: TaskState, reason: str) -> Callable[[Transa
         return tasks.task(tx, number)
 
     return work
+
+
+def begin_to_cancel(number: TaskId) -> Callable[[Transaction], Task]:
+    """Let a task that somebody wants cancelled end."""
+
+    def work(tx: Transaction) -> Task:
+        tasks.set_state(tx, number, TaskState.CANCELLING, _cancelled(tx, tasks.task(tx, number)), time.time())
+        return tasks.task(tx, number)
+
+    return work
+
+
+def cancelled_by(actor: str, notes: str) -> str:
+    """Say who has cancelled a task, and with which notes."""
+    return f"cancelled by {actor}{f': {notes}' if notes else ''}"
+
+
+def _cancelled(tx: Transaction, task: Task) -> str:
+    """Say who has cancelled a task, and why as the audit tells it, of whoever was the first."""
+    told = audit.page(tx, 0, selection=audit.Selection(actor=task.cancel_by, subject=f"task/{task.id}"))
+    notes = next((link.event.detail for link in told if link.event.action in {"cancel", "supersede"}), "")
+    return cancelled_by(task.cancel_by, notes)
 
 
 def end_task(
@@ -164,6 +205,8 @@ def end_task(
         now, state, reason = time.time(), end.state, end.reason
         if state is TaskState.CANCELLED and (lost := attempts.given_up(tx, task.id)):
             state, reason = TaskState.ABANDONED, unknown(lost)
+        elif state is TaskState.CANCELLED and (told := tasks.task(tx, task.id)).cancel_by:
+            reason = _cancelled(tx, told)
         for run in runs:
             if not run.state.ended:
                 tasks.set_step(tx, task.id, run.index, StepState.SKIPPED, reason="the task has ended", at=now)

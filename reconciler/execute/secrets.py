@@ -3,16 +3,19 @@
 | source | the value is |
 |---|---|
 | `env` | the environment variable of the engine |
-| `file` | the content of a file below the space's root, without its line end if it is one line |
+| `file` | the content of a file below the space's root, without its line end if it is one line; a server looks for it in
+|        | the directories that its configuration allows, and takes an absolute path that leads into one of them |
 | `age` | the decrypted text, likewise; identities (age or OpenSSH) stand in the file that RECONCILE_AGE_IDENTITY names |
 | `command` | what the program prints, without the final line end |
 | `source`, `key` | what a program prints that the server's configuration names, with the key as its last argument |
 
 An empty value is refused: it is mostly a variable that somebody forgot to set. No error holds a value, and a value is
 never part of an argument vector; what a program prints to its standard error is dropped, for it may repeat the secret.
+What a program did not give once it may give the next time; every other problem stays until somebody mends it.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import stat
@@ -34,15 +37,28 @@ IDENTITY_VARIABLE = "RECONCILE_AGE_IDENTITY"
 SECRET_MAX = 127 * 1024  # bytes: secrets reach scripts by the environment, and Linux passes no more in one variable
 IDENTITIES_MAX = 1024 * 1024  # bytes of the file of identities: thousands of them
 NAME_IT = "add it to [secrets] {} in the file that `serve --config` names"
+NAME_ITS_DIRECTORY = "add its directory to [secrets] directories in the file that `serve --config` names"
 COMMAND_TIMEOUT = 30.0  # seconds: a vault that takes longer is not answering
+BUSY = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY})
+"""Why a program cannot be started at this moment, and can the next."""
 
 
 class SecretUnavailable(ReconcilerError):
-    """A secret cannot be had; the text names the variable and its source, never a value."""
+    """A secret cannot be had; the text names the variable and its source, never a value.
 
-    def __init__(self, variable: str, source: str, problem: str, hint: str = "") -> None:
+    `passing`: it may be had the next time, with nothing changed.
+    """
+
+    def __init__(self, variable: str, source: str, problem: str, hint: str = "", *, passing: bool = False) -> None:
         super().__init__(f"the value of {variable} cannot be had from {source}: {problem}", hint)
         self.variable = variable
+        self.passing = passing
+        self._facts = (variable, source, problem, hint)
+
+    def beside(self, why: str) -> "SecretUnavailable":
+        """Return it with why the secret was wanted."""
+        variable, source, problem, hint = self._facts
+        return SecretUnavailable(variable, source, f"{problem}; {why}", hint, passing=self.passing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +86,13 @@ class Origins:
 
 
 class _Unavailable(Exception):
-    """Why a source gives nothing: `problem` completes a sentence, `hint` says how to mend it."""
+    """Why a source gives nothing: `problem` completes a sentence, `hint` says how to mend it, `passing` is had next time."""
 
-    def __init__(self, problem: str, hint: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "", *, passing: bool = False) -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
+        self.passing = passing
 
 
 async def resolve(variable: str, source: SecretSource, origins: Origins) -> str:
@@ -85,15 +102,20 @@ async def resolve(variable: str, source: SecretSource, origins: Origins) -> str:
         value = _text(await _raw(source, origins))
         if value:
             return value
-        failure = _Unavailable("it is empty", "set it, or remove the variable")
+        failure = _Unavailable("it is empty", "set it, or remove the variable", passing=asks_a_program(source))
     except _Unavailable as error:
         failure = error
-    raise SecretUnavailable(variable, described(source), failure.problem, failure.hint)
+    raise SecretUnavailable(variable, described(source), failure.problem, failure.hint, passing=failure.passing)
 
 
 async def resolve_all(sources: Mapping[str, SecretSource], origins: Origins) -> dict[str, str]:
     """Return the values of several variables, one after the other; raises SecretUnavailable for the first that fails."""
     return {variable: await resolve(variable, source, origins) for variable, source in sources.items()}
+
+
+def asks_a_program(source: SecretSource) -> bool:
+    """Say whether a program gives the value, for which one may have to wait."""
+    return source.command is not None or source.source is not None
 
 
 def plain_values(choices: Mapping[str, Choice], rules: SecretRules | None) -> dict[str, str]:
@@ -126,7 +148,30 @@ def described(source: SecretSource) -> str:
     return "an empty command"
 
 
+def forbidden(variable: str, source: SecretSource, rules: SecretRules) -> str:
+    """Say why a server gets nothing from a source, whatever is there; "" where that is to be seen by looking."""
+    try:
+        _check(source, rules)
+    except _Unavailable as error:
+        return SecretUnavailable(variable, described(source), error.problem).message
+    return ""
+
+
+def _check(source: SecretSource, rules: SecretRules | None) -> None:
+    """Raise for what the rules do not allow; without rules only what has to be configured is not there."""
+    match source:
+        case SecretSource(source=str(name)) if rules is None or name not in rules.sources:
+            raise _Unavailable("no source of this name is configured", "use another source, or configure it")
+        case SecretSource(env=str(name)) if not _may_be_read(name, rules):
+            raise _Unavailable("the server's configuration does not allow it", NAME_IT.format("environment"))
+        case SecretSource(file=str()) if rules is not None and not rules.directories:
+            raise _not_there()
+        case SecretSource(command=tuple()) if rules is not None:
+            raise _Unavailable("a server runs no program that a commit names", NAME_IT.format("sources"))
+
+
 async def _raw(source: SecretSource, origins: Origins) -> bytes:
+    _check(source, origins.rules)
     match source:
         case SecretSource(env=str(name)):
             return _from_environment(name, origins)
@@ -136,14 +181,10 @@ async def _raw(source: SecretSource, origins: Origins) -> bytes:
         case SecretSource(age=str(text)):
             return _one_line(_from_age(text, origins))
         case SecretSource(command=tuple(argv)) if argv:
-            if origins.rules is not None:
-                raise _Unavailable("a server runs no program that a commit names", NAME_IT.format("sources"))
             return await _from_command(argv, origins)
         case SecretSource(source=str(name), key=str(key)):
-            named = origins.rules.sources if origins.rules is not None else {}
-            if name not in named:
-                raise _Unavailable("no source of this name is configured", "use another source, or configure it")
-            return await _from_command((*named[name], key), origins)
+            assert origins.rules is not None, "who has no sources was refused"
+            return await _from_command((*origins.rules.sources[name], key), origins)
     raise _Unavailable("it names no program", "write the program and its arguments as a list")
 
 
@@ -163,8 +204,6 @@ def _one_line(data: bytes) -> bytes:
 
 
 def _from_environment(name: str, origins: Origins) -> bytes:
-    if not _may_be_read(name, origins.rules):
-        raise _Unavailable("the server's configuration does not allow it", NAME_IT.format("environment"))
     if name not in origins.environment:
         raise _Unavailable("it is not set", "set it where reconcile runs")
     return origins.environment[name].encode("utf-8", "surrogateescape")
@@ -189,17 +228,26 @@ def _may_be_read(name: str, rules: SecretRules | None) -> bool:
 
 
 def _from_directories(name: str, directories: tuple[Path, ...]) -> bytes:
-    """Read a file by its absolute path, if it really lies in one of the directories that the server allows."""
-    try:
-        path = Path(name).resolve(strict=True)
-    except (OSError, ValueError, RuntimeError):
-        path = None
-    if path is None or not any(path.is_relative_to(directory.resolve()) for directory in directories):
-        raise _Unavailable(
-            "there is no such file in the directories that the server's configuration allows",
-            NAME_IT.format("directories"),
-        )
-    return _content(path, SECRET_MAX)
+    """Read a file that really lies in a directory that the server allows, named by its path there or an absolute one.
+
+    Of several that have it, the first in the configuration's order; what the server runs in is none of them.
+    """
+    for directory in directories:
+        try:
+            root = directory.resolve()
+            path = (root / name).resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            continue
+        if path.is_relative_to(root):
+            return _content(path, SECRET_MAX)
+    raise _not_there()
+
+
+def _not_there() -> _Unavailable:
+    return _Unavailable(
+        "there is no such file in the directories that the server's configuration allows",
+        f"put it into one of them, or {NAME_ITS_DIRECTORY}",
+    )
 
 
 def _outside() -> _Unavailable:
@@ -263,14 +311,14 @@ async def _from_command(argv: tuple[str, ...], origins: Origins) -> bytes:
             code = await asyncio.to_thread(process.wait)
             ended = True
     except TimeoutError:
-        raise _Unavailable(f"it did not end within {origins.command_timeout:g} seconds") from None
+        raise _Unavailable(f"it did not end within {origins.command_timeout:g} seconds", passing=True) from None
     finally:
         if not ended:  # out of time, too much output, cancelled
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await asyncio.to_thread(process.wait)
     if code:
-        raise _Unavailable(f"it ended with exit code {code}", "run it by hand to see why")
+        raise _Unavailable(f"it ended with exit code {code}", "run it by hand to see why", passing=True)
     return data.removesuffix(b"\n").removesuffix(b"\r")
 
 
@@ -288,7 +336,8 @@ def _started(argv: tuple[str, ...], origins: Origins) -> "subprocess.Popen[bytes
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL character"
-        raise _Unavailable(f"it cannot be started ({reason})", "check the program's name and PATH") from None
+        passing, hint = isinstance(error, OSError) and error.errno in BUSY, "check the program's name and PATH"
+        raise _Unavailable(f"it cannot be started ({reason})", hint, passing=passing) from None
 
 
 async def _output(process: "subprocess.Popen[bytes]") -> bytes:

@@ -8,13 +8,16 @@ from dataclasses import replace
 
 from reconciler.execute import records
 from reconciler.execute.attempt_records import Ending, Granting
+from reconciler.execute.beginnings import Anew, Beginnings, Pauses, Ready, Stays
 from reconciler.execute.endings import CANCEL_GRACE, refused, silent, unproven, verdict
 from reconciler.execute.grounds import Grounds
 from reconciler.execute.ledger import Ledger
-from reconciler.execute.offering import offer_again
+from reconciler.execute.offering import Reoffers
 from reconciler.execute.patience import patience
 from reconciler.execute.places import Places
-from reconciler.execute.preparation import Preparation, PreparedScript
+from reconciler.execute.preparation import Preparation
+from reconciler.execute.questions import Questions
+from reconciler.execute.searches import Searches
 from reconciler.execute.silence import deadline, lost
 from reconciler.execute.tail import Tail
 from reconciler.execute.watching import step_moved, task_moved
@@ -25,9 +28,9 @@ from reconciler.protocol.tickets import Final, Running, TicketId, TicketReport
 from reconciler.schedule import progress
 from reconciler.schedule.explain import Wait
 from reconciler.schedule.outcomes import tried_again
-from reconciler.schedule.placement import Nowhere, Placed
-from reconciler.schedule.progress import ConditionUnclear, End, Move, Settle, Start, next_moves
-from reconciler.schedule.requests import Grant, Request
+from reconciler.schedule.progress import End, Move, Settle, Start, next_moves
+from reconciler.schedule.requests import Request
+from reconciler.store.database import Work
 
 
 class TaskRun:
@@ -39,13 +42,11 @@ class TaskRun:
         self._grounds = grounds
         self._steps = pinned.project.process
         self._preparation = Preparation(task, pinned, grounds)
+        self._asked = Questions(self._steps)
         self._runs: list[StepRun] = []
         self._live: dict[TicketId, Attempt] = {}
         self._endings: dict[TicketId, Ending] = {}  # reported, and recorded with the next write
-        self._again: dict[TicketId, str] = {}  # offered again by this engine; why it was withdrawn, if it was
-        self._tries: dict[int, int] = {}  # step → attempts granted so far
         self._due: dict[int, float] = {}  # step → when its next attempt is due
-        self._asked: dict[int, float] = {}  # step → since when a person is waited for
         self._cancelled_at: float | None = None
         self._tail = Tail(task, grounds)
         self._held = False
@@ -54,6 +55,9 @@ class TaskRun:
         self._rests = False
         self._wake = asyncio.Event()
         self._places = Places(grounds, turn, self._wake)
+        self._searches = Searches(self._preparation, grounds, self._wake.set)
+        self._beginnings = Beginnings(self._steps, self._preparation, self._places, self._searches)
+        self._again = Reoffers(self._preparation, grounds, self._is_unstarted)
         self._ledger = Ledger(grounds.store, grounds.sealer, self._take, self._wake.set)
 
     @property
@@ -92,7 +96,7 @@ class TaskRun:
         await self._preparation.look_around()
         facts = await self._grounds.store.read(records.task_facts(self.task.id, self._grounds.sealer))
         self.task, self._runs = facts.task, list(facts.runs)
-        self._asked = {question.step: question.asked_at for question in facts.questions}
+        self._asked.put(*facts.questions)
         if self._asked or facts.answered_at is not None:
             self._places.rest(facts.answered_at)
         self._preparation.take_up(facts)
@@ -101,14 +105,19 @@ class TaskRun:
         for ticket, attempt in list(self._live.items()):
             await self._tail.resume(ticket, attempt.step, self._steps[attempt.step].name)
             if attempt.state is AttemptState.GRANTED:
-                self._again[ticket] = ""
-                self._again[ticket] = await offer_again(attempt, self._preparation, self._runs, self._grounds)
+                await self._again.offer(attempt, self._runs)
         self._say_task(self.task.state)
+
+    def _is_unstarted(self, ticket: TicketId) -> bool:
+        """Say whether an attempt is neither known to have started, nor has ended, nor is to be stopped."""
+        attempt, is_over = self._live.get(ticket), ticket in self._endings or ticket in self._grounds.withdrawn
+        granted = attempt is not None and attempt.state is AttemptState.GRANTED
+        return granted and not is_over and self._cancelled_at is None
 
     def _take_up(self, attempt: Attempt) -> None:
         """Take in an attempt that another engine granted; of one step they come in the order of their numbers."""
         ticket, step = TicketId(attempt.ticket), self._steps[attempt.step]
-        self._tries[attempt.step] = attempt.number
+        self._beginnings.tried(attempt.step, attempt.number)
         if attempt.state not in {AttemptState.ENDED, AttemptState.LOST}:
             self._due.pop(attempt.step, None)
             self._live[ticket] = attempt
@@ -118,22 +127,27 @@ class TaskRun:
     async def conduct(self) -> None:
         """Move the task on until it has ended."""
         self._conducts = True
-        while not self.task.state.ended:
-            self._wake.clear()
-            if self._told:
-                await self._hear()
-            if await self._move():
-                continue
-            await self._ledger.flush()
-            self._rests = True
-            if self._asked:
-                self._grounds.changed.notify()  # to those who look whether it waits for a person alone
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience()):
-                    await self._wake.wait()
-            self._rests = False
+        async with self._searches.under_way():
+            self._again.go_on(self._searches, self._runs)
+            while not self.task.state.ended:
+                self._wake.clear()
+                if self._told:
+                    await self._hear()
+                if not await self._move():
+                    await self._rest()
         self._conducts = False
         await self._ledger.flush()
+
+    async def _rest(self) -> None:
+        """Wait until something happens, or time itself changes something."""
+        await self._ledger.flush()
+        self._rests = True
+        if self._asked:
+            self._grounds.changed.notify()  # to those who look whether it waits for a person alone
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience()):
+                await self._wake.wait()
+        self._rests = False
 
     # What comes next.
 
@@ -148,7 +162,7 @@ class TaskRun:
         moves = next_moves(
             self._steps,
             self._runs,
-            self._holds,
+            lambda index, condition: self._preparation.holds(index, condition, self._runs),
             parallel_max=self._preparation.parallel_max,
             cancelling=self._cancelled_at is not None,
         )
@@ -183,38 +197,24 @@ class TaskRun:
             case End():
                 return await self._end(move)
 
-    def _holds(self, index: int, condition: str) -> bool:
-        try:
-            return self._preparation.evaluate(index, condition, self._runs)
-        except ReconcilerError as problem:
-            raise ConditionUnclear(problem.message) from problem
-
     async def _start(self, index: int) -> bool:
         """Begin an attempt of a step, or put its question; a step that nobody can run waits, then fails."""
         if self._steps[index].action[0] == "manual":
             return await self._ask(index)
-        number, run = self._tries.get(index, 0) + 1, self._runs[index]
-        since = (run.state is StepState.WAITING and run.since) or time.time()
-        try:
-            request = await self._preparation.request(index, number, since, self._runs)
-            if isinstance(request, Nowhere):
-                return await self._settle(index, StepState.FAILED, request.reason)
-            found = await self._places.ask(index, request)
-            if found is None:
+        match await self._beginnings.begin(index, self._runs, room_comes=bool(self._endings)):
+            case Stays(state, reason):
+                return await self._stay(index, state, reason)
+            case Anew():
                 return self._ask_again(index)
-            if isinstance(found, Wait):
-                return await self._wait(index, found)
-            placed, draft = self._preparation.placed(index, found), self._preparation.draft(index)
-            if placed is None:
-                return self._ask_again(index)
-            if self._preparation.may_take_long(draft):
-                await self._ledger.flush()  # what has ended is not held up by the search for secrets
-            prepared = await self._preparation.script(draft, number, placed, self._runs)
-        except ReconcilerError as problem:
-            return await self._settle(index, StepState.FAILED, problem.message)
-        if not await self._may_begin() or not await self._preparation.is_still(placed, found):
-            return self._ask_again(index)
-        await self._grant(index, number, found, placed, prepared)
+            case Pauses(reason, seconds):
+                await self._settle(index, StepState.WAITING, reason)
+                self._due[index] = time.time() + seconds
+            case Wait():
+                await self._ledger.flush()
+            case ready:
+                if not await self._may_begin() or not await self._preparation.is_still(ready.placed, ready.grant):
+                    return self._ask_again(index)
+                await self._grant(index, ready)
         return True
 
     def _ask_again(self, index: int, pause: float = 0.0) -> bool:
@@ -223,21 +223,19 @@ class TaskRun:
         self._due[index] = time.time() + pause
         return True
 
-    async def _wait(self, index: int, wait: Wait) -> bool:
-        """Let a step wait, or fail; what has ended and is not recorded yet may make room for it."""
-        if wait.busy and self._endings:
-            await self._ledger.flush()
-            return True
-        state, reason = self._places.judge(index, wait)
+    async def _stay(self, index: int, state: StepState, reason: str) -> bool:
+        """Let a step wait, or fail without an attempt; it is woken when it has what it lacks, and not by time."""
         if (self._runs[index].state, self._runs[index].reason) != (state, reason):
             await self._settle(index, state, reason)
-        self._due.pop(index, None)  # it is woken when there is room, and not by time
+        self._due.pop(index, None)
         return state.ended
 
-    async def _grant(self, index: int, number: int, grant: Grant, placed: Placed, prepared: PreparedScript) -> None:
-        leasing, link = self._grounds.leasing, self._grounds.links[placed.worker]
-        bounds = leasing.capacities(grant)
-        granted = await self._ledger.grant(Granting(self.task, index, number, placed, prepared.spec, grant, bounds))
+    async def _grant(self, index: int, ready: Ready) -> None:
+        leasing, link, grant = self._grounds.leasing, self._grounds.links[ready.placed.worker], ready.grant
+        wish = Granting(
+            self.task, index, ready.number, ready.placed, ready.prepared.spec, grant, leasing.capacities(grant)
+        )
+        granted = await self._ledger.grant(wish)
         if granted is None:  # it is held by what this engine does not know of, its worker left Git, or it was cancelled
             self._ask_again(index, progress.LOOK_AGAIN)
             self._grounds.fleet.changed()
@@ -245,15 +243,14 @@ class TaskRun:
             return
         self._due.pop(index, None)
         attempt, self._runs[index] = granted.attempt, granted.run
-        self._tries[index] = number
         ticket = TicketId(attempt.ticket)
         leasing.bind(grant, ticket)
-        self._places.taken(index)
+        self._beginnings.taken(index, ready.number)
         self._live[ticket] = attempt
         self._tail.begin(ticket, index, self._steps[index].name)
         self._say_step(index, attempt)
         link.offer(granted.spec)
-        link.start(ticket, prepared.secrets)
+        link.start(ticket, ready.prepared.secrets)
 
     # What workers report.
 
@@ -286,7 +283,7 @@ class TaskRun:
             return None
         step, run = self._steps[attempt.step], self._runs[attempt.step]
         cancelling, why = bool(self._cancelled_at or self.task.cancel_by), self._grounds.withdrawn.get(final.ticket, "")
-        outcome = verdict(final, step, cancelling=cancelling, withdrawn=self._again.pop(final.ticket, "") or why)
+        outcome = verdict(final, step, cancelling=cancelling, withdrawn=self._again.take(final.ticket) or why)
         pause = tried_again(outcome, step.retry, attempt.number) if self._cancelled_at is None else None
         if pause is not None:
             self._due[attempt.step] = time.time() + pause
@@ -321,8 +318,7 @@ class TaskRun:
             job = self._preparation.question(index, self._runs)
         except ReconcilerError as problem:
             return await self._settle(index, StepState.FAILED, problem.message)
-        self._asked[index] = time.time()
-        self.task, self._runs[index] = await self._ledger.write(records.open_question(self._runs[index], job))
+        self.task, self._runs[index] = await self._ledger.write(self._asked.ask(self._runs[index], job))
         self._places.rest()
         self._say_task(self.task.state)
         self._say_step(index)
@@ -334,9 +330,9 @@ class TaskRun:
         facts = await self._grounds.store.read(records.task_facts(self.task.id, self._grounds.sealer))
         if facts.task.cancel_by and self._cancelled_at is None:
             self._cancelled_at = time.time()
-            by = f"cancelled by {facts.task.cancel_by}"
-            self.task = await self._ledger.write(records.move_task(self.task.id, TaskState.CANCELLING, by))
+            self.task = await self._ledger.write(records.begin_to_cancel(self.task.id))
             self._say_task(TaskState.CANCELLING)
+            self._searches.give_up()
             for ticket, attempt in self._live.items():
                 self._grounds.links[attempt.worker].cancel(ticket, CANCEL_GRACE)
             for index in {*self._asked, *self._due}:
@@ -344,23 +340,25 @@ class TaskRun:
             self._asked.clear()
         for answer in facts.answers:
             if answer.step in self._asked:
-                state = StepState.SUCCEEDED if answer.approved else StepState.FAILED
-                await self._close_question(answer.step, state, answer.sentence)
+                await self._close(answer.step, self._asked.answered(self._runs[answer.step], answer))
                 self._preparation.learn_answer(self._steps[answer.step], answer)
 
-    async def _close_question(self, index: int, state: StepState, reason: str) -> None:
-        del self._asked[index]
-        closing = records.close_question(self._runs[index], state, reason, task_goes_on=not self._asked)
-        self.task, self._runs[index] = await self._ledger.write(closing)
-        self._say_step(index)
-        self._say_task(self.task.state)
+    async def _close(self, index: int, closing: Work[tuple[Task, StepRun] | None]) -> None:
+        """Close the question of a step, unless somebody has just answered it."""
+        closed = await self._ledger.write(closing)
+        self._told |= closed is None
+        if closed is not None:
+            self._asked.close(index)
+            self.task, self._runs[index] = closed
+            self._say_step(index)
+            self._say_task(self.task.state)
 
     async def _expire(self) -> bool:
         """End what has waited too long: a question nobody answers, a cancellation without proof."""
         now = time.time()
-        expired = [index for index, asked in self._asked.items() if now - asked >= progress.INTERVENTION_MAX]
+        expired = self._asked.expired(now)
         for index in expired:
-            await self._close_question(index, StepState.FAILED, "nobody answered for 7 days")
+            await self._close(index, self._asked.unanswered(self._runs[index]))
         if self._cancelled_at is not None and self._live and now - self._cancelled_at >= progress.ABANDONED_AFTER:
             return await self._end(End(TaskState.ABANDONED, unproven(len(self._live))))
         losses = list(lost(self._live.values(), self._steps, self._grounds, now))
@@ -371,14 +369,14 @@ class TaskRun:
         self._runs[index] = await self._ledger.write(records.settle_step(self._runs[index], state, reason))
         self._due.pop(index, None)
         if state.ended:
-            self._places.drop(index)
+            self._beginnings.drop(index)
         self._say_step(index)
         return True
 
     async def _end(self, end: End) -> bool:
         self.task = await self._ledger.write(records.end_task(self.task, self._runs, end, abandoned=self._live))
         for index in range(len(self._runs)):
-            self._places.drop(index)
+            self._beginnings.drop(index)
         for ticket in self._live:
             self._grounds.leasing.lose(ticket)
         self._say_task(self.task.state)
@@ -387,11 +385,11 @@ class TaskRun:
     def _patience(self) -> float:
         losses = [deadline(attempt, self._steps, self._grounds) for attempt in self._live.values()]
         begins = not (self._held or self._places.resumes or self._cancelled_at is not None)
-        moments, due = [*losses, *(self._places.deadlines if begins else ())], self._due if begins else {}
-        return patience(time.time(), moments, due=due, asked=self._asked, cancelled_at=self._cancelled_at)
+        moments = [*losses, *self._asked.deadlines, *(self._places.deadlines if begins else ())]
+        return patience(time.time(), moments, due=self._due if begins else {}, cancelled_at=self._cancelled_at)
 
     def _say_task(self, state: TaskState) -> None:
-        self._grounds.watcher.see(task_moved(self.task, state, self.task.reason))
+        self._grounds.watcher.see(task_moved(self.task, state, self.task.reason, self._asked.keys))
         self._grounds.changed.notify()
 
     def _say_step(self, index: int, attempt: Attempt | None = None) -> None:

@@ -9,7 +9,7 @@ from reconciler.protocol.journal import Record
 
 @dataclass(frozen=True, slots=True)
 class TaskMoved:
-    """A task came into a state."""
+    """A task came into a state; `asks` are the ids of the steps that wait for an answer."""
 
     task: TaskId
     deployment: str
@@ -17,6 +17,7 @@ class TaskMoved:
     release: str
     state: TaskState
     reason: str = ""
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class Breached:
 Sighting = TaskMoved | StepMoved | Printed | Breached
 
 
-def task_moved(task: Task, state: TaskState, reason: str) -> TaskMoved:
+def task_moved(task: Task, state: TaskState, reason: str, asks: tuple[str, ...] = ()) -> TaskMoved:
     """Return the sighting of a task that came into a state."""
-    return TaskMoved(task.id, task.deployment, task.slot, task.release, state, reason)
+    return TaskMoved(task.id, task.deployment, task.slot, task.release, state, reason, asks)
 
 
 def step_moved(task: Task, run: StepRun, attempt: Attempt | None) -> StepMoved:

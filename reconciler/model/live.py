@@ -88,7 +88,8 @@ class Slot:
 class Task:
     """One run of a process; times are seconds since the epoch.
 
-    `pin` is the digest of all that the task pinned, `process` that of its process alone, to be compared with others.
+    `pin` is the digest of all that the task pinned, `process` that of its process alone and `variables` that of the
+    values that its slot sees, to be compared with others.
     """
 
     id: TaskId
@@ -103,6 +104,7 @@ class Task:
     reason: str = ""
     cancel_by: str = ""
     process: str = ""
+    variables: str = ""
     adopted: bool = False
     queued_at: float = 0.0
     started_at: float | None = None
@@ -309,12 +311,13 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """An attempt that has not ended, and what it belongs to; it may be lost."""
+    """An attempt that has not ended, and what it belongs to; it may be lost. `step` is the key of its step."""
 
     ticket: str
     task: TaskId
     deployment: str
     granted_at: float
+    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +336,8 @@ class LiveState:
     drains: dict[str, Drain] = field(default_factory=dict)
     occupants: dict[str, tuple[Occupant, ...]] = field(default_factory=dict)
     leaving: dict[str, str] = field(default_factory=dict)
-    done: dict[TaskId, frozenset[str]] = field(default_factory=dict)
-    """The keys of the steps that have ended, of each task that has not."""
     """Specs, in canonical JSON, of workers that left Git while something lives on them."""
+    overtaken: tuple[Task, ...] = ()
+    """Tasks that have not ended, and are not the last ones of their slots."""
+    settled: dict[TaskId, frozenset[str]] = field(default_factory=dict)
+    """The keys of the steps that ask for no worker any more, since they run or have ended, of each task that has not."""

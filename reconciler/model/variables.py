@@ -16,7 +16,9 @@ class SecretSource(Spec):
     """Where a secret comes from; resolved at dispatch only, never by `validate` or `plan`."""
 
     env: Text | None = Field(None, description="The name of an environment variable of the engine.")
-    file: Text | None = Field(None, description="A file; relative to the space's root in embedded use.")
+    file: Text | None = Field(
+        None, description="A file below the space's root; under a server in an allowed directory, or absolute in one."
+    )
     age: Text | None = Field(None, description="Text encrypted with age, armoured.")
     command: tuple[Text, ...] | None = Field(None, description="A program and its arguments; embedded use only.")
     source: Text | None = Field(None, description="A command source that the server's configuration names.")

@@ -95,7 +95,10 @@ class Step(Acting):
     condition: Condition = Field("success", description="success, failure, always or an expression.")
     required: bool = Field(False, description="A deployment cannot skip it.")
     disabled: bool = Field(False, description="Shown as skipped.")
-    timeout: Duration | None = Field(None, description="Connecting and container start included; absent, none.")
+    timeout: Duration | None = Field(
+        None,
+        description="Connecting and container start included; of a manual step, for the answer. Absent: none, and 7 days.",
+    )
     retry: Retry = Field(Retry.model_construct(), description="How often a failing step is tried.")
     arguments: tuple[Text, ...] = Field((), description="Arguments of the script.")
     artifacts: tuple[Text, ...] = Field((), description="Glob patterns of files to collect, in the working directory.")

@@ -1,18 +1,21 @@
 """Which declared deployments run: slots, digests, and the last task queued for each slot."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import LiveState, Slot, Task, TaskState
-from reconciler.model.spec import Position, canonical_json, digest_of
+from reconciler.model.spec import Address, Position, canonical_json, digest_of
 from reconciler.plan.changes import Run, RunReason, title
+from reconciler.schedule.fleet import Described
 
 if TYPE_CHECKING:
     from reconciler.model.work import DeploymentSpec
+    from reconciler.plan.present import Present
 
 DIGEST_VERSION = 1
 """Rises when the meaning of a deployment's fields changes; every slot then runs again, so it never should."""
@@ -123,27 +126,60 @@ def _reason(wish: Wish, last: Task | None, retry_failed: bool) -> tuple[RunReaso
     return None
 
 
-APPLY, RETRY = "reconcile apply --retry-failed", "reconcile retry {task}"
-"""What repeats a task that failed, where a person applies and where a server does."""
+Remedy = Callable[[Wish, Task], str]
+"""Says what a person does about a declared slot whose last task did not succeed."""
+
+
+def by_apply(_wish: Wish, _task: Task) -> str:
+    """Name the command where a person applies: it runs what is declared then."""
+    return "repeat it with: reconcile apply --retry-failed"
+
+
+class ByServer:
+    """Says it where a server applies: it repeats what the task has pinned, and what moved since wants a commit.
+
+    `declared` returns what is declared now, and is asked for it once, if anything failed.
+    """
+
+    def __init__(self, declared: Callable[[], Mapping[Address, Described]]) -> None:
+        self._declared = declared
+
+    def __call__(self, wish: Wish, task: Task) -> str:
+        """Name the command that repeats the task, or what has to be committed where that would fail alike."""
+        rerun = f"give Deployment/{wish.deployment} another `rerun`, or another release"
+        if moved := self._present.moved(task):
+            have = "have" if moved[-1] == "variables" else "has"
+            return f"its {' and '.join(moved)} {have} changed since, and a retry repeats what the task pinned; {rerun}"
+        if self._present.names_scripts(task.slot.project):
+            return f"repeat it with: reconcile retry {task.id}; where a script file was mended since, {rerun}"
+        return f"repeat it with: reconcile retry {task.id}"
+
+    @cached_property
+    def _present(self) -> "Present":
+        from reconciler.plan.present import Present  # here, for a plan where nothing failed needs none of it
+
+        return Present(self._declared())
 
 
 def failed_slots(
     declared: list[Wish],
     live: LiveState,
     retried: Collection[Slot] = (),
-    remedy: str = APPLY,
+    remedy: Remedy = by_apply,
 ) -> Iterator[str]:
-    """Yield a sentence for each declared slot whose last task at its present digest did not succeed; not for `retried`.
-
-    In `remedy`, `{task}` stands for the number of that task.
-    """
+    """Yield a sentence for each declared slot whose last task at its present digest did not succeed; not for `retried`."""
     for wish in declared:
         last = live.last_tasks.get(wish.slot)
-        if wish.slot not in retried and last is not None and last.digest == wish.digest and last.state in UNSUCCESSFUL:
+        if wish.slot not in retried and last is not None and failed_as_declared(wish, last):
             yield (
                 f"{wish.title} {_ENDED[last.state]} at release {last.release} (task {last.id}: "
-                f"{last.reason or 'no reason was recorded'}); repeat it with: {remedy.format(task=last.id)}"
+                f"{last.reason or 'no reason was recorded'}); {remedy(wish, last)}"
             )
+
+
+def failed_as_declared(wish: Wish, last: Task) -> bool:
+    """Say whether the last task of a slot did not succeed, and nothing else is wished since."""
+    return last.digest == wish.digest and last.state in UNSUCCESSFUL
 
 
 def unfinished(declared: list[Wish], live: LiveState) -> Iterator[Task]:

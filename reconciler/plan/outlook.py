@@ -10,7 +10,8 @@ from reconciler.model.spec import Address
 from reconciler.model.work import DeploymentSpec, ProjectSpec, Step
 from reconciler.plan.changes import LiveFact, Run
 from reconciler.plan.whereabouts import Whereabouts
-from reconciler.schedule.fleet import Expected, as_seen, declared_fleet
+from reconciler.schedule.fleet import Expected, as_seen, declared_fleet, seen_as
+from reconciler.schedule.formers import formers_of
 from reconciler.schedule.placement import Nowhere, PoolChoice, needs_of, place
 from reconciler.schedule.requests import Needs
 from reconciler.schedule.selection import leaves_out
@@ -33,7 +34,8 @@ class Judge:
         self._obstacles: dict[Needs, _Obstacles] = {}  # steps with equal needs meet the same ones
         fleet = declared_fleet(desired.objects, desired.space)
         self._declared = Whereabouts(desired.objects, replace(fleet, workers=Expected(fleet.workers)))
-        self._seen = as_seen(fleet, live.workers, live.overrides)
+        seen = seen_as(live.workers, formers_of(desired.objects, live.leaving, live.occupants))
+        self._seen = as_seen(fleet, seen, live.overrides)
 
     def of(self, run: Run) -> tuple[Outlook, list[LiveFact]]:
         """Return what is known of a run by what is declared, and what its steps would wait for just now beside that."""

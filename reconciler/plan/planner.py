@@ -72,7 +72,7 @@ def plan(desired: DesiredState, live: LiveState, options: Options = Options()) -
                 declared,
                 live,
                 retried={run.slot for run in runs if not run.refusal},
-                remedy=deployments.RETRY if options.followed else deployments.APPLY,
+                remedy=deployments.ByServer(lambda: desired.objects) if options.followed else deployments.by_apply,
             )
         ),
         facts=(*_facts(declared, live), *waits, *_forecast(changes, desired, live)),

@@ -4,6 +4,8 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
+from pydantic import JsonValue
+
 from reconciler.model.live import LiveState, Task
 from reconciler.model.spec import Address, canonical_json, digest_of
 from reconciler.plan.changes import Run
@@ -15,18 +17,41 @@ def process_digest(objects: Mapping[Address, Described], project: str) -> str:
 
     Variables are left out: they are settings, and a process that runs with others is still the same one.
     """
+    parts = _parts(objects, project)
+    return digest_of(canonical_json(parts)) if parts else ""
+
+
+def names_scripts(objects: Mapping[Address, Described], project: str) -> bool:
+    """Say whether a step of a project, or a template that it names, has its script in a file: no digest covers those."""
+    return any(_script_files(_parts(objects, project)))
+
+
+def _parts(objects: Mapping[Address, Described], project: str) -> dict[str, JsonValue]:
+    """Return a project's steps, and the templates and locations that they name; nothing where it is gone."""
     found = objects.get(Address("Project", project))
     if found is None:
-        return ""
+        return {}
     steps = json.loads(found.spec)["process"]
-    parts: dict[str, object] = {"steps": steps}
+    parts: dict[str, JsonValue] = {"steps": steps}
     for address in sorted(_named(steps)):
         if address in objects:
             parts[str(address)] = json.loads(objects[address].spec)
-    return digest_of(canonical_json(parts))
+    return parts
 
 
-def _named(steps: list[dict[str, object]]) -> set[Address]:
+def _script_files(value: JsonValue) -> Iterator[str]:
+    match value:
+        case {"script": {"file": str(file)}}:
+            yield file
+        case dict():
+            for inside in value.values():
+                yield from _script_files(inside)
+        case list():
+            for inside in value:
+                yield from _script_files(inside)
+
+
+def _named(steps: list[dict[str, JsonValue]]) -> set[Address]:
     named = {Address("ExecutionLocation", at) for step in steps if isinstance(at := step.get("location"), str)}
     for step in steps:
         template = step.get("template")

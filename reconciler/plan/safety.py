@@ -15,6 +15,7 @@ from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.text import Removals
 from reconciler.plan.changes import Action, Change, Run
+from reconciler.plan.consequences import FLEET_KINDS
 from reconciler.plan.dependencies import Dependencies
 
 BUDGETED = ("Worker", "WorkerPool", "DeploymentTarget", "Account")
@@ -66,7 +67,6 @@ def guard(
     removed = Counter(change.address.kind for change in changes if change.action is Action.REMOVE)
     totals = Counter(address.kind for address in live.objects) if removed else Counter[str]()
     last_of = {} if removals_max is not None else _last_workers(changes, desired, live)
-    stranded = {} if removals_max is not None else _stranded(changes, desired, live)
     guarded = []
     for change in changes:
         refusal = _protection(change, live)
@@ -77,22 +77,37 @@ def guard(
                 bound = (
                     f"the server's removals_max {allowed} allows {most}, whoever approves it"
                     if ceiling
-                    else f"maxRemovals {allowed} allows {most}; if that is meant, apply with --max-removals {removed[kind]}"
+                    else f"maxRemovals {allowed} allows {most}; if that is meant, apply with --max-removals {removed[kind]}, or approve it at the server"
                 )
                 refusal = f"this plan removes {removed[kind]} of {totals[kind]} {kind}s and {bound}"
             elif change.address in last_of:
                 refusal = (
                     f"it would leave the pool {last_of[change.address]} without a worker; "
-                    f"if that is meant, apply with --max-removals {removed[kind]}"
+                    f"if that is meant, apply with --max-removals {removed[kind]}, or approve it at the server"
                 )
-        now = not refusal and change.address in stranded
-        if now:
-            refusal = (
-                f"it would leave {stranded[change.address]} without a worker that can take it; "
-                f"if that is meant, apply with --max-removals {max(1, removed['Worker'])}"
-            )
-        guarded.append(replace(change, refusal=refusal, refused_now=now) if refusal else change)
-    return guarded
+        guarded.append(replace(change, refusal=refusal) if refusal else change)
+    return guarded if removals_max is not None else _not_stranding(guarded, desired, live, applied, removed)
+
+
+def _not_stranding(
+    guarded: list[Change], desired: DesiredState, live: LiveState, applied: SpaceSpec, removed: Mapping[str, int]
+) -> list[Change]:
+    """Refuse for now, beside what is refused already, what leaves a step without a worker that can take it."""
+    made = [change for change in guarded if not change.refusal] if applied.apply == "isolated" else guarded
+    found, allowing = _stranded(made, desired, live), max(1, *(removed[kind] for kind in BUDGETED))
+    return [
+        replace(
+            change,
+            refusal=(
+                f"it would leave {found[change.address]} without a worker that can take it; "
+                f"if that is meant, apply with --max-removals {allowing}, or approve it at the server"
+            ),
+            refused_now=True,
+        )
+        if not change.refusal and change.address in found
+        else change
+        for change in guarded
+    ]
 
 
 def _protection(change: Change, live: LiveState) -> str:
@@ -131,11 +146,17 @@ def may_end_a_worker(change: Change) -> bool:
     return change.action in {Action.REMOVE, Action.REPLACE} or any(field.path == "state" for field in change.fields)
 
 
+def _may_take_workers(change: Change) -> bool:
+    """Say whether a change may take a worker from a step: those of the fleet do, but for a worker that comes."""
+    comes = change.address.kind == "Worker" and change.action is Action.CREATE
+    return change.address.kind in FLEET_KINDS and not comes
+
+
 def _stranded(changes: list[Change], desired: DesiredState, live: LiveState) -> Mapping[Address, str]:
-    """Map each change that ends a worker to a step of an unfinished task that nobody could take any more."""
-    if not any(map(may_end_a_worker, changes)):
+    """Map each change that takes workers away to a step of an unfinished task that nobody could take any more."""
+    if not any(map(_may_take_workers, changes)):
         return {}
-    from reconciler.plan.draining import stranded  # here, for few plans take workers away
+    from reconciler.plan.stranding import stranded  # here, for few plans take workers away
 
     return stranded(changes, desired, live)
 

@@ -239,7 +239,7 @@ Message = Union[
 
 REJECT_CODES = {
     "version": "the two ends have no version of the protocol in common",
-    "undeclared": "the identity is certified, but no Worker in Git bears it yet",
+    "undeclared": "the identity is certified, but no Worker that was carried out bears it yet",
     "revoked": "the identity was revoked",
     "expired": "the certificate has run out; only RENEW is taken",
     "duplicate": "another machine is connected with the same identity",

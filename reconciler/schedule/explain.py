@@ -27,7 +27,7 @@ class Wait:
     """Of each machine that belongs to what is needed: why not there."""
 
 
-LOST = ", which was given up and may still run; where it cannot, `reconcile release` frees what it holds"
+LOST = ", which was given up and may still run; where it cannot, `reconcile why task/{task}` says how that is freed"
 """Said of who holds something alone, is lost, and ends for nobody."""
 
 
@@ -43,7 +43,7 @@ def wait_of(request: Request, view: View | None, held: Holdings, fleet: Fleet) -
         resource = held.resource(claim.resource)
         if not resource.admits(claim):
             holder = held.holds.get(resource.alone) if resource.alone is not None else None
-            lost = LOST if holder is not None and holder.lost else ""
+            lost = LOST.format(task=holder.request.task) if holder is not None and holder.lost else ""
             on = holder.request.task if holder is not None else None
             return Wait(f"{_occupied(claim, resource)}{lost}", busy=True, on=on, obstacles=obstacles)
     if view is None or (_is_wanted(request, held) and any(_accepts(one, request) for one in view.fit.values())):

@@ -67,6 +67,13 @@ class Obstacle(NamedTuple):
     mended: str
 
 
+class Former(NamedTuple):
+    """The name under which a worker's machine is spoken with until its last attempt has ended, and what runs there."""
+
+    name: str
+    runs: str
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A registered worker, as far as choosing one needs it."""
@@ -94,6 +101,8 @@ class Member:
     """Is it taken to be connected though it was never met? So a plan sees what is declared, and nothing that moves."""
     awaited: bool = False
     """Will it tell soon what it has? Until then it gets no step that requires something."""
+    former: Former | None = None
+    """Where it was renamed while it works: it has no room until it is met under its own name."""
 
     def unfit(self, needs: Needs) -> str | None:
         """Say why this worker cannot take such a step at all, whatever it does just now, or None if it can."""
@@ -131,6 +140,8 @@ class Member:
 
     def busy(self, running: int) -> str | None:
         """Say that it has no room for one more attempt beside those that run, or None."""
+        if self.former is not None:
+            return f"still runs {self.former.runs} under its former name {self.former.name}"
         if self.slots is not None and running >= self.slots:
             return f"runs {running} of {self.slots} attempts"
         return None
@@ -219,12 +230,22 @@ def fleet_of(
     space: SpaceSpec,
     seen: Mapping[str, WorkerStatus] | None = None,
     overrides: Mapping[str, Override] | None = None,
+    formers: Mapping[str, Former] | None = None,
 ) -> Fleet:
     """Gather the fleet of a desired or live state; canonical JSON is read without validating it again.
 
-    `seen` says how each worker was last found, `overrides` which of them people drain.
+    `seen` says how each worker was last found, `overrides` which of them people drain, `formers` which of them still
+    work under another name.
     """
-    return as_seen(declared_fleet(objects, space), seen or {}, overrides or {})
+    by = formers or {}
+    fleet = as_seen(declared_fleet(objects, space), seen_as(seen or {}, by), overrides or {})
+    renamed = {name: replace(fleet.workers[name], former=former) for name, former in by.items()}
+    return replace(fleet, workers={**fleet.workers, **renamed}) if renamed else fleet
+
+
+def seen_as(seen: Mapping[str, WorkerStatus], formers: Mapping[str, Former]) -> Mapping[str, WorkerStatus]:
+    """Return how each worker was last found: one that still works under another name as that one."""
+    return {**seen, **{name: seen[former.name] for name, former in formers.items() if former.name in seen}}
 
 
 def declared_fleet(objects: Mapping[Address, Described], space: SpaceSpec) -> Fleet:

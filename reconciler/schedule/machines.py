@@ -58,7 +58,7 @@ class Machine:
     def be(self, member: Member) -> None:
         """Take in how it is declared and seen now."""
         self.member = member
-        self.slots = sys.maxsize if member.slots is None else member.slots
+        self.slots = 0 if member.former is not None else sys.maxsize if member.slots is None else member.slots
         self.touch()
 
     def touch(self) -> None:

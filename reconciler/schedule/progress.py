@@ -15,9 +15,6 @@ LOOK_AGAIN = 1.0
 ABANDONED_AFTER = 120.0
 """Seconds without proof that a cancelled task has stopped, after which it is abandoned, visibly."""
 
-INTERVENTION_MAX = 7 * 86_400.0
-"""Seconds that a person is waited for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Start:

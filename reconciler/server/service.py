@@ -24,8 +24,8 @@ from reconciler.store.dialects import is_address
 NEVER = 1e9
 """Seconds between two looks at what says itself that it has changed."""
 
-Pages = Callable[[Sequence[SpaceService], Configuration, socket.socket], Awaitable[None]]
-"""Answers over HTTP on a bound socket, until cancelled."""
+Pages = Callable[[Sequence[SpaceService], Configuration, socket.socket, Voice], Awaitable[None]]
+"""Answers over HTTP on a bound socket, until cancelled; what goes wrong there is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,14 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
-        for space in self.spaces:
-            space.check()
-        http = bound(self.http) if self.http is not None else None
         async with AsyncExitStack() as stack:
             for space in self.spaces:
                 await stack.enter_async_context(space.locked())
                 stack.callback(space.followed.source.end)  # a fetch under way is not waited for
-            web = [pages(self.spaces, self.configuration, http)] if http is not None else []
+            for space in self.spaces:
+                space.check()
+            http = bound(self.http) if self.http is not None else None
+            web = [pages(self.spaces, self.configuration, http, self.voice)] if http is not None else []
             await first_of(stopping.wait(), *(space.hold() for space in self.spaces), *web)
 
 

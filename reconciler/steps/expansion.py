@@ -13,6 +13,9 @@ from reconciler.steps.template import TemplateInputs
 from reconciler.steps.templates import is_template, render
 from reconciler.steps.values import Known, Scope
 
+NOT_SHARED: Mapping[str, str] = {"group": "a group", "manual": "a manual step", "template": "a template"}
+"""Action keys that no step template has, in words."""
+
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)  # what a 64-bit number holds, without exponents
 
 
@@ -53,8 +56,9 @@ def expand(step: Step, templates: Mapping[str, StepTemplateSpec]) -> Expanded:
     spec = templates[inputs.name]
     for problem in parameter_problems(inputs, spec):
         raise StepError(problem.sentence)
-    if spec.action.action[0] in {"template", "group"}:
-        raise StepError(f"the step template {inputs.name} is itself a {spec.action.action[0]}; give it another action")
+    if spec.action.action[0] in NOT_SHARED:
+        kind = NOT_SHARED[spec.action.action[0]]
+        raise StepError(f"the step template {inputs.name} is itself {kind}; give it another action")
     defaults = {parameter.name: parameter.default for parameter in spec.parameters if parameter.default is not None}
     return Expanded(step, spec.action, spec.parameters, {**defaults, **inputs.with_})
 

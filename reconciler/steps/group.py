@@ -1,7 +1,7 @@
 """The step type `group`: child steps, one after the other, on each target in turn; planned, not carried out yet."""
 
-from collections.abc import Iterator
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, NoReturn
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ class GroupStep:
 
     inputs = GroupInputs
     leased = True
+    pointless: ClassVar[Mapping[str, str]] = {}
 
     def templates(self, inputs: GroupInputs) -> Iterator[tuple[InputPath, str]]:
         """Yield nothing: a group itself has no templates."""

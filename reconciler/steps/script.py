@@ -1,7 +1,7 @@
 """The step type `script`: a text in bash, sh, Python or PowerShell, from the document or from a file."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -54,6 +54,7 @@ class ScriptStep:
 
     inputs = ScriptInputs
     leased = True
+    pointless: ClassVar[Mapping[str, str]] = {}
 
     def templates(self, inputs: ScriptInputs) -> Iterator[tuple[InputPath, str]]:
         """Yield the body."""

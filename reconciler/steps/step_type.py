@@ -45,6 +45,10 @@ class StepType(Protocol[Inputs]):
     def leased(self) -> bool:
         """Is it rendered when a worker is known?"""
 
+    @property
+    def pointless(self) -> Mapping[str, str]:
+        """The fields of a step, in YAML's names, that mean nothing for this kind, each with why."""
+
     def templates(self, inputs: Inputs) -> Iterator[tuple[InputPath, str]]:
         """Yield the inputs that may hold templates."""
 

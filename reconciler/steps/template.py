@@ -1,7 +1,7 @@
 """The step type `template`: the action of a StepTemplate, with parameters."""
 
-from collections.abc import Iterator
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, NoReturn
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class TemplateStep:
 
     inputs = TemplateInputs
     leased = True
+    pointless: ClassVar[Mapping[str, str]] = {}
 
     def templates(self, inputs: TemplateInputs) -> Iterator[tuple[InputPath, str]]:
         """Yield the parameters."""

@@ -42,11 +42,17 @@ def copied(data: str, target: Path) -> Iterator[Transaction]:
     with explaining(database):
         found = database.connect_reading()
     if found is None:
-        raise UsageMistake(f"there is no state in {data} yet", "apply something first: reconcile apply")
+        raise UsageMistake(
+            f"there is no state in {data} yet",
+            "the first apply makes it, or a server: reconcile apply, or reconcile serve",
+        )
     with closing(found), explaining(database):
         found.begin()
         if not holds_state(database, found):
-            raise UsageMistake(f"there is no state in {data} yet", "apply something first: reconcile apply")
+            raise UsageMistake(
+                f"there is no state in {data} yet",
+                "the first apply makes it, or a server: reconcile apply, or reconcile serve",
+            )
         if is_address(data):
             _directly(found)
             _dump(parted(data), found, target)

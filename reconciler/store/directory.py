@@ -64,6 +64,10 @@ class DataDirectory:
         """What may be deleted at any time."""
         return self.root / "cache"
 
+    def create_root(self) -> None:
+        """Make the directory and what leads to it, open to their owner alone; what is there stays as it is."""
+        _make(self.root)
+
     def create(self) -> None:
         """Make the directory, what leads to it and its folders, open to their owner alone; raises StateUnreadable.
 
@@ -131,5 +135,5 @@ def _held(directory: DataDirectory, owner: str) -> Conflict:
     named = f" (pid {process}{elsewhere})" if process else ""
     return Conflict(
         f"another engine{named} works on {directory.root}",
-        "wait until it ends, or name another state with --data",
+        "wait until it ends; where it is a server, commit what you want, and follow it: reconcile wait --commit COMMIT",
     )

@@ -40,11 +40,12 @@ def drains(tx: Transaction) -> dict[str, Drain]:
 def occupants(tx: Transaction) -> dict[str, tuple[Occupant, ...]]:
     """Return what lives on each worker, lost attempts included, the oldest first."""
     found: dict[str, list[Occupant]] = defaultdict(list)
-    for worker, ticket, task, deployment, granted_at in tx.all(
-        "SELECT attempts.worker, ticket, task, deployment, granted_at FROM attempts JOIN tasks ON tasks.id = task"
+    for worker, ticket, task, deployment, granted_at, step in tx.all(
+        "SELECT attempts.worker, ticket, attempts.task, deployment, granted_at, step_runs.key FROM attempts"
+        " JOIN tasks ON tasks.id = attempts.task JOIN step_runs ON step_runs.task = attempts.task AND position = step"
         " WHERE attempts.finished_at IS NULL ORDER BY granted_at, ticket"
     ):
-        found[worker].append(Occupant(ticket, TaskId(task), deployment, granted_at))
+        found[worker].append(Occupant(ticket, TaskId(task), deployment, granted_at, step))
     return {worker: tuple(here) for worker, here in found.items()}
 
 

@@ -97,6 +97,11 @@ def set_conditions(tx: Transaction, wanted: Iterable[Condition], now: float) -> 
     return moved
 
 
+def forget_conditions(tx: Transaction) -> None:
+    """Forget what was said of the space: it does not hold any more, and is said anew by whoever follows it next."""
+    tx.execute("DELETE FROM conditions")
+
+
 def suspension(tx: Transaction, now: float) -> Suspension | None:
     """Return the suspension that holds at `now`; None where there is none, or it is over."""
     row = tx.one("SELECT by_whom, reason, since, until FROM suspensions WHERE until > ?", now)

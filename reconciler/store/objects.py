@@ -12,7 +12,7 @@ from reconciler.store.database import Row, Transaction, Value
 from reconciler.store.drains import drains, occupants
 from reconciler.store.leaving import leaving
 from reconciler.store.overrides import standing
-from reconciler.store.tasks import done_steps, last_tasks
+from reconciler.store.tasks import last_tasks, overtaken_tasks, settled_steps
 from reconciler.store.worker_status import statuses
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def live_state(tx: Transaction, known: "KnownObjects | None" = None) -> LiveStat
         drains=drains(tx),
         occupants=occupants(tx),
         leaving=leaving(tx),
-        done=done_steps(tx),
+        overtaken=tuple(overtaken_tasks(tx)),
+        settled=settled_steps(tx),
     )
 
 

@@ -41,11 +41,11 @@ def leap(tx: Transaction) -> None:
 def use_up(tx: Transaction, now: float) -> None:
     """Use up what holds once: open enrolment tokens, decided plans, answers that are kept for repetitions.
 
-    What was said of the space then does not hold now, and is said anew by whoever follows it next.
+    What was said of the space then does not hold now.
     """
     tx.execute("UPDATE enrolment_tokens SET revoked_at = ? WHERE used_by = '' AND revoked_at IS NULL", now)
     tx.execute("DELETE FROM kept_answers")
-    tx.execute("DELETE FROM conditions")
+    following.forget_conditions(tx)
     following.settle_proposals(tx)
 
 

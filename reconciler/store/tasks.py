@@ -13,8 +13,8 @@ NUMBER_MAX = 2**53
 """Above the number of any task."""
 
 _SELECT = (
-    "SELECT tasks.id, deployment, tasks.project, tasks.environment, tasks.tenant, release, digest, pin, process, revision, state,"
-    " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at FROM tasks "
+    "SELECT tasks.id, deployment, tasks.project, tasks.environment, tasks.tenant, release, digest, pin, process, variables,"
+    " revision, state, priority, reason, cancel_by, adopted, queued_at, started_at, finished_at FROM tasks "
 )
 _SELECT_STEPS = (
     "SELECT task, position, key, name, state, reason, since, started_at, finished_at FROM step_runs "  # as StepRun
@@ -46,6 +46,7 @@ def queue(
     revision: str,
     at: float,
     process: str = "",
+    variables: str = "",
     priority: int = 0,
     reason: str = "",
     adopted: bool = False,
@@ -59,10 +60,10 @@ def queue(
     place = (slot.project, slot.environment, slot.tenant or "")
     ended_at = at if adopted else None
     tx.execute(
-        "INSERT INTO tasks (id, deployment, project, environment, tenant, release, digest, pin, process, revision, state,"
-        " priority, reason, cancel_by, adopted, queued_at, started_at, finished_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, NULL, ?)",
-        *(number, deployment, *place, release, digest, pin, process, revision, state.value),
+        "INSERT INTO tasks (id, deployment, project, environment, tenant, release, digest, pin, process, variables,"
+        " revision, state, priority, reason, cancel_by, adopted, queued_at, started_at, finished_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, NULL, ?)",
+        *(number, deployment, *place, release, digest, pin, process, variables, revision, state.value),
         *(priority, reason, int(adopted), at, ended_at),
     )
     tx.execute(
@@ -119,6 +120,15 @@ def last_tasks(tx: Transaction) -> dict[Slot, Task]:
     """Return each slot's last queued task, in the order of queueing."""
     rows = tx.all(_SELECT + "JOIN slots ON slots.last_task = tasks.id ORDER BY tasks.id")
     return {found.slot: found for found in map(_task, rows)}
+
+
+def overtaken_tasks(tx: Transaction) -> list[Task]:
+    """Return the tasks that have not ended though another one of their slot was queued after them, in that order."""
+    rows = tx.all(
+        _SELECT + "JOIN slots ON slots.project = tasks.project AND slots.environment = tasks.environment"
+        " AND slots.tenant = tasks.tenant WHERE finished_at IS NULL AND last_task <> tasks.id ORDER BY tasks.id"
+    )
+    return list(map(_task, rows))
 
 
 def set_state(tx: Transaction, number: TaskId, state: TaskState, reason: str, at: float) -> bool:
@@ -186,15 +196,19 @@ def steps(tx: Transaction, number: TaskId) -> list[StepRun]:
     return [_step(row) for row in tx.all(_SELECT_STEPS + "WHERE task = ? ORDER BY position", number)]
 
 
-def done_steps(tx: Transaction) -> dict[TaskId, frozenset[str]]:
-    """Return the keys of the steps that have ended, of each task that has not."""
+def settled_steps(tx: Transaction) -> dict[TaskId, frozenset[str]]:
+    """Return the keys of the steps that ask for no worker any more, of each task that has not ended.
+
+    They have ended, or an attempt of theirs lives; one that waits for its next try asks.
+    """
     rows = tx.all(
-        "SELECT tasks.id, step_runs.key, step_runs.state FROM tasks JOIN step_runs ON step_runs.task = tasks.id"
-        " WHERE tasks.finished_at IS NULL ORDER BY tasks.id"
+        "SELECT tasks.id, step_runs.key, step_runs.state, ticket FROM tasks JOIN step_runs ON step_runs.task = tasks.id"
+        " LEFT JOIN attempts ON attempts.task = tasks.id AND attempts.step = position"
+        " AND attempts.finished_at IS NULL AND lost_at IS NULL WHERE tasks.finished_at IS NULL ORDER BY tasks.id"
     )
     found: dict[TaskId, set[str]] = {}
-    for number, key, state in rows:
-        if StepState(state).ended:
+    for number, key, state, ticket in rows:
+        if StepState(state).ended or ticket is not None:
             found.setdefault(TaskId(number), set()).add(str(key))
     return {number: frozenset(keys) for number, keys in found.items()}
 
@@ -246,8 +260,8 @@ def set_step(tx: Transaction, number: TaskId, index: int, state: StepState, *, r
 
 
 def _task(row: Row) -> Task:
-    number, deployment, project, environment, tenant, release, digest, pin_digest, process, revision, state, *rest = row
-    priority, reason, cancel_by, adopted, queued_at, started_at, finished_at = rest
+    number, deployment, project, environment, tenant, release, digest, pin_digest, process, variables, *rest = row
+    revision, state, priority, reason, cancel_by, adopted, queued_at, started_at, finished_at = rest
     return Task(
         id=TaskId(number),
         deployment=deployment,
@@ -256,6 +270,7 @@ def _task(row: Row) -> Task:
         digest=digest,
         pin=pin_digest,
         process=process,
+        variables=variables,
         revision=revision,
         state=TaskState(state),
         priority=priority,

@@ -128,6 +128,13 @@ def test_a_text_that_is_no_token_is_not_repeated(tmp_path: Path) -> None:
     )
 
 
+def test_a_token_that_is_empty_is_said_to_be_so(tmp_path: Path) -> None:
+    refused = Agent(tmp_path / "agent").command("enrol", "--token-file", "-", "--server", "a:1", stdin="\n")
+    assert refused.stderr == (
+        "reconcile-agent: the token is empty; give the whole line that `reconcile token create` printed\n"
+    )
+
+
 def test_an_agent_that_is_not_enrolled_says_so(tmp_path: Path) -> None:
     for name in ("run", "show", "rotate"):
         refused = Agent(tmp_path / "agent").command(name)

@@ -139,7 +139,9 @@ def served(work: Workplace, configuration: Configuration = UNHURRIED) -> Iterato
     async def serve() -> None:
         with_spaces = service.spaces[0]
         async with with_spaces.locked():
-            await first_of(stop.wait(), with_spaces.hold(), serve_http(service.spaces, configuration, listening))
+            await first_of(
+                stop.wait(), with_spaces.hold(), serve_http(service.spaces, configuration, listening, service.voice)
+            )
 
     async def end_all() -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}

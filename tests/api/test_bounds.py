@@ -4,6 +4,7 @@ import json
 import resource
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -110,9 +111,10 @@ def test_a_trick_of_a_path_is_refused_in_our_form(own: Premises, path: str) -> N
 
 def test_a_commit_that_the_server_does_not_have_is_not_planned(own: Premises) -> None:
     said = own.post("/plan", own.reader, {"commit": "0123456789"}).expect(404)
-    assert (said["error"], said["hint"]) == (
-        "the server has no commit 0123456789",
-        "push it to the branch that is followed; of what came before the server's first fetch it has nothing",
+    assert said["error"] == "the server has no commit 0123456789"
+    assert said["hint"] == (
+        "what is on another branch is planned in a checkout, by a snapshot: reconcile plan --snapshot; of what came "
+        "before the server's first fetch it has nothing"
     )
 
 
@@ -264,6 +266,28 @@ def test_a_connection_that_asks_for_nothing_is_closed(
     monkeypatch.setattr(connections, "ASKED_WITHIN", 0.3)
     answer = said_until_closed(own, sent)
     assert answer.count(b"HTTP/1.1 200 ") == sent.count(b"\r\n\r\n")
+
+
+BIG = 12_000_000
+"""Bytes: more than the buffers of both ends of a connection hold."""
+
+
+def test_who_reads_slowly_and_steadily_gets_all_of_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with premises(tmp_path, f"head -c {BIG} /dev/zero > zeros; add_artifact zeros") as found:
+        token = found.token("viewer")
+        until(lambda: found.get("/tasks/1", token).expect(200)["task"]["state"] == "succeeded", "the end of the task")
+        (made,) = found.get("/tasks/1/artifacts", token).expect(200)["items"]
+        monkeypatch.setattr(connections, "ASKED_WITHIN", 0.05)
+        with socket.create_connection(found.address.split(":"), timeout=PATIENCE) as connection:  # type: ignore[arg-type]  # texts do
+            path = f"/api/v1/spaces/shop/tasks/1/artifacts/{made['digest']}"
+            head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode())
+            heard, asked = 0, time.monotonic()
+            while data := connection.recv(1 << 16):
+                heard += len(data)
+                while heard > (time.monotonic() - asked) * BIG:  # a second for all of it: twenty looks
+                    time.sleep(0.001)
+        assert heard > BIG
 
 
 def test_connections_leave_the_engine_files_of_its_own(own: Premises, monkeypatch: pytest.MonkeyPatch) -> None:

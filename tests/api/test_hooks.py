@@ -40,7 +40,7 @@ async def hooked(folder: Path, configuration: Configuration = EMBEDDED) -> Async
     place = Place(data.root, str(data.root), data)
     space = SpaceService(place, followed, configuration, Voice("text", said), None, "node-a")
     async with space.locked():
-        serving = asyncio.create_task(serve_http([space], configuration, listening))
+        serving = asyncio.create_task(serve_http([space], configuration, listening, space.voice))
         try:
             yield listening.getsockname()[1], said
         finally:

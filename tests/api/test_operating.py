@@ -1,7 +1,9 @@
 """What the owner of a state does beside it can be done at a server: tokens of the API, keys, a checkup, a backup."""
 
+import asyncio
 import io
 import json
+import logging
 import subprocess
 import tarfile
 import threading
@@ -11,12 +13,16 @@ from pathlib import Path
 import click
 import pytest
 
+from reconciler.api.apart import Apart
+from reconciler.api.complaints import LOGGER, MEANT, complaints_told
 from reconciler.cli.main import COMMANDS
 from reconciler.cli.main import reconcile as reconcile_command
 from reconciler.model.access import Permission
+from reconciler.model.errors import Conflict
 from reconciler.model.trust import Purpose
 from reconciler.server.state.archive import KEY, read_backup
 from reconciler.server.state.backup import ROOM
+from reconciler.server.voice import Voice
 from tests.api.cutting import cutting
 from tests.api.premises import PATIENCE, Premises, premises, until
 from tests.cli.workplace import RECONCILE, environment, reconcile
@@ -179,6 +185,75 @@ def test_one_backup_is_made_at_a_time(shop: Premises) -> None:
     assert set(ends) <= {200, 409}
     assert 200 in ends
     assert shop.get("/backup", owner).status == 200
+
+
+def test_no_more_than_two_are_at_work_for_all_spaces_and_what_fails_makes_room() -> None:
+    going = threading.Event()
+    work = Apart("backup")
+    first, second = (work.begin(space, going.wait) for space in ("a", "b"))
+    with pytest.raises(Conflict, match=r"^a backup of a, b is being made already$"):
+        work.begin("c", list)
+    with pytest.raises(Conflict, match=r"^a backup of a is being made already$"):
+        work.begin("a", list)
+    going.set()
+    assert first.result() is second.result() is True
+
+    def fails() -> None:
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        asyncio.run(work.result("c", fails))
+    assert asyncio.run(work.result("c", lambda: 7)) == 7
+
+
+def test_nothing_but_tokens_is_of_every_space(shop: Premises) -> None:
+    shop.reader = shop.token("administrator", name="everywhere", **EVERYWHERE)
+    code, out, err = shop.at_server(shop.reader, "suspend", "--reason", "x", "--until", "1h", "--space", "*")
+    assert (code, out) == (1, "")
+    assert err == "Error: this works in one space, and * is every one\n  name one of: shop\n"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\x1bb", "x\udcff"])
+def test_what_nothing_can_be_called_is_refused_before_anything_is_asked(shop: Premises, name: str) -> None:
+    shop.reader = shop.token("administrator")
+    code, out, err = shop.at_server(shop.reader, "access", "revoke", name)
+    shown = name.replace("\x1b", "\ufffd").replace("\udcff", "\ufffd")
+    assert (code, out) == (1, "")
+    assert err == f'Error: nothing is called "{shown}"\n  a name is not empty, and has no slash\n'
+
+
+def test_an_argument_that_is_no_text_is_told_as_far_as_it_is(shop: Premises) -> None:
+    shop.reader = shop.token("administrator")
+    code, _, err = shop.at_server(shop.reader, "why", "Project/x\udcff")
+    assert (code, err.partition("\n")[0]) == (1, "Error: Project/x? is not applied")
+    assert shop.at_server(shop.reader, "suspend", "--reason", "x\udcff", "--until", "1h")[0] == 0
+    assert shop.get("/suspension", shop.reader).expect(200)["suspension"]["reason"] == "x?"
+    assert shop.at_server(shop.reader, "resume")[0] == 0
+
+
+def test_a_backup_that_nobody_reads_to_its_end_has_failed(shop: Premises) -> None:
+    command = f"'{RECONCILE}' backup --to - -C '{shop.work.root}' | head -c 10 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: what reads the backup ended before it was whole\n"
+        "  what it has kept is no backup; run the command again\n"
+    )
+
+
+def test_what_the_web_server_complains_of_is_in_the_log_and_its_form() -> None:
+    said, logger = io.StringIO(), logging.getLogger(LOGGER)
+    with complaints_told(Voice("json", said)):
+        logger.error(MEANT)
+        logger.warning("Invalid HTTP request received.")
+        try:
+            raise ValueError("no such thing")
+        except ValueError:
+            logger.exception("Exception in ASGI application\n")
+    first, second = map(json.loads, said.getvalue().splitlines())
+    assert (first["event"], first["reason"]) == ("http", "Invalid HTTP request received.")
+    assert second["reason"] == "Exception in ASGI application"
+    assert second["traceback"].endswith("ValueError: no such thing\n")
 
 
 def test_what_the_owner_does_needs_the_permission_of_an_owner(shop: Premises) -> None:

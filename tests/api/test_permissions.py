@@ -20,7 +20,7 @@ VALUES = {
 BODIES: dict[str, Any] = {
     "DrainBody": {"reason": "x", "seconds": 60.0}, "SuspendBody": {"reason": "x", "seconds": 60.0},
     "TokenBody": {"worker": "w", "pools": ["p"]}, "RevocationBody": {"whom": "w", "reason": "x"},
-    "LiftBody": {"whom": "w"}, "ReleaseBody": {"whom": "w", "reason": "x"}, "Notes": {}, "PlanBody": {},
+    "LiftBody": {"whom": "w"}, "ReleaseBody": {"whom": "w", "reason": "x"}, "Notes": {}, "Reply": {}, "PlanBody": {},
     "AccessBody": {"name": "made", "roles": ["viewer"]}, "SwitchBody": {}, "RetireBody": {},
     "RehearsalBody": {},
 }  # fmt: skip

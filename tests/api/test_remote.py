@@ -284,19 +284,69 @@ def test_people_decide_at_a_server_and_the_audit_names_the_token(asking: Premise
 def test_apply_at_a_server_has_it_look_and_waits_for_the_head(asking: Premises) -> None:
     asking.at_server(asking.reader, "approve", "1")
     until(lambda: state(asking) == "succeeded", "the end")
-    asking.work.write("project.yaml", PROJECT % ("shop", "echo more"))
+    before, gate = asking.work.git("rev-parse", "HEAD").strip()[:12], asking.work.root.parent / "gate"
+    asking.work.write("project.yaml", PROJECT % ("shop", f"until test -e {gate}; do sleep 0.05; done"))
     asking.work.release("2")
     asking.work.commit()
-    head = asking.work.git("rev-parse", "HEAD").strip()
-    code, out, err = asking.at_server(asking.reader, "apply")
-    assert (code, err) == (0, "")
-    assert out.startswith(f"{head[:12]}: everything is as {head[:12]} declares it")
+    head = asking.work.git("rev-parse", "HEAD").strip()[:12]
+    file = asking.work.root.parent / "token"
+    file.write_text(asking.reader)
+    command = [RECONCILE, "apply", "--server", asking.url, "--token-file", file]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True) as apply:
+        assert apply.stderr is not None
+        told = apply.stderr.readline()
+        if told != (running := f"{head}: under way: 1 task under way\n"):
+            assert told == f"{head}: under way: the source is at {before}, which does not hold it yet\n"
+            assert apply.stderr.readline() == running
+        gate.touch()
+        out, err = apply.communicate(timeout=PATIENCE)
+    assert (apply.returncode, out, err) == (0, f"{head}: everything is as {head} declares it\n", "")
     asking.work.write("project.yaml", PROJECT % ("shop", "exit 3"))
     asking.work.release("3")
     asking.work.commit()
     code, _, err = asking.at_server(asking.reader, "apply")
     assert code == 6, err
     assert "failed" in err
+
+
+def test_nobody_waits_at_a_server_for_the_end_of_a_suspension_that_comes_later(asking: Premises) -> None:
+    def told(*arguments: str) -> str:
+        code, out, err = asking.at_server(asking.reader, *arguments)
+        assert (code, out) == (7, "")
+        return err
+
+    asking.at_server(asking.reader, "approve", "1")
+    until(lambda: state(asking) == "succeeded", "the end")
+    code, said, _ = asking.at_server(asking.reader, "suspend", "--reason", "quarter end", "--until", "2h")
+    assert code == 0
+    end = said.removeprefix("suspended until ").partition(": ")[0]
+    asking.work.release("2")
+    asking.work.commit()
+    head = asking.work.git("rev-parse", "HEAD").strip()
+    sentence = f"{head[:12]}: suspended by boss until {end}: quarter end; end it with: reconcile resume\n"
+    assert told("apply") == sentence
+    assert told("wait", "--commit", head) == sentence
+    assert told("wait", "--commit", head, "--timeout", "5s") == sentence
+    _, shown, _ = asking.at_server(asking.reader, "status")
+    assert f"\nStalled True, Suspended: {sentence.partition(': ')[2]}" in shown
+    assert "\nSuspended by" not in shown, "it is told once"
+
+
+def test_a_commit_is_called_as_the_checkout_calls_it_in_which_the_command_is_run(
+    busy: Premises, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = busy.work.git("rev-parse", "HEAD").strip()
+    busy.work.git("tag", "v1.0")
+    busy.work.git("branch", "stable")
+    monkeypatch.chdir(busy.work.root)
+    for name in ("HEAD", "v1.0", "stable", head[:6]):
+        code, out, err = busy.at_server(busy.reader, "wait", "--commit", name)
+        assert (code, out, err) == (0, f"{head[:12]}: everything is as {head[:12]} declares it\n", "")
+    unknown = 'Error: a server does not know what "{}" is\n  name the commit by at least 7 of its hexadecimal digits\n'
+    assert busy.at_server(busy.reader, "wait", "--commit", "v2.0") == (1, "", unknown.format("v2.0"))
+    monkeypatch.chdir(tmp_path)
+    assert busy.at_server(busy.reader, "wait", "--commit", "HEAD") == (1, "", unknown.format("HEAD"))
 
 
 def test_following_goes_on_where_the_connection_breaks(asking: Premises) -> None:

@@ -95,3 +95,34 @@ def test_a_plan_that_became_another_is_not_shown_for_the_one_that_waits(tmp_path
             3,
             f"Error: {name} has become another plan, as something else is live by now\n{ANEW}",
         )
+
+
+SECRET = """\
+apiVersion: reconciler/v1
+kind: Project
+metadata: {name: shop}
+spec:
+  variables: [{name: Password, type: sensitive, value: {source: sealled, key: db}}]
+  process:
+    - name: Work
+      location: {runOn: server}
+      script: {syntax: sh, body: work}
+      env: {PASSWORD: "${{ vars.Password }}"}
+"""
+
+
+def with_a_secret_of_nobody(work: Workplace) -> None:
+    manual(work)
+    work.write("project.yaml", SECRET)
+
+
+def test_a_plan_of_a_server_tells_which_secrets_its_configuration_does_not_give(tmp_path: Path) -> None:
+    with premises(tmp_path, declare=with_a_secret_of_nobody) as shop:
+        viewer = shop.token("viewer")
+        (name,) = waiting(shop, viewer)
+        waits = shop.get(f"/plans/{name}/changes?form=text", viewer)
+        for shown in (waits, shop.post("/plan", viewer, {"form": "text"})):
+            assert shown.expect(200)["text"].endswith(
+                'Live: Deployment/shop-test: the step "Work" will fail: the value of Password cannot be had from '
+                "the source sealled, key db: no source of this name is configured\n"
+            )

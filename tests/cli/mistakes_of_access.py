@@ -5,18 +5,19 @@ import json
 import re
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
 
-from reconciler.api import backup, rehearsals, spaces
+from reconciler.api import rehearsals, spaces
+from reconciler.api.apart import Apart
 from reconciler.api.plans import load_head
 from reconciler.model.following import SourceState
 from reconciler.model.live import StoredArtifact, TaskId
@@ -28,7 +29,7 @@ from reconciler.server.trust.access_settings import HttpTable
 from reconciler.store.blobs import open_blob
 from tests.api.premises import premises
 from tests.cli.said import Said, cases, raised, shop, told
-from tests.cli.workplace import Outcome, reconcile
+from tests.cli.workplace import RECONCILE, Outcome, environment, reconcile
 from tests.server.parties import agent
 
 CREATE = ("access", "create")
@@ -249,6 +250,25 @@ def a_server_named_by_the_environment_for_a_restore(folder: Path) -> Said:
         return told(reconcile("restore", folder / "b.tar"))
 
 
+def a_backup_that_nobody_reads_to_its_end(folder: Path) -> Said:
+    place = shop(folder)
+    place.store().close()
+    command = f"'{RECONCILE}' backup --to - -C '{place.root}' | head -c 10 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return told(Outcome(1, "", done.stderr))
+
+
+def a_name_of_nothing_at_a_server(folder: Path) -> Said:
+    return asked(folder, "http://127.0.0.1:1", "access", "revoke", "a/b", "--space", "shop")
+
+
+def a_suspension_of_every_space(folder: Path) -> Said:
+    spaces = {"items": [{"name": "shop"}, {"name": "blog"}], "next": None}
+    arguments = ("suspend", "--reason", "x", "--until", "1h", "--space", "*")
+    return answered(folder, (200, json.dumps(spaces).encode()), arguments=arguments)
+
+
 def a_backup_with_the_key_of_a_server(folder: Path) -> Said:
     return asked(folder, "http://127.0.0.1:1", "backup", "--to", folder / "b.tar", "--with-key")
 
@@ -258,8 +278,7 @@ def a_backup_of_a_server_that_is_none(folder: Path) -> Said:
 
 
 def a_second_backup_at_once(folder: Path) -> Said:
-    visit = SimpleNamespace(service=SimpleNamespace(name="shop"), gate=SimpleNamespace(backups={"shop"}))
-    return raised(lambda: asyncio.run(backup.get_backup(visit)))  # type: ignore[arg-type]  # it asks for no more
+    return raised(lambda: Apart("backup", {"shop"}).begin("shop", list))
 
 
 def a_check_of_what_is_named_at_a_server(folder: Path) -> Said:
@@ -336,13 +355,19 @@ def an_apply_of_a_choice_at_a_server(folder: Path) -> Said:
     return asked(folder, "http://127.0.0.1:1", "apply", "--target", "Project/shop")
 
 
+def an_apply_at_a_server_that_is_to_repeat_what_failed(folder: Path) -> Said:
+    return asked(folder, "http://127.0.0.1:1", "apply", "--retry-failed", "--target", "Project/shop")
+
+
 def an_apply_of_a_source_that_cannot_be_read(folder: Path) -> Said:
     seen = {"url": "u", "ref": "r", "folder": "", "head": "", "failed_since": 1.0, "problem": "no way to the host"}
     return answered(folder, (200, json.dumps(seen).encode()), arguments=("apply", "--space", "shop"))
 
 
 def a_commit_that_only_a_repository_knows(folder: Path) -> Said:
-    return asked(folder, "http://127.0.0.1:1", "wait", "--commit", "HEAD", "--space", "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # which is no checkout
+        return asked(folder, "http://127.0.0.1:1", "wait", "--commit", "HEAD", "--space", "shop")
 
 
 def a_key_of_another_request(folder: Path) -> Said:

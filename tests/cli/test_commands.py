@@ -53,7 +53,7 @@ def test_status_shows_space_workers_and_deployments(done: Workplace) -> None:
         "1 Deployment, 1 Environment, 1 Project, 1 Worker, 1 WorkerPool\n"
         "\n"
         "WORKER  POOLS  ENDPOINT  STATE\n"
-        "built-in  default  built-in  healthy; runs the steps of default\n"
+        "built-in  default  built-in  waits for an engine; runs the steps of default\n"
         "lin-01  linux  polling  unknown\n"
         "\n"
         "DEPLOYMENT  SLOT  RELEASE  TASK  STATE  SINCE  REASON\n"
@@ -82,7 +82,7 @@ def test_get_lists_the_objects_of_a_kind(done: Workplace) -> None:
 def test_get_lists_workers_with_where_they_are(done: Workplace) -> None:
     assert settled(done.run("get", "workers").expect(0).out) == (
         "NAME  POOLS  ENDPOINT  STATE\n"
-        "built-in  default  built-in  healthy; runs the steps of default\n"
+        "built-in  default  built-in  waits for an engine; runs the steps of default\n"
         "lin-01  linux  polling  unknown\n"
     )
 
@@ -323,6 +323,31 @@ def test_a_cancelled_task_ends_with_the_next_apply(waiting: Workplace) -> None:
     assert waiting.run("cancel", "1").expect(0).out == "task 1 (shop-test) is being cancelled already\n"
     waiting.apply(expect=6)
     assert "cancelled" in waiting.run("tasks").out
+
+
+@pytest.mark.parametrize(("notes", "why"), [((), ""), (("--notes", "stop it"), ": stop it")], ids=["", "notes"])
+def test_whoever_cancelled_a_task_is_named_with_the_notes(waiting: Workplace, notes: tuple[str, ...], why: str) -> None:
+    waiting.run("cancel", "1", *notes).expect(0)
+    waiting.run("cancel", "1", "--notes", "once more").expect(0)
+    failed = waiting.apply(expect=6)
+    (actor,) = {e["actor"] for e in records(waiting.run("events", "--json")) if e["action"] == "cancel"}
+    sentence = f"cancelled by {actor}{why}"
+    assert f"was cancelled at release 1 (task 1: {sentence}); repeat it with: " in failed.out + failed.err
+    assert f"  cancelled  AGO  {sentence}\n" in settled(waiting.run("status").expect(0).out)
+    assert (
+        waiting.run("why", "task/1")
+        .expect(0)
+        .out.startswith(f"task 1 runs release 1 of shop in test and is cancelled: {sentence}\n")
+    )
+
+
+def test_whoever_cancelled_a_task_in_the_queue_is_named_with_the_notes(waiting: Workplace) -> None:
+    waiting.run("reject", "1").expect(0)
+    waiting.apply(expect=6)
+    waiting.run("retry", "1").expect(0)
+    said = waiting.run("cancel", "2", "--notes", "stop  it").expect(0)
+    assert said.out == "cancelled task 2 (shop-test), which had not started\n"
+    assert re.search(r"is cancelled: cancelled by \S+: stop it\n", waiting.run("why", "task/2").expect(0).out)
 
 
 def removing_much(folder: Path) -> Workplace:

@@ -15,6 +15,7 @@ import pytest
 from reconciler.model import errors
 from tests.cli import (
     mistakes_of_access,
+    mistakes_of_answers,
     mistakes_of_audits,
     mistakes_of_commands,
     mistakes_of_databases,
@@ -34,6 +35,7 @@ from tests.cli.said import Said
 CASES = (
     mistakes_of_commands.CASES
     | mistakes_of_access.CASES
+    | mistakes_of_answers.CASES
     | mistakes_of_audits.CASES
     | mistakes_of_states.CASES
     | mistakes_of_databases.CASES

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from reconciler.cli.main import COMMANDS
+from reconciler.model.kinds import KINDS
 from tests.cli.workplace import Workplace, reconcile
 
 REQUIRED = {
@@ -91,7 +92,9 @@ def test_kinds_are_known_by_the_words_that_people_say(place: Workplace, given: s
 def test_a_mistyped_kind_is_guessed(place: Workplace) -> None:
     place.apply()
     refused = place.run("get", "Enviroment").expect(1)
-    assert refused.err == 'Error: there is no kind "Enviroment"; did you mean "Environment"?\n'
+    sentence, hint = refused.err.splitlines()
+    assert sentence == 'Error: there is no kind "Enviroment"; did you mean "Environment"?'
+    assert hint == f"  there are: {', '.join(sorted(KINDS))}"
 
 
 def test_a_mistyped_name_is_guessed(place: Workplace) -> None:

@@ -1,6 +1,6 @@
 """Every dialect records where each drain is: what is left, since when nothing is, and what its deadline means."""
 
-from reconciler.model.live import Attempt, AttemptState, Drain, Override
+from reconciler.model.live import Attempt, AttemptState, Drain, Occupant, Override, TaskId
 from reconciler.model.spec import Address
 from reconciler.store import attempts, audit, drains, leaving, objects, overrides
 from reconciler.store.database import Transaction
@@ -121,4 +121,4 @@ def test_occupants_are_told_by_worker_the_oldest_first(store: Store) -> None:
     begin(store, "t0")
     end(store, "t1")
     (occupant,) = store.read_now(drains.occupants)["w1"]
-    assert (occupant.ticket, occupant.deployment, occupant.granted_at) == ("t0", "shop-production", NOW - 5.0)
+    assert occupant == Occupant("t0", TaskId(2), "shop-production", NOW - 5.0, "step-0")

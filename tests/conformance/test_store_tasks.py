@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.errors import UsageMistake
-from reconciler.model.live import Slot, StepState, Task, TaskId, TaskState
-from reconciler.store import tasks
+from reconciler.model.live import Attempt, AttemptState, Slot, StepState, Task, TaskId, TaskState
+from reconciler.store import attempts, objects, tasks
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
 from tests.conformance.process import SLOT, queued, queued_with_steps
@@ -46,6 +46,25 @@ def test_a_queued_task_comes_back_as_it_was_queued(store: Store) -> None:
         queued_at=10.0,
     )
     assert store.read_now(lambda tx: tasks.task(tx, task.id)) == task
+
+
+def test_a_task_keeps_the_digests_of_its_process_and_its_variables(store: Store) -> None:
+    task = store.write_now(
+        lambda tx: tasks.queue(
+            tx,
+            deployment="shop-production",
+            slot=SLOT,
+            release="1",
+            digest="d",
+            pin=tasks.pin(tx, "{}"),
+            process="of its process",
+            variables="of its variables",
+            revision="r",
+            at=10.0,
+        )
+    )
+    assert (task.process, task.variables) == ("of its process", "of its variables")
+    assert store.read_now(lambda tx: tasks.last_task(tx, SLOT)) == task
 
 
 def test_an_adopted_task_has_succeeded_without_running(store: Store) -> None:
@@ -146,7 +165,7 @@ def test_an_ended_step_never_changes_and_its_neighbours_do(store: Store, end: St
     assert store.write_now(lambda tx: tasks.set_step(tx, task.id, 2, StepState.RUNNING, reason="", at=7.0))
 
 
-def test_the_steps_that_unfinished_tasks_have_done_are_told(store: Store) -> None:
+def test_the_steps_that_unfinished_tasks_ask_no_worker_for_are_told(store: Store) -> None:
     first, second, ended = (store.write_now(queued_with_steps).id for _ in range(3))
 
     def move(tx: Transaction) -> None:
@@ -158,10 +177,39 @@ def test_the_steps_that_unfinished_tasks_have_done_are_told(store: Store) -> Non
         tasks.set_state(tx, ended, TaskState.SUCCEEDED, "", 6.0)
 
     store.write_now(move)
-    assert store.read_now(tasks.done_steps) == {
+    assert store.read_now(tasks.settled_steps) == {
         first: frozenset({"step-0"}),
         second: frozenset({"step-1", "step-2"}),
     }
+
+
+def test_a_step_asks_for_no_worker_while_an_attempt_of_it_lives(store: Store) -> None:
+    task = store.write_now(queued_with_steps).id
+
+    def asked_for() -> set[str]:
+        settled = store.read_now(tasks.settled_steps).get(task, frozenset())
+        return {"step-0", "step-1", "step-2"} - settled
+
+    for step in (0, 1):
+        attempt = Attempt(f"t{step}", task, step, 1, "w1", 1, AttemptState.GRANTED, "{}")
+        store.write_now(lambda tx, attempt=attempt: attempts.grant(tx, [(attempt, "")]))
+    assert asked_for() == {"step-2"}
+    store.write_now(lambda tx: attempts.lose(tx, "t0", 5.0))
+    store.write_now(lambda tx: attempts.ended(tx, [attempts.Ended("t1", "{}", 6.0, log_length=0, log_digest="")]))
+    assert asked_for() == {"step-0", "step-1", "step-2"}
+
+
+def test_a_task_is_overtaken_by_the_next_one_of_its_slot_until_it_ends(store: Store) -> None:
+    first, other = (
+        store.write_now(lambda tx, slot=slot: queued(tx, slot)) for slot in (SLOT, Slot("till", "lab", "a"))
+    )
+    assert store.read_now(tasks.overtaken_tasks) == []
+    store.write_now(queued)
+    store.write_now(lambda tx: queued(tx, other.slot))
+    assert store.read_now(tasks.overtaken_tasks) == [first, other]
+    assert store.read_now(objects.live_state).overtaken == (first, other)
+    store.write_now(lambda tx: tasks.set_state(tx, first.id, TaskState.FAILED, "", 6.0))
+    assert store.read_now(tasks.overtaken_tasks) == [other]
 
 
 def test_who_is_to_be_cancelled_is_told_of_many_tasks_at_once(store: Store) -> None:

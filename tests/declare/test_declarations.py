@@ -20,8 +20,9 @@ from reconciler.declare.render import as_text
 from reconciler.declare.schema import schemas
 from reconciler.declare.yaml import Composer, chunks
 from reconciler.model.kinds import KINDS
+from tests.declare.checking import check
 from tests.declare.diagnostics_page import PAGE, page
-from tests.declare.examples import EXAMPLES, MADE, told
+from tests.declare.examples import EXAMPLES, IN_RECONCILE_YAML, MADE, told
 
 DECLARATIONS = Path(__file__).parent.parent / "declarations"
 VALID = sorted((DECLARATIONS / "valid").glob("*.yaml"))
@@ -44,6 +45,12 @@ def test_an_invalid_declaration_is_explained_word_for_word(path: Path) -> None:
         expected.write_text(shown)
     assert shown == expected.read_text()
     assert path.stem in {diagnostic.code for diagnostic in found}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_what_a_file_by_itself_is_told_a_whole_space_is_told_too(path: Path) -> None:
+    name = "reconcile.yaml" if path.stem in IN_RECONCILE_YAML else path.name
+    assert path.stem in {diagnostic.code for diagnostic in check({name: path.read_text(), "backup.sh": "exit 0\n"})}
 
 
 def test_every_code_has_an_example() -> None:

@@ -282,3 +282,26 @@ def test_the_file_of_a_secret_need_not_be_in_git(repository: Repository) -> None
     loaded = load(repository.root)
     assert loaded.desired is not None, loaded.diagnostics
     assert (loaded.desired.revision, loaded.untracked) == (commit, ())
+
+
+KEYS = """\
+apiVersion: reconciler/v1
+kind: VariableSet
+metadata: {name: keys}
+spec:
+  variables:
+    - {name: Key, type: sensitive, value: {file: "%s"}}
+"""
+
+
+def test_the_file_of_a_secret_is_named_below_the_root_or_absolutely(repository: Repository) -> None:
+    for file in ("secrets/key", "/etc/reconcile/secrets/key"):
+        repository.write("set.yaml", KEYS % file)
+        assert [found.message for found in load(repository.root).diagnostics] == []
+    for file in ("../key", "~/key", "/etc/../key", "//etc/key"):
+        repository.write("set.yaml", KEYS % file)
+        (found,) = load(repository.root).diagnostics
+        assert (found.code, found.message) == ("bad-path", f'the secret\'s file "{file}" leads out of the space')
+        assert found.help == (
+            "name it relative to the space's root, or for a server by its absolute path; without `..`, and without `~`"
+        )

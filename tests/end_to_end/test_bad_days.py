@@ -43,7 +43,9 @@ def test_before_the_first_apply_there_is_no_state_and_none_is_made(place: Workpl
     verb, *arguments = line.split()
     said = place.process(verb, *arguments).expect(1)
     assert said.out == ""
-    assert said.err == (f"Error: there is no state in {place.data} yet\n  apply something first: reconcile apply\n")
+    assert said.err == (
+        f"Error: there is no state in {place.data} yet\n  the first apply makes it, or a server: reconcile apply, or reconcile serve\n"
+    )
     assert not place.data.exists()
 
 
@@ -193,7 +195,7 @@ def test_a_second_engine_names_the_first(place: Workplace) -> None:
         said = apply(place).expect(3)
     assert said.err == (
         f"Error: another engine (pid {os.getpid()}) works on {place.data}\n"
-        "  wait until it ends, or name another state with --data\n"
+        "  wait until it ends; where it is a server, commit what you want, and follow it: reconcile wait --commit COMMIT\n"
     )
 
 

@@ -138,15 +138,24 @@ def test_exit_code_7_waits_for_the_steps_beside_the_question(space: Space) -> No
     assert space.states() == {"Ask": "running", "Beside": "succeeded", "After": "pending"}
 
 
-def test_two_questions_at_once_are_answered_one_after_the_other(space: Space) -> None:
+def test_two_questions_at_once_are_answered_by_name_and_the_last_one_without(space: Space) -> None:
     space.declare(ASK, ASK | {"name": "Ask again", "start": "withPrevious"}, step("After"))
     space.apply(expect=7)
-    assert '"Ask"' in space.reconcile("approve", "1")
+    assert "task 1 asks 2 questions" in space.reconcile("approve", "1", expect=3)
+    assert '"Ask again"' in space.reconcile("approve", "1", "--step", "ask-again")
     space.apply(expect=7)
-    assert space.task().state is TaskState.AWAITING_INTERVENTION
-    assert '"Ask again"' in space.reconcile("approve", "1")
+    assert space.states() == {"Ask": "running", "Ask again": "succeeded", "After": "pending"}
+    assert '"Ask"' in space.reconcile("approve", "1")
     space.apply()
     assert space.starts() == Counter(["After"])
+
+
+def test_a_question_with_a_time_is_closed_by_the_engine_that_waits_for_it(space: Space) -> None:
+    space.declare(ASK | {"timeout": "2s"}, step("Undo", condition="failure"))
+    apply = space.start_on_terminal(*AUTO)
+    apply.wait(expect=6)
+    assert space.states() == {"Ask": "failed", "Undo": "succeeded"}
+    assert space.runs()["Ask"].reason == "nobody answered for 2s"
 
 
 def test_retry_repeats_the_pinned_process_and_only_what_failed(space: Space) -> None:

@@ -369,7 +369,7 @@ async def test_an_abandoned_attempt_keeps_its_mutex_until_its_end_is_known_over_
         queue(store, "c", step("work"))
         reports = {"w1": [TicketReport(TicketId(one.ticket), Running())]}
         async with engine(store, tmp_path, reports) as stage:
-            await stage.until_waits(2, "work", f"the mutex db is held by work of task 1{LOST}")
+            await stage.until_waits(2, "work", f"the mutex db is held by work of task 1{LOST.format(task=1)}")
             await stage.until_run("3:work")
             await stage.end("3:work")
             await stage.dispatcher.finished("w1", Final(TicketId(one.ticket), Exited(0), 0, NO_LOG))

@@ -61,7 +61,7 @@ async def test_a_task_that_is_cancelled_while_a_secret_is_awaited_starts_nothing
     vault = Vault(tmp_path)
     async with state(tmp_path) as store:
         worker(store, "w1")
-        queue(store, "a", step("one", **SECRET), step("two", start="withPrevious"), variables=[vault.variable])
+        queue(store, "a", step("one", **SECRET), step("two"), variables=[vault.variable])
         async with engine(store, tmp_path) as stage:
             await vault.asked()
             cancel(store)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+import shutil
 import signal
 import traceback
 from pathlib import Path
@@ -239,6 +240,76 @@ async def test_a_server_reads_only_what_its_configuration_allows(origins: Origin
         assert error.hint
 
 
+NOWHERE = "there is no such file in the directories that the server's configuration allows"
+
+
+async def test_a_server_looks_for_a_relative_file_in_each_directory_that_it_allows(
+    origins: Origins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, here = tmp_path / "first", tmp_path / "second", tmp_path / "here"
+    for folder in (first, second / "shop", here / "shop"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    (here / "shop/cwd").write_text(SECRET)
+    (origins.root / "of-the-space").write_text(SECRET)
+    (second / "shop/db").write_text(f"{SECRET}\n")
+    (first / "both").write_text("the first")
+    (second / "both").write_text("the second")
+    (first / "way-out").symlink_to(second / "both")
+    server = Origins(origins.root, origins.environment, SecretRules(directories=(first, tmp_path / "missing", second)))
+    assert await resolve("Db.Password", SecretSource(file="shop/db"), server) == SECRET
+    assert await resolve("Db.Password", SecretSource(file="both"), server) == "the first"
+    for file in ("shop/cwd", "of-the-space", "way-out", "../here/shop/cwd"):
+        error = await failure(SecretSource(file=file), server)
+        assert error.message == f"the value of Db.Password cannot be had from the file {file}: {NOWHERE}"
+        assert error.hint == (
+            "put it into one of them, or add its directory to [secrets] directories in the file that `serve --config` names"
+        )
+
+
 async def test_a_server_without_configuration_reads_nothing(origins: Origins) -> None:
     server = Origins(origins.root, origins.environment, SecretRules())
     assert "does not allow it" in (await failure(SecretSource(env="SHOP_PASSWORD"), server)).message
+
+
+@pytest.mark.parametrize(
+    ("source", "passing"),
+    [
+        (command("exit 3"), True),
+        (command("true"), True),
+        (command("sleep 60"), True),
+        (command("printf '\\377'"), False),
+        (SecretSource(command=("no-such-program",)), False),
+        (SecretSource(command=()), False),
+        (SecretSource(env="NOT_SET"), False),
+        (SecretSource(env="EMPTY"), False),
+        (SecretSource(file="none"), False),
+        (SecretSource(source="vault", key="db"), False),
+    ],
+)
+async def test_only_what_a_program_did_not_give_once_may_be_had_the_next_time(
+    origins: Origins, source: SecretSource, passing: bool
+) -> None:
+    hurried = Origins(origins.root, {**origins.environment, "EMPTY": ""}, command_timeout=0.5)
+    assert (await failure(source, hurried)).passing is passing
+
+
+async def test_a_program_that_is_being_replaced_can_be_started_the_next_time(origins: Origins, tmp_path: Path) -> None:
+    program = Path(shutil.copy("/bin/echo", tmp_path / "vault"))
+    source = SecretSource(command=(str(program), SECRET))
+    writer = os.open(program, os.O_WRONLY)
+    found = await failure(source, origins)
+    os.close(writer)
+    assert found.passing
+    assert found.message == (
+        f"the value of Db.Password cannot be had from the command {program}: it cannot be started (Text file busy)"
+    )
+    assert await resolve("Db.Password", source, origins) == SECRET
+
+
+async def test_why_a_secret_was_wanted_is_said_with_why_it_cannot_be_had(origins: Origins) -> None:
+    found = (await failure(command("exit 3"), origins)).beside("it is to be masked")
+    assert found.message == (
+        "the value of Db.Password cannot be had from the command sh: it ended with exit code 3; it is to be masked"
+    )
+    assert (found.hint, found.passing) == ("run it by hand to see why", True)

@@ -37,7 +37,7 @@ def test_a_budget_allows(budget: str, total: int, most: int) -> None:
     ("ceiling", "bound"),
     [
         (True, "the server's removals_max 2 allows 2, whoever approves it"),
-        (False, "maxRemovals 2 allows 2; if that is meant, apply with --max-removals 3"),
+        (False, "maxRemovals 2 allows 2; if that is meant, apply with --max-removals 3, or approve it at the server"),
     ],
 )
 def test_a_budget_says_whose_it_is(ceiling: bool, bound: str) -> None:

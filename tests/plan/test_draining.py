@@ -56,7 +56,7 @@ kind: Worker
 metadata: {name: %s}
 spec: {pools: [omaha], endpoint: {polling: {subscription: "poll://%s-1234", thumbprints: ["SHA256:%sA"]}}%s}
 """
-WITHOUT = "it would leave {} without a worker that can take it; if that is meant, apply with --max-removals 1"
+WITHOUT = "it would leave {} without a worker that can take it; if that is meant, apply with --max-removals 1, or approve it at the server"
 STRANDED = WITHOUT.format('"Ship" of Deployment/shop-production (task 1) in the pool omaha')
 ORDER = Override("w1", "ada@desk", "disk swap", 0.0, 3_600.0)
 LIVE = "Worker/w1 is draining {} (live override, which a plan leaves as it is)"
@@ -90,7 +90,9 @@ def refusals(planned: Plan) -> list[str]:
 
 def test_what_runs_there_and_what_its_pool_keeps_are_told() -> None:
     live = seen(space(w1="slots: 4", w2="slots: 2", w3="slots: 1, state: disabled"), "w1", "w2", "w3")
-    running = [Occupant(f"t{number}", TaskId(1), "shop-production", at) for number, at in enumerate((100.0, 990.0))]
+    running = [
+        Occupant(f"t{number}", TaskId(1), "shop-production", at, "ship") for number, at in enumerate((100.0, 990.0))
+    ]
     live = replace(live, occupants={"w1": tuple(running)})
     planned = plan(space(w1="slots: 4, state: draining", w2="slots: 2", w3="slots: 1, state: disabled"), live)
     assert forecast(planned) == [
@@ -140,9 +142,9 @@ def test_nobody_takes_the_last_able_worker_from_a_task_that_has_not_ended(
 
 def test_only_what_a_task_has_still_to_run_counts() -> None:
     becomes, live = space(w1="state: draining", w2=""), seen(space(w1="", w2=""), "w1", state=TaskState.RUNNING)
-    assert refusals(plan(becomes, replace(live, done={TaskId(1): frozenset({"build"})}))) == [STRANDED]
-    assert refusals(plan(becomes, replace(live, done={TaskId(2): frozenset({"ship"})}))) == [STRANDED]
-    assert not plan(becomes, replace(live, done={TaskId(1): frozenset({"build", "ship"})})).refused
+    assert refusals(plan(becomes, replace(live, settled={TaskId(1): frozenset({"build"})}))) == [STRANDED]
+    assert refusals(plan(becomes, replace(live, settled={TaskId(2): frozenset({"ship"})}))) == [STRANDED]
+    assert not plan(becomes, replace(live, settled={TaskId(1): frozenset({"build", "ship"})})).refused
 
 
 def test_that_is_lifted_as_a_removal_is() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from reconciler.model.desired import DesiredState
 from reconciler.model.live import Binding, LiveObject, LiveState, Slot, Task, TaskId, TaskState
 from reconciler.plan.changes import Action, Change, Plan
-from reconciler.plan.processes import process_digest
+from reconciler.plan.present import Present
 
 EMPTY = LiveState({}, {})
 
@@ -65,6 +65,7 @@ def _cancelled(deployment: str, tasks: dict[Slot, Task]) -> dict[Slot, Task]:
 def _queued(plan: Plan, desired: DesiredState, live: LiveState, *, adopt: bool) -> Iterator[Task]:
     accepted = [run for run in plan.runs if not run.refusal]
     first = max((task.id for task in live.last_tasks.values()), default=0) + 1
+    present = Present(desired.objects)
     for number, run in enumerate(accepted, first):
         yield Task(
             id=TaskId(number),
@@ -78,7 +79,8 @@ def _queued(plan: Plan, desired: DesiredState, live: LiveState, *, adopt: bool) 
             priority=run.priority,
             reason="recorded as done" if adopt else "",
             adopted=adopt,
-            process=process_digest(desired.objects, run.slot.project),
+            process=present.process(run.slot.project),
+            variables=present.variables(run.slot),
         )
 
 

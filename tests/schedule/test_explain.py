@@ -1,6 +1,8 @@
 """Why a request waits, in words that are true: what is in the way, and one before it only where there is one."""
 
-from reconciler.schedule.fleet import Fleet, Member, Pool
+from dataclasses import replace
+
+from reconciler.schedule.fleet import Fleet, Former, Member, Pool
 from reconciler.schedule.requests import Claim, Needs, Request, RequestId
 from reconciler.schedule.scheduler import Scheduler
 
@@ -22,12 +24,17 @@ def asked(number: int, *claims: Claim, exclusive: bool = False) -> Request:
     )
 
 
+WORKER = Member("w1", ("p",), "polling", expected=True)
+
+
+def fleet(member: Member = WORKER) -> Fleet:
+    return Fleet({"p": Pool("p", workers=("w1",))}, {"w1": member})
+
+
 def reasons(*requests: Request) -> dict[int, str]:
     """Ask one after the other; return why those wait that are not granted on the one worker."""
     scheduler = Scheduler()
-    scheduler.see_fleet(
-        Fleet({"p": Pool("p", workers=("w1",))}, {"w1": Member("w1", ("p",), "polling", expected=True)})
-    )
+    scheduler.see_fleet(fleet())
     granted = set()
     for request in requests:
         scheduler.ask(request)
@@ -59,3 +66,15 @@ def test_who_has_a_lock_to_take_and_a_worker_that_is_kept_is_told_of_the_worker(
         2: f"{NOBODY}runs 1 attempt, and it would run alone",
         3: f"{NOBODY}is kept for one before it that would run alone",
     }
+
+
+def test_who_waits_for_a_worker_that_was_renamed_while_it_works_is_told_what_it_runs_under_which_name() -> None:
+    scheduler, busy = Scheduler(), Former("w0", "ship of task 7 (and 1 more)")
+    scheduler.see_fleet(fleet(replace(WORKER, former=busy, slots=4)))
+    scheduler.ask(asked(1))
+    assert scheduler.decide(1000.0) == []
+    wait = scheduler.wait(asked(1).id)
+    assert wait.reason == f"{NOBODY}still runs ship of task 7 (and 1 more) under its former name w0"
+    assert wait.busy
+    scheduler.see_machine(WORKER)
+    assert [grant.machine for grant in scheduler.decide(1001.0)] == ["w1"]

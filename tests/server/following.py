@@ -13,13 +13,13 @@ import pytest
 
 from reconciler.declare.mirror import Mirror, Remote
 from reconciler.declare.signatures import Signers
+from reconciler.execute.secrets import SecretRules
 from reconciler.model.following import Condition, ConditionType
 from reconciler.model.live import LiveState, Task, TaskId
 from reconciler.server.configuration import EMBEDDED
 from reconciler.server.controller.controller import Controller
-from reconciler.server.engine.control import decide
+from reconciler.server.engine.control import Request, decide
 from reconciler.server.engine.engine import open_engine
-from reconciler.server.orders.orders import Order
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Fetched
 from reconciler.server.state.place import Place
@@ -126,16 +126,21 @@ class Followed:
     async def task(self, number: int) -> Task:
         return await self.controller.engine.store.read(lambda tx: tasks.task(tx, TaskId(number)))
 
-    async def order(self, order: Order) -> str:
+    async def order(self, order: Request) -> str:
         """Have an order carried out as the control socket does."""
         return (await asyncio.to_thread(decide, self.place, order)).message
 
 
 @asynccontextmanager
 async def followed(
-    folder: Path, policy: Policy = BY_ITSELF, *, signers: Signers | None = None, path: str = ""
+    folder: Path,
+    policy: Policy = BY_ITSELF,
+    *,
+    signers: Signers | None = None,
+    path: str = "",
+    secrets: SecretRules | None = None,
 ) -> AsyncIterator[Followed]:
-    """Follow a new repository in `folder`, or the one that is there."""
+    """Follow a new repository in `folder`, or the one that is there; `secrets` are what committers may name."""
     root = folder / "repository"
     repository = Repository.__new__(Repository) if root.exists() else Repository(root)
     repository.root = root
@@ -145,7 +150,7 @@ async def followed(
     source = Fetched(Mirror(data.root / "mirror", remote), "shop", path, signers, data.root / "keyrings")
     said = io.StringIO()
     voice = Voice("text", said)
-    async with open_engine(place) as engine, engine.running(voice, EMBEDDED) as running:
+    async with open_engine(place) as engine, engine.running(voice, EMBEDDED, secret_rules=secrets) as running:
         yield Followed(Controller(engine, running, source, voice, policy), repository, place, said)
 
 

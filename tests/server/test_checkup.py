@@ -170,7 +170,13 @@ def test_agents_that_are_away_old_or_about_to_be_locked_out(tmp_path: Path) -> N
     known = agent()
     with Store.open(here.data, here.files.root) as store:
         store.write_now(lambda tx: objects.put(tx, polling_worker("w1", "poll://worker-1", known.thumbprint)))
-        away = told(here, "agents")
+        at_rest = told(here, "agents")
+        assert (at_rest.verdict, at_rest.sentence) == (
+            Verdict.FINE,
+            "1 declared; none is connected, as no engine runs",
+        )
+        with EngineLock.take(here.files):
+            away = told(here, "agents")
         assert (away.verdict, away.sentence) == (Verdict.DOUBTFUL, "not connected: w1")
         seen = SeenWorker(time.time(), "10.0.0.5", "0.0.1", "boot", "store", 1, {})
         store.write_now(lambda tx: worker_status.see(tx, "w1", seen))

@@ -323,7 +323,7 @@ async def test_a_suspension_holds_commits_until_it_ends(tmp_path: Path) -> None:
         condition = await here.condition(ConditionType.STALLED)
         assert condition.reason == "Suspended"
         assert condition.message.startswith("suspended by ann@desk until 2")
-        assert condition.message.endswith("Z: a freeze")
+        assert condition.message.endswith("Z: a freeze; end it with: reconcile resume")
         assert await here.order(Resume("ann@desk")) == "resumed: the head is judged again"
         await here.look()
         assert await here.pools() == {"a", "b"}

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.declare.cache import ParseCache
 from reconciler.declare.load import Loaded
+from reconciler.execute.secrets import SecretRules
 from reconciler.model.errors import UsageMistake
 from reconciler.model.following import Why
 from reconciler.model.live import LiveState
@@ -19,6 +20,7 @@ from reconciler.server.answers.reasons import BECAUSE, reasons
 from reconciler.server.configuration import EMBEDDED
 from reconciler.server.controller import controller
 from reconciler.server.orders.orders import DecidePlan, Resume, Suspend
+from reconciler.server.planning.machines import Alone
 from reconciler.server.planning.planning import Check, Planned, plan_space
 from reconciler.server.sources.policy import Policy
 from reconciler.server.sources.sources import Fetched
@@ -27,6 +29,7 @@ from reconciler.server.state.times import stamp
 from reconciler.server.voice import Voice
 from reconciler.store import audit, following, objects, tasks
 from reconciler.store.database import Transaction
+from reconciler.store.writer import Store
 from tests.server.following import DEPLOYMENT, ENVIRONMENT, PATIENCE, SPACE, followed
 from tests.server.following import Followed as Here
 
@@ -114,14 +117,16 @@ spec: {pools: [a], endpoint: {listening: {host: db-1.example.com, port: 10944, t
 
 
 async def test_a_machine_that_another_space_takes_while_a_commit_is_judged_is_refused(tmp_path: Path) -> None:
+    class Late(Alone):
+        async def take(self, store: Store, planned: Planned) -> str:
+            return "it is taken"
+
     async with followed(tmp_path) as here:
-        answers = iter(["", "it is taken"])
-        here.controller.claims = lambda _: next(answers, "it is taken")
+        here.controller.claims = Late()
         here.repository.pools("a")
         await here.look()
         assert await here.pools() == set()
         assert (await here.reason(), here.controller.machines) == ("Refused", {})
-        here.controller.claims = lambda _: ""
 
 
 async def test_the_machines_of_a_space_are_known_before_any_is_judged(tmp_path: Path) -> None:
@@ -141,8 +146,10 @@ async def test_what_stands_against_a_plan_just_now_is_looked_at_again(
 ) -> None:
     busy = True
 
-    def planned(loaded: Loaded, live: LiveState, options: Options, *, check: Check | None = None) -> Planned:
-        found = plan_space(loaded, live, options, check=check)
+    def planned(
+        loaded: Loaded, live: LiveState, options: Options, *, check: Check, secret_rules: SecretRules | None
+    ) -> Planned:
+        found = plan_space(loaded, live, options, check=check, secret_rules=secret_rules)
         if not busy:
             return found
         held = tuple(replace(change, refusal="it is at work", refused_now=True) for change in found.plan.changes)

@@ -181,7 +181,13 @@ def test_a_self_signed_identity_has_no_end_to_judge() -> None:
 @pytest.mark.parametrize(
     ("thumbprint", "expires_at", "subscription", "code", "text"),
     [
-        ("SHA256:y", 1.0, "poll://worker-1", "undeclared", "no Worker in Git bears the thumbprint SHA256:y"),
+        (
+            "SHA256:y",
+            1.0,
+            "poll://worker-1",
+            "undeclared",
+            "no Worker that was carried out bears the thumbprint SHA256:y",
+        ),
         ("SHA256:x", 0.0, "poll://worker-1", "expired", "the certificate of worker-1 has run out"),
         (
             "SHA256:x",

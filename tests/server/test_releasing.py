@@ -20,7 +20,10 @@ LOCK = {"mutex": {"name": "db"}}
 
 
 def test_what_is_said_of_a_lost_holder() -> None:
-    assert LOST == ", which was given up and may still run; where it cannot, `reconcile release` frees what it holds"
+    assert (
+        LOST
+        == ", which was given up and may still run; where it cannot, `reconcile why task/{task}` says how that is freed"
+    )
 
 
 async def test_a_person_frees_what_was_lost_and_whoever_waits_runs(tmp_path: Path) -> None:
@@ -42,7 +45,7 @@ async def test_a_person_frees_what_was_lost_and_whoever_waits_runs(tmp_path: Pat
             stage.dispatcher.wake()
             await stage.until(lambda: stage.state(1) is TaskState.ABANDONED)
             stage.add("b", step("work", **LOCK))
-            await stage.until_waits(2, "work", f"the mutex db is held by work of task 1{LOST}")
+            await stage.until_waits(2, "work", f"the mutex db is held by work of task 1{LOST.format(task=1)}")
             how = f"it may still run; where it cannot, free what it holds: reconcile release {one.ticket} --reason TEXT"
             assert f"      {how}" in store.read_now(lambda tx: list(reasons(tx, "task/1")))
             assert store.write_now(lambda tx: leaving.keep(tx, "w1", "{}"))

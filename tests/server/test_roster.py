@@ -53,6 +53,10 @@ async def office(folder: Path) -> AsyncIterator[Office]:
     try:
         yield Office(here, roster, grounds)
     finally:
+        for entry in roster._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
+                await asyncio.gather(entry.task, return_exceptions=True)
         here.store.close()
 
 
@@ -148,6 +152,28 @@ async def test_a_worker_that_left_is_spoken_with_until_its_last_attempt_has_ende
         assert set(place.grounds.links) == {"heir"}
         assert place.roster.declared[FIRST].worker == "heir"
         assert place.here.store.write_now(leaving.forget_gone) == 1
+
+
+async def test_nobody_speaks_with_a_machine_under_its_new_name_before_it_is_done_under_the_former(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path) as place:
+        former = polling_worker("w1", "poll://worker-1", FIRST)
+        await place.declare(former)
+        live_attempt(place.here.store, "w1")
+        assert place.here.store.write_now(lambda tx: leaving.keep(tx, "w1", former.spec))
+        place.here.store.write_now(lambda tx: (objects.remove(tx, former.address), objects.next_serial(tx)))
+        await place.declare(polling_worker("heir", "poll://worker-1", FIRST))
+
+        async def spoken_with() -> set[str]:
+            await place.roster.look()
+            return {name for name, entry in place.roster._entries.items() if entry.task is not None}
+
+        assert await spoken_with() == {"w1"}
+        place.here.store.write_now(
+            lambda tx: attempts.ended(tx, [attempts.Ended("t1", "{}", NOW, log_length=0, log_digest="")])
+        )
+        assert await spoken_with() == {"heir"}
 
 
 async def test_a_copy_of_a_machine_is_refused_while_the_first_one_lives(tmp_path: Path) -> None:

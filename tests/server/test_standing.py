@@ -103,6 +103,23 @@ def test_steps_are_told_their_places_before_a_pool_and_before_a_lock_that_is_hel
     assert row.steps[1].reason == f"{BUSY}; {found[numbers[1], 1]}"
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "it waits for the value of PW from the source vault, key db",
+        "attempt 1 of 3: the value of PW cannot be had from the source vault, key db: it is empty; the next one in 15 s",
+    ],
+)
+def test_a_step_that_has_not_asked_for_a_worker_is_in_no_line(store: Store, reason: str) -> None:
+    numbers = [queue(store, project) for project in ("shop", "till", "desk")]
+    for number in numbers:
+        begin(store, number, "Ship", reason=reason if number == numbers[0] else BUSY)
+    assert store.read_now(standing).steps == {
+        (numbers[1], 0): "1st of 2 that wait for the pool omaha",
+        (numbers[2], 0): "2nd of 2 that wait for the pool omaha, after ship of task 2",
+    }
+
+
 def test_a_mutex_whose_name_is_a_template_is_known_to_its_task_alone(store: Store) -> None:
     hidden = SHIP | {"mutex": {"name": "${{ environment.name }}"}}
     first, second = (queue(store, project, hidden, SHIP) for project in ("shop", "till"))

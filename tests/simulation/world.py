@@ -145,6 +145,9 @@ class Worker:
             self.states[spec.ticket] = Offered()
             self._tell(self._report(spec.ticket))
 
+    def offer_again(self, spec: TicketSpec) -> None:
+        self.offer(spec)
+
     def start(self, ticket: TicketId, secrets: Secrets) -> None:
         if self.intake is None:
             self.wishes.append(lambda: self.start(ticket, secrets))

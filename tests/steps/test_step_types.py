@@ -14,6 +14,7 @@ from reconciler.model.work import Step, StepTemplateSpec
 from reconciler.steps.errors import StepError, TemplateError
 from reconciler.steps.expansion import declaration_problems, expand, parameter_problems
 from reconciler.steps.jobs import ManualJob, ScriptJob
+from reconciler.steps.manual import answered_within, unanswered
 from reconciler.steps.rendering import ENVIRONMENT_VALUE_MAX, render_step
 from reconciler.steps.script import INTERPRETERS, ScriptInputs, interpreter
 from reconciler.steps.step_type import Ground, StepType
@@ -264,6 +265,30 @@ def test_a_template_that_is_itself_a_template_is_refused() -> None:
     )
 
 
+def test_a_template_that_asks_a_person_is_refused() -> None:
+    asking = StepTemplateSpec.model_validate({"action": {"manual": {"instructions": "Is it well?"}}})
+    assert failure(templates={"t": asking}, template={"name": "t"}) == (
+        "the step template t is itself a manual step; give it another action"
+    )
+
+
+@pytest.mark.parametrize(
+    ("timeout", "teams", "seconds", "sentence"),
+    [
+        (None, (), 604_800.0, "nobody answered for 7 days"),
+        ("2h", (), 7_200.0, "nobody answered for 2h"),
+        ("14d", ("dba",), 1_209_600.0, "nobody of the team dba answered for 14d"),
+        ("1h30m", ("dba", "ops"), 5_400.0, "nobody of the teams dba, ops answered for 1h30m"),
+    ],
+)
+def test_a_question_waits_as_long_as_its_step_says(
+    timeout: str | None, teams: tuple[str, ...], seconds: float, sentence: str
+) -> None:
+    asking = step(manual={"instructions": "Is it well?"}, **({"timeout": timeout} if timeout else {}))
+    assert answered_within(asking) == seconds
+    assert unanswered(asking, teams) == sentence
+
+
 def test_no_key_is_both_there_and_still_to_come() -> None:
     assert not FUTURE & STEP_TYPES.keys()
     assert set(INTERPRETERS) == {"bash", "sh", "python", "powershell"}
@@ -285,6 +310,9 @@ class TestEveryStepType:
         inputs = STEP_TYPES[key].inputs
         assert issubclass(inputs, Spec)
         assert all(field.description for field in inputs.model_fields.values())
+
+    def test_says_why_fields_of_a_step_mean_nothing(self, key: str) -> None:
+        assert STEP_TYPES[key].pointless.keys() <= {field.alias for field in Step.model_fields.values()}
 
     def test_finds_its_inputs_in_a_step_again(self, key: str) -> None:
         found, inputs = inputs_of(step(**{key: EXAMPLES[key]}))

@@ -56,7 +56,10 @@ def test_a_second_engine_is_told_who_the_first_is(directory: DataDirectory) -> N
         EngineLock.take(directory)
     child.communicate()
     assert refused.value.message == f"another engine (pid {child.pid}) works on {directory.root}"
-    assert refused.value.hint == "wait until it ends, or name another state with --data"
+    assert (
+        refused.value.hint
+        == "wait until it ends; where it is a server, commit what you want, and follow it: reconcile wait --commit COMMIT"
+    )
 
 
 def test_an_engine_on_another_host_is_named_with_it(directory: DataDirectory) -> None:

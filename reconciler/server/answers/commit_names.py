@@ -1,12 +1,15 @@
 """Commits by the names that people give them, in the repositories that are here, and where they stand."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.declare.git import asked
 from reconciler.declare.names import ambiguous, commit_named
-from reconciler.server.answers.waiting import Stand, stand_of
+from reconciler.server.answers.outstanding import outstanding
+from reconciler.server.answers.overview import known_since
+from reconciler.server.answers.waiting import Stand, Told, stand_of
 from reconciler.server.state.place import Place
 from reconciler.store import following
 from reconciler.store.database import Transaction
@@ -14,11 +17,15 @@ from reconciler.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a commit stands, by its whole name as far as that is known here, and in a sentence why."""
+    """Where a commit stands, by its whole name as far as that is known here, and in a sentence why.
+
+    `until` is when a suspension ends that holds it up, in seconds since the epoch.
+    """
 
     commit: str
     stand: Stand
     message: str
+    until: float | None = None
 
 
 def mirror_of(place: Place) -> Path:
@@ -39,15 +46,21 @@ def whole_name(roots: Sequence[Path], commit: str) -> str | None:
     return next(iter(found), None)
 
 
-def standing(tx: Transaction, commit: str, roots: Sequence[Path]) -> Standing:
-    """Return where a commit stands."""
+def standing(tx: Transaction, commit: str, roots: Sequence[Path], *, engine_runs: bool) -> Standing:
+    """Return where a commit stands; where no engine runs, nothing that is under way or waits goes on."""
+    conditions = following.conditions(tx)
     found = stand_of(
         commit,
-        following.conditions(tx),
-        following.commits(tx),
+        Told(
+            conditions,
+            following.commits(tx),
+            following.suspension(tx, time.time()),
+            None if engine_runs else known_since(conditions.values(), following.source(tx)),
+        ),
         lambda head, wanted: head == wanted or any(_is_ancestor(root, wanted, head) for root in roots),
+        lambda: outstanding(tx),
     )
-    return Standing(commit, found.stand, found.message)
+    return Standing(commit, found.stand, found.message, found.until)
 
 
 def _is_ancestor(root: Path, ancestor: str, commit: str) -> bool:

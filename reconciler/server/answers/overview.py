@@ -1,19 +1,21 @@
 """What is, in one look: the space, its workers, its declared deployments and what waits for whom."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from reconciler.model.following import Condition, Proposal, SourceState
+from reconciler.model.following import Condition, Proposal, SourceState, Suspension
 from reconciler.model.live import Binding, Intervention, LiveState, Slot, StepRun, Task, WorkerHealth, WorkerStatus
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.plan.deployments import Wish, wishes_of
-from reconciler.plan.processes import process_digest
+from reconciler.plan.present import Present
 from reconciler.schedule.fleet import BUILTIN, Fleet, Member, fleet_of
 from reconciler.server.answers.standing import standing
+from reconciler.server.orders.questions import questions_of
 from reconciler.server.state.times import stamp
 from reconciler.store import following, objects, results, tasks
 from reconciler.store.database import Transaction
@@ -49,7 +51,8 @@ class ObjectRow:
 class SlotRow:
     """One slot, declared or only remembered (then no release is), and the last task queued for it.
 
-    `current` says whether that task ran what is declared now.
+    `current` says whether that task ran what is declared now; `moved` names what it pinned and is another one now, its
+    `process` or its `variables`.
     """
 
     slot: Slot
@@ -57,7 +60,7 @@ class SlotRow:
     declared_release: str | None
     task: Task | None
     steps: tuple[StepRun, ...] = ()
-    process_moved: bool = False
+    moved: tuple[str, ...] = ()
     current: bool = False
 
     @property
@@ -70,7 +73,20 @@ class SlotRow:
         if not self.current:
             return f"{self.task.state}, edited since"
         state = "adopted" if self.task.adopted else str(self.task.state)
-        return f"{state}, process changed since" if self.process_moved else state
+        return f"{state}, {' and '.join(self.moved)} changed since" if self.moved else state
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow(Intervention):
+    """A question that waits, the id and name of the step that asks, and until when an answer is heard.
+
+    That is in seconds since the epoch. `alone` says whether it is the only one of its task.
+    """
+
+    id: str = ""
+    name: str = ""
+    until: float | None = None
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +99,17 @@ class Overview:
     counts: dict[str, int]
     workers: tuple[WorkerRow, ...]
     slots: tuple[SlotRow, ...]
-    questions: tuple[Intervention, ...]
+    questions: tuple[QuestionRow, ...]
     source: SourceState | None = None
     conditions: tuple[Condition, ...] = ()
     proposals: tuple[Proposal, ...] = ()
+    suspension: Suspension | None = None
+    engine_runs: bool = True
+
+    @property
+    def as_of(self) -> float | None:
+        """When the conditions were looked at last; None where an engine does, or none were ever."""
+        return None if self.engine_runs or not self.conditions else known_since(self.conditions, self.source)
 
 
 def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
@@ -102,17 +125,25 @@ def overview(tx: Transaction, *, engine_runs: bool) -> Overview:
         counts,
         tuple(worker_rows(live, engine_runs=engine_runs)),
         tuple(_slot_rows(tx, live)),
-        tuple(results.open_interventions(tx)),
+        tuple(_question_rows(tx)),
         following.source(tx),
         tuple(following.conditions(tx).values()),
         tuple(following.proposals(tx)),
+        following.suspension(tx, time.time()),
+        engine_runs,
     )
+
+
+def known_since(conditions: Iterable[Condition], source: SourceState | None) -> float:
+    """Return when a server is known to have had a look last, in seconds since the epoch; 0 for never."""
+    looked_at = source.looked_at if source is not None else 0.0
+    return max([looked_at, *(condition.since for condition in conditions)])
 
 
 def worker_rows(live: LiveState, *, engine_runs: bool) -> list[WorkerRow]:
     """List the workers, the built-in one first."""
     fleet = fleet_in(live)
-    rows = [builtin_row(fleet), *member_rows(fleet, live, engine_runs=engine_runs)]
+    rows = [builtin_row(fleet, engine_runs=engine_runs), *member_rows(fleet, live, engine_runs=engine_runs)]
     return [*rows, *leaving_rows(live, engine_runs=engine_runs)]
 
 
@@ -123,14 +154,15 @@ def fleet_in(live: LiveState) -> Fleet:
     return fleet_of(live.objects, settings, live.workers, live.overrides)
 
 
-def builtin_row(fleet: Fleet) -> WorkerRow:
-    """Return the row of the server's own machine."""
+def builtin_row(fleet: Fleet, *, engine_runs: bool) -> WorkerRow:
+    """Return the row of the server's own machine, whose worker is part of the engine."""
+    health = "healthy" if engine_runs else "waits for an engine"
     if not fleet.builtin_enabled:
         state = "disabled by the space"
     elif fleet.runs_builtin(fleet.default_pool):
-        state = f"healthy; runs the steps of {fleet.default_pool}"
+        state = f"{health}; runs the steps of {fleet.default_pool}"
     else:
-        state = f"healthy; idle, since {fleet.default_pool} has workers"
+        state = f"{health}; idle, since {fleet.default_pool} has workers"
     return WorkerRow(BUILTIN, (fleet.default_pool,), "built-in", state)
 
 
@@ -194,10 +226,25 @@ def _health(status: WorkerStatus | None, *, engine_runs: bool) -> str:
     return f"{status.health}: {status.reason}" if status.reason else status.health.value
 
 
+def _question_rows(tx: Transaction) -> Iterator[QuestionRow]:
+    """Yield the open questions of all tasks, the oldest first."""
+    asked = results.open_interventions(tx)
+    known = {number: questions_of(tx, tasks.task(tx, number)) for number in {one.task for one in asked}}
+    for one in asked:
+        found = next(question for question in known[one.task] if question.asked == one)
+        yield QuestionRow(
+            *(one.task, one.step, one.instructions, one.teams, one.asked_at),
+            id=found.run.key,
+            name=found.run.name,
+            until=found.until,
+            alone=found.alone,
+        )
+
+
 def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
     rows = []
     declared: dict[Slot, Wish] = {}
-    places = standing(tx)
+    places, present = standing(tx), Present(live.objects)
     for address, found in live.objects.items():
         if address.kind == "Deployment":
             declared |= {wish.slot: wish for wish in wishes_of(address.name, found)}
@@ -208,8 +255,8 @@ def _slot_rows(tx: Transaction, live: LiveState) -> list[SlotRow]:
         if task is not None and not task.state.ended:
             task = replace(task, reason=places.task(task))
             steps = tuple(replace(run, reason=places.step(run)) for run in tasks.steps(tx, task.id))
-        moved = task is not None and task.process not in {"", process_digest(live.objects, slot.project)}
+        moved = present.moved(task) if task is not None else ()
         current = bool(task is not None and wish is not None and task.digest == wish.digest)
         release = wish.spec.release if wish else None
-        rows.append(SlotRow(slot, name, release, task, steps, process_moved=moved, current=current))
+        rows.append(SlotRow(slot, name, release, task, steps, moved=moved, current=current))
     return rows

@@ -1,5 +1,6 @@
 """Why something is as it is: where it is declared, what was done to it, where its steps run, what it waits for."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -22,13 +23,15 @@ from reconciler.model.live import (
 from reconciler.model.space import SpaceSpec
 from reconciler.model.spec import Address
 from reconciler.model.work import ProjectSpec, Step
-from reconciler.plan.deployments import wishes_of
+from reconciler.plan.changes import Action
+from reconciler.plan.deployments import ByServer, by_apply, failed_as_declared, wishes_of
 from reconciler.plan.explanation import MANUAL, Load, Prospect
 from reconciler.plan.stored import STORED
 from reconciler.plan.whereabouts import Whereabouts
 from reconciler.protocol.objects import loaded
 from reconciler.protocol.tickets import Final
-from reconciler.schedule.fleet import BUILTIN, Fleet
+from reconciler.schedule.fleet import BUILTIN, Fleet, fleet_of
+from reconciler.schedule.formers import formers_of
 from reconciler.schedule.outcomes import Outcome, judge
 from reconciler.schedule.placement import Nowhere, PoolChoice, needs_of, place
 from reconciler.schedule.variables import VariableContext
@@ -36,6 +39,7 @@ from reconciler.server.answers.overview import drain_in_words
 from reconciler.server.answers.standing import Standing, standing
 from reconciler.server.answers.steps import loads_in, steps_called
 from reconciler.server.orders.decisions import find_task
+from reconciler.server.orders.questions import Question, questions_of
 from reconciler.server.orders.steering import PLAN
 from reconciler.server.state.times import stamp
 from reconciler.store import attempts, audit, following, objects, tasks, worker_status
@@ -43,6 +47,9 @@ from reconciler.store.database import Transaction
 
 EVENTS_SHOWN = 5
 """Of an object's events, the last ones."""
+
+EVENTS_SEARCHED = 100
+"""Of an object's events, those in which its removal is looked for."""
 
 BECAUSE: Mapping[Why, str] = {
     Why.MANUAL: "the space wants every plan approved",
@@ -66,13 +73,16 @@ def reasons(tx: Transaction, address: str) -> Iterator[str]:
         return
     live = objects.live_state(tx)
     if "/" not in address:
-        address = str(only_object_called(address, live))
+        address = _gone_called(tx, address, live) or str(only_object_called(address, live))
     kind, _, rest = address.partition("/")
     name, _, step = rest.partition("/")
     found = live.objects.get(Address(kind, name))
     if found is None and kind == "Worker" and name in live.leaving and not step:
         yield f"{address} left Git, and is spoken with until what lives there has ended"
         yield from _of_worker(tx, name, live)
+        return
+    if found is None and (removed := _removal(tx, Address(kind, name))) is not None:
+        yield from _of_removal(tx, removed)
         return
     if found is None:
         known = [str(other) for other in live.objects]
@@ -81,6 +91,33 @@ def reasons(tx: Transaction, address: str) -> Iterator[str]:
         yield from _of_step(found, step, live, loads_in(tx, live))
     else:
         yield from _of_object(tx, found, live)
+
+
+def _removal(tx: Transaction, address: Address) -> Event | None:
+    """Return the event of the last removal of an object, as far back as the audit goes; None where it never was."""
+    told = audit.newest(tx, EVENTS_SEARCHED, audit.Selection(subject=str(address)))
+    return next((event for event in reversed(told) if event.action == Action.REMOVE), None)
+
+
+def _gone_called(tx: Transaction, name: str, live: LiveState) -> str:
+    """Return the only object that was removed and called so, where none is; "" where there is none or are several."""
+    if any(other.name == name for other in live.objects):
+        return ""
+    from reconciler.model.kinds import KINDS
+
+    gone = [str(address) for kind in KINDS if _removal(tx, address := Address(kind, name)) is not None]
+    return gone[0] if len(gone) == 1 else ""
+
+
+def _of_removal(tx: Transaction, event: Event) -> Iterator[str]:
+    """Say who has removed an object, when, and by which commit."""
+    by = "from the working tree" if event.revision.startswith("tree:") else f"by the commit {event.revision[:12]}"
+    yield f"{event.subject} is not applied any more: {event.actor} removed it at {stamp(event.at)}, {by}"
+    made = following.commit(tx, event.revision)
+    if made is not None and made.author:
+        yield f'that commit is by {made.author}: "{made.subject}"'
+    for each in audit.newest(tx, EVENTS_SHOWN, audit.Selection(subject=event.subject)):
+        yield _event(each)
 
 
 def only_object_called(name: str, live: LiveState) -> Address:
@@ -168,6 +205,9 @@ def _of_worker(tx: Transaction, name: str, live: LiveState) -> Iterator[str]:
         yield f"it is draining {override.words} (live override since {stamp(override.since)})"
     if name in live.drains:
         yield f"it is {drain_in_words(name, live)}, and drains since {stamp(live.drains[name].since)}"
+    if (former := formers_of(live.objects, live.leaving, live.occupants).get(name)) is not None:
+        yield f"its machine still runs {former.runs} under its former name {former.name}, and is met as {name} afterwards"
+        return
     if status is None:
         yield "its agent has never been met"
         return
@@ -202,13 +242,34 @@ def _of_task(tx: Transaction, task: Task) -> Iterator[str]:
     reason = f": {text}" if (text := places.task(task)) else ""
     yield f"task {task.id} runs release {task.release} of {task.slot} and {_is(task.state)}{adopted}{reason}"
     tries = attempts.attempts(tx, task.id)
+    asking = {question.run.index: question for question in questions_of(tx, task)}
     for run in tasks.steps(tx, task.id):
         yield f"  {_step_sentence(replace(run, reason=places.step(run)))}"
+        if run.index in asking:
+            yield f"    {_asking(asking[run.index])}"
         for attempt in tries:
             if attempt.step == run.index:
                 yield f"    attempt {attempt.number} on {attempt.worker}{_end_of(attempt)}: {attempt.decision}"
                 yield from _silence_of(attempt, worker_status.status(tx, attempt.worker))
                 yield from _release_of(attempt, task)
+    yield from _remedy_of(tx, task)
+
+
+def _remedy_of(tx: Transaction, task: Task) -> Iterator[str]:
+    """Say what runs again what is declared, where the last task of its slot did not succeed."""
+    last, found = tasks.last_task(tx, task.slot), objects.one(tx, Address("Deployment", task.deployment))
+    if last is None or last.id != task.id or found is None:
+        return
+    remedy = ByServer(lambda: objects.live_state(tx).objects) if following.source(tx) is not None else by_apply
+    for wish in wishes_of(task.deployment, found):
+        if wish.slot == task.slot and failed_as_declared(wish, task):
+            yield f"it is not repeated by itself; {remedy(wish, task)}"
+
+
+def _asking(question: Question) -> str:
+    """Say until when an answer to a question is waited for, and how it is given."""
+    how = f"; answer with: {question.commands}" if time.time() < question.until else ""
+    return f"without an answer by {stamp(question.until)} it fails{how}"
 
 
 def _silence_of(attempt: Attempt, status: WorkerStatus | None) -> Iterator[str]:
@@ -261,7 +322,8 @@ def _where(
         return MANUAL
     space = next((found for address, found in live.objects.items() if address.kind == "Space"), None)
     settings = SpaceSpec.parse(space.spec) if space else SpaceSpec()
-    whereabouts = Whereabouts.of(live.objects, settings, live.workers, live.overrides)
+    formers = formers_of(live.objects, live.leaving, live.occupants)
+    whereabouts = Whereabouts(live.objects, fleet_of(live.objects, settings, live.workers, live.overrides, formers))
     match whereabouts.choice(step, project, context):
         case str(missing):
             return f"it cannot run: {missing}"

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.execute.endings import TRIED
 from reconciler.execute.grounds import fleet_in
 from reconciler.execute.pinned_pools import PinnedPools
 from reconciler.execute.queue_facts import QueueFacts, queue_facts
+from reconciler.execute.searches import AWAITED
 from reconciler.execute.turns import turn_of
 from reconciler.model.live import StepRun, StepState, Task, TaskId
 from reconciler.schedule.asking import TASKS, attempt_request, step_request
@@ -64,7 +66,7 @@ def _of_steps(
     tx: Transaction, facts: QueueFacts, recent: Iterable[Task], held: set[str], now: float
 ) -> dict[tuple[TaskId, int], str]:
     waiting = [(task, run) for task in facts.running for run in tasks.steps(tx, task.id)]
-    waiting = [(task, run) for task, run in waiting if run.state is StepState.WAITING]
+    waiting = [(task, run) for task, run in waiting if run.state is StepState.WAITING and not _waits_elsewhere(run)]
     if len(waiting) < 2:
         return {}
     fleet = fleet_in(tx)
@@ -72,6 +74,11 @@ def _of_steps(
     requests = {key: request for key, request in asked.items() if request is not None}
     found = _told(requests.values(), list(_granted(tx, recent)), held, "", now)
     return {key: found[request.id] for key, request in requests.items() if request.id in found}
+
+
+def _waits_elsewhere(run: StepRun) -> bool:
+    """Say whether a step waits for a secret or its next attempt, and has not asked for a place."""
+    return run.reason.startswith((AWAITED, TRIED))
 
 
 def _request(task: Task, run: StepRun, facts: QueueFacts, fleet: Fleet) -> Request | None:

@@ -30,7 +30,7 @@ def worker_page(tx: Transaction, after: str | None, limit: int) -> tuple[list[Wo
     part, _, name = (after or FIRST).partition("/")
     found: list[tuple[str, WorkerRow]] = []
     if part == FIRST:
-        found.append((f"{DECLARED}/", builtin_row(_default_pool(tx))))
+        found.append((f"{DECLARED}/", builtin_row(_default_pool(tx), engine_runs=True)))
     if part in {FIRST, DECLARED}:
         live = _live(tx, objects.page(tx, Address("Worker", name if part == DECLARED else ""), "Worker", limit + 1))
         found += [(f"{DECLARED}/{row.name}", row) for row in member_rows(fleet_in(live), live, engine_runs=True)]

@@ -136,7 +136,9 @@ def _database(place: Place, now: float) -> Iterator[Finding]:
         with readers:
             yield fine("state", f"{place.data} has the schema {len(migrations())}, the newest that is known")
             yield readers.read_now(lambda tx: _key(tx, place))
-            yield from readers.read_now(lambda tx: [*_clock(tx, now), *_agents(tx, now)])
+            yield from readers.read_now(lambda tx: list(_clock(tx, now)))
+            runs = engine_runs(place.files)
+            yield from readers.read_now(lambda tx: list(_agents(tx, now, engine_runs=runs)))
             yield readers.read_now(_audit)
     except ReconcilerError as error:
         yield wrong("state", error.message, error.hint)
@@ -168,8 +170,8 @@ def _clock(tx: Transaction, now: float) -> Iterator[Finding]:
         )
 
 
-def _agents(tx: Transaction, now: float) -> Iterator[Finding]:
-    """Look at the workers that Git declares."""
+def _agents(tx: Transaction, now: float, *, engine_runs: bool) -> Iterator[Finding]:
+    """Look at the workers that Git declares; they are connected while an engine runs, and not before."""
     release, declared, statuses = version("reconciler"), registered(tx), worker_status.statuses(tx)
     away = [name for name in declared if name not in statuses or statuses[name].health is not WorkerHealth.HEALTHY]
     other = [name for name in declared if (seen := _release(statuses.get(name))) and seen != release]
@@ -180,7 +182,7 @@ def _agents(tx: Transaction, now: float) -> Iterator[Finding]:
         if any(each in certified for each in worker.thumbprints)
     }
     soon = [name for name, end in ends.items() if end < now + SOON]
-    if away:
+    if away and engine_runs:
         yield doubtful("agents", f"not connected: {_named(away)}", "reconcile get workers says since when and why")
     if other:
         fix = "upgrade them when there is time: an agent takes its running scripts along"
@@ -188,7 +190,9 @@ def _agents(tx: Transaction, now: float) -> Iterator[Finding]:
     if soon:
         fix = "start these agents: they renew by themselves when they are connected"
         yield doubtful("agents", f"with a certificate that ends within 30 days or has ended: {_named(soon)}", fix)
-    if declared and not (away or other or soon):
+    if declared and not engine_runs:
+        yield fine("agents", f"{len(declared)} declared; none is connected, as no engine runs")
+    elif declared and not (away or other or soon):
         yield fine("agents", f"{len(declared)} declared, all connected")
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reconciler.model.following import Condition, ConditionType, Judged, SourceState, Suspension, Verdict
+from reconciler.server.orders.words import suspended
 from reconciler.server.state.times import stamp
 
 STALLING = {
@@ -66,8 +67,7 @@ def _stalled(facts: Facts) -> tuple[str, str] | None:
     """Return reason and sentence where a person has to act."""
     judged = facts.judged
     if facts.suspension is not None:
-        held = facts.suspension
-        return "Suspended", f"suspended by {held.by} until {stamp(held.until)}: {held.reason}"
+        return "Suspended", suspended(facts.suspension)
     if judged is not None and judged.verdict in STALLING:
         return STALLING[judged.verdict], judged.reason
     if facts.failed:

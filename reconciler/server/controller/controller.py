@@ -304,7 +304,8 @@ class Controller:
                 return await self._carry_out(loaded, planned, judgement, signer or made.author)
 
     async def _planned(self, loaded: Loaded, live: LiveState, options: Options) -> Planned:
-        return await asyncio.to_thread(plan_space, loaded, live, options, check=self.source.check)
+        rules = self.running.secret_rules
+        return await asyncio.to_thread(plan_space, loaded, live, options, check=self.source.check, secret_rules=rules)
 
     async def _judgement(self, head: str, loaded: Loaded, planned: Planned) -> Judgement:
         plan, live = planned.plan, planned.live
@@ -351,6 +352,8 @@ class Controller:
         self, loaded: Loaded, planned: Planned, judgement: Judgement, actor: str
     ) -> tuple[Verdict, str]:
         plan = judgement.plan
+        for doubt in planned.doubts:
+            self.voice.warn("secret cannot be had", revision=plan.revision, reason=doubt)
         wanted = Planned(plan, planned.desired, planned.live)
         adopt = self.policy.adopt and plan.new_state
         async with apply_lease(self.engine) as token:

@@ -13,6 +13,7 @@ from reconciler.server.orders.account import account
 from reconciler.server.state import origins
 from reconciler.server.voice import Voice
 from reconciler.store import audit, drains, following, objects, tasks
+from reconciler.store.counters import last_number
 from reconciler.store.database import Transaction
 from reconciler.store.writer import Store
 
@@ -29,7 +30,7 @@ class Teller:
         self._herald = herald
         self._told: tuple[Condition, ...] = ()
         self._failed: tuple[str, ...] = ()
-        self._seen: tuple[frozenset[int], float] | None = None
+        self._seen: tuple[frozenset[int], int, float] | None = None
 
     async def tell(self, source: SourceState | None, judged: Judged | None, drift: str) -> None:
         """Record the conditions of now, and say which became another."""
@@ -46,7 +47,7 @@ class Teller:
     def _facts(self, tx: Transaction, source: SourceState | None, judged: Judged | None, drift: str) -> Facts:
         found = tasks.unfinished(tx)
         unfinished = frozenset(task.id for task in found)
-        seen = unfinished, judged.judged_at if judged else 0.0
+        seen = unfinished, last_number(tx, "task"), judged.judged_at if judged else 0.0
         if seen != self._seen:  # what failed is found in all that is declared, so not each second
             self._failed, self._seen = tuple(_failed(tx)), seen
         overdue = tuple(name for name, drain in drains.drains(tx).items() if drain.overdue_at is not None)
@@ -92,4 +93,5 @@ def _failed(tx: Transaction) -> list[str]:
         wish for name, found in objects.of_kind(tx, "Deployment").items() for wish in deployments.wishes_of(name, found)
     ]
     live = LiveState({}, tasks.last_tasks(tx))
-    return list(deployments.failed_slots(declared, live, remedy=deployments.RETRY))
+    remedy = deployments.ByServer(lambda: objects.live_state(tx).objects)
+    return list(deployments.failed_slots(declared, live, remedy=remedy))

@@ -25,7 +25,7 @@ from reconciler.server.engine.reconciling import apply_lease, carry_out_planned
 from reconciler.server.engine.unreached import leavers, unreached
 from reconciler.server.planning.planning import Planned, files_of, first_runs, plan_space, scripts_of
 from reconciler.server.state.place import Place
-from reconciler.store import objects, plans, tasks
+from reconciler.store import following, objects, plans, tasks
 from reconciler.store.database import Transaction
 
 
@@ -126,6 +126,8 @@ class Embedded:
                 if not wanted:
                     return False, wanted
             async with apply_lease(engine) as token:
+                if await engine.store.read(following.conditions):  # a server said so, and it moves now
+                    await engine.store.write(following.forget_conditions)
                 if not planned.plan.empty:
                     applied = await self._carry_out(engine, loaded, planned, token, adopt=adopt)
                     wanted |= set() if adopt else {*applied.tasks}
@@ -169,6 +171,8 @@ class Embedded:
         applied = await carry_out_planned(
             *(engine, loaded, planned, token), adopt=adopt, progress=self.progress.changed
         )
+        if await engine.store.read(following.proposals):
+            await engine.store.write(following.settle_proposals)
         if name := self.approval.saved_digest():
             await engine.store.write(lambda tx: plans.mark_applied(tx, name, planned.plan.revision, time.time()))
         runs = len(applied.tasks)

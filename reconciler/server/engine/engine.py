@@ -77,7 +77,7 @@ class Engine:
         builtin = await self._builtin(grounds, dispatcher, configuration)
         await dispatcher.resume()
         await look_at_drains(self.store, dispatcher)  # before any worker reports what a drain cancels
-        running = Running(dispatcher, roster, authority, counts, grounds.logs, [])
+        running = Running(dispatcher, roster, authority, counts, grounds.logs, [], secret_rules)
         async with AsyncExitStack() as stack:
             control = ControlSocket(self.place.files.socket, self.store, self.sealer, changed=running.change)
             await stack.enter_async_context(control.listening())
@@ -182,6 +182,7 @@ class Running:
     counts: Counts
     logs: LogStore
     loops: list["asyncio.Task[None]"]
+    secret_rules: SecretRules | None = None
 
     def carry(self, loop: Coroutine[Any, Any, None]) -> None:
         """Run one more loop while the engine stands."""

@@ -147,10 +147,12 @@ class Roster:
             self._configure_all()
         if found.workers is not before.workers:
             await self._follow(found.workers)
+        if found.leaving != before.leaving:
+            self._dispatcher.wake()  # who waits for one that left under another name may wait for it under its own
         for entry in self._entries.values():
             if entry.link.silent_since is None:
                 await self._check(entry)
-            if start and entry.task is None:
+            if start and entry.task is None and not entry.wanted.former:
                 entry.task = asyncio.create_task(entry.link.run(), name=f"link to {entry.wanted.name}")
                 entry.task.add_done_callback(lambda _: self._changed.set())
 
@@ -162,9 +164,9 @@ class Roster:
                 self._add(wanted)
             elif entry.wanted is not wanted and entry.wanted != wanted:
                 await self._change(entry, wanted)
+        self._declared = Registry({each: wanted for wanted in workers.values() for each in wanted.thumbprints})
         for name in self._entries.keys() - workers.keys():
             await self._remove(name)
-        self._declared = Registry({each: wanted for wanted in workers.values() for each in wanted.thumbprints})
 
     def _configure_all(self) -> None:
         """Tell every connected agent whom to trust from now on."""

@@ -32,6 +32,8 @@ class Wanted:
     thumbprints: frozenset[str]
     proxy: ProxySpec | None = None
     account: AccountSpec | None = None
+    former: bool = False
+    """Is its machine spoken with under another name still, so that nobody is to be met under this one?"""
 
     @property
     def registered(self) -> Registered:
@@ -56,8 +58,8 @@ class WantedWorkers:
     sessions: Mapping[str, LastSession]
     mark: tuple[object, ...] = ()
     """What they were read from; while that is the same, so are they."""
-    leave: bool = False
-    """Do some of them leave?"""
+    leaving: frozenset[str] = frozenset()
+    """Those of them that leave."""
 
 
 NOBODY = WantedWorkers({}, frozenset(), {})
@@ -76,7 +78,7 @@ def wanted_workers(tx: Transaction, known: KnownObjects, before: WantedWorkers) 
     endpoints = {name: _endpoint(spec, before.workers.get(name)) for name, spec in specs.items()}
     kept = {each for name in going if (endpoint := endpoints[name]) for each in endpoint.thumbprints}
     workers: dict[str, Wanted] = {}
-    is_alike = revoked == before.revoked and not going and not before.leave
+    is_alike = revoked == before.revoked and not going and not before.leaving
     for name, endpoint in endpoints.items():
         if endpoint is None:
             continue
@@ -86,15 +88,17 @@ def wanted_workers(tx: Transaction, known: KnownObjects, before: WantedWorkers) 
             workers[name] = last
             continue
         thumbprints = frozenset(map(str, endpoint.thumbprints)) - revoked
+        former = False
         if name not in going:
+            former = bool(thumbprints) and thumbprints <= kept
             thumbprints -= kept  # who leaves is known by the former name until its last attempt has ended
         proxy = account = None
         if isinstance(endpoint, Listening) and endpoint.proxy in proxies:
             proxy = ProxySpec.parse(proxies[endpoint.proxy])
             account = AccountSpec.parse(accounts[proxy.account]) if proxy.account in accounts else None
-        workers[name] = Wanted(name, specs[name], endpoint, thumbprints, proxy, account)
+        workers[name] = Wanted(name, specs[name], endpoint, thumbprints, proxy, account, former)
     sessions = {name: _last_session(tx, name) for name in workers.keys() - before.workers.keys()}
-    return WantedWorkers(workers, revoked, sessions, mark, leave=bool(going))
+    return WantedWorkers(workers, revoked, sessions, mark, frozenset(going))
 
 
 def _of_kind(declared: Mapping[Address, LiveObject], kind: str) -> dict[str, str]:

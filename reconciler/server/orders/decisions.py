@@ -4,10 +4,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from reconciler.execute.records import cancelled_by
 from reconciler.model.errors import Conflict, UsageMistake
-from reconciler.model.live import Event, Slot, Task, TaskId, TaskState
+from reconciler.model.live import Event, Slot, StepRun, Task, TaskId, TaskState
 from reconciler.model.spec import canonical_json
 from reconciler.plan.deployments import UNSUCCESSFUL
+from reconciler.server.orders.questions import question_of
 from reconciler.server.orders.words import one_line
 from reconciler.server.state.origins import kind_of
 from reconciler.store import audit, results, tasks
@@ -16,15 +18,22 @@ from reconciler.store.database import Transaction
 NUMBERS_END = 2**63
 """Past the greatest number of a row."""
 
+ANSWERS = ("approve", "reject")
+"""The verbs of decisions that answer a question."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One decision: `verb` is approve, reject, cancel or retry; `task` is a number or a deployment's name."""
+    """One decision: `verb` is approve, reject, cancel or retry; `task` is a number or a deployment's name.
+
+    `step` is the name or id of the step whose question is answered; "" is the only one that asks.
+    """
 
     verb: str
     task: str
     actor: str
     notes: str = ""
+    step: str = ""
 
 
 def decision_to(decision: Decision) -> Mapping[str, str]:
@@ -34,7 +43,8 @@ def decision_to(decision: Decision) -> Mapping[str, str]:
 
 def decision_from(value: Mapping[str, object]) -> Decision:
     """Read a decision from JSON; raises KeyError or TypeError where it is none."""
-    return Decision(*(str(value[field]) for field in ("verb", "task", "actor", "notes")))
+    verb, task, actor, notes = (str(value[field]) for field in ("verb", "task", "actor", "notes"))
+    return Decision(verb, task, actor, notes, str(value.get("step", "")))
 
 
 def carry_out_decision(tx: Transaction, decision: Decision, origin: str = "") -> str:
@@ -43,9 +53,12 @@ def carry_out_decision(tx: Transaction, decision: Decision, origin: str = "") ->
     Raises UsageMistake or Conflict.
     """
     task, decision = find_task(tx, decision.task), replace(decision, notes=one_line(decision.notes))
+    run = question_of(tx, task, decision.step).run if decision.verb in ANSWERS else None
+    before = _state(tx, task, run)
     match decision.verb:
         case "approve" | "reject":
-            message = _answer(tx, task, decision)
+            assert run is not None, "one of these answers"
+            message = _answer(tx, task, decision, run)
         case "cancel":
             message = _cancel(tx, task, decision)
         case "retry":
@@ -53,14 +66,18 @@ def carry_out_decision(tx: Transaction, decision: Decision, origin: str = "") ->
         case verb:
             raise UsageMistake(f'there is no decision "{verb}"')
     event = Event(time.time(), decision.actor, decision.verb, f"task/{task.id}", "done", task.revision, decision.notes)
-    before, after = _state(task), _state(tasks.task(tx, task.id))
+    after = _state(tx, tasks.task(tx, task.id), run)
     audit.record(tx, replace(event, kind=kind_of(origin), origin=origin, before=before, after=after))
     return message
 
 
-def _state(task: Task) -> str:
-    """Return what a decision can change of a task itself, for the audit."""
-    return canonical_json({"cancelBy": task.cancel_by, "state": task.state.value})
+def _state(tx: Transaction, task: Task, asking: StepRun | None) -> str:
+    """Return what a decision can change of a task itself, and the answer to what a step asks, for the audit."""
+    held: dict[str, object] = {"cancelBy": task.cancel_by, "state": task.state.value}
+    if asking is not None:
+        question = results.intervention(tx, task.id, asking.index)
+        held["answers"] = {asking.key: question.decision if question is not None else ""}
+    return canonical_json(held)
 
 
 def find_task(tx: Transaction, name: str) -> Task:
@@ -88,24 +105,17 @@ def _number(name: str) -> TaskId:
     return TaskId(int(name))
 
 
-def _answer(tx: Transaction, task: Task, decision: Decision) -> str:
-    open_questions = results.open_interventions(tx, task.id)
-    if not open_questions and task.state is TaskState.AWAITING_INTERVENTION:
-        raise Conflict(f"task {task.id} is answered already", "it goes on with the next: reconcile apply")
-    if not open_questions:
-        raise Conflict(f"task {task.id} waits for nobody: it is {task.state}", "`reconcile status` shows what waits")
+def _answer(tx: Transaction, task: Task, decision: Decision, run: StepRun) -> str:
     word = "approved" if decision.verb == "approve" else "rejected"
-    question = open_questions[0]
-    results.answer(tx, task.id, question.step, decision=word, by=decision.actor, at=time.time(), notes=decision.notes)
-    step = tasks.steps(tx, task.id)[question.step]
-    return f'{word} "{step.name}" of task {task.id} ({task.deployment})'
+    results.answer(tx, task.id, run.index, decision=word, by=decision.actor, at=time.time(), notes=decision.notes)
+    return f'{word} "{run.name}" of task {task.id} ({task.deployment})'
 
 
 def _cancel(tx: Transaction, task: Task, decision: Decision) -> str:
     if task.state.ended:
         raise Conflict(f"task {task.id} has ended already: it is {task.state}")
     if task.state is TaskState.QUEUED:
-        tasks.set_state(tx, task.id, TaskState.CANCELLED, f"cancelled by {decision.actor}", time.time())
+        tasks.set_state(tx, task.id, TaskState.CANCELLED, cancelled_by(decision.actor, decision.notes), time.time())
         return f"cancelled task {task.id} ({task.deployment}), which had not started"
     if not tasks.request_cancel(tx, task.id, decision.actor):
         return f"task {task.id} ({task.deployment}) is being cancelled already"
@@ -129,6 +139,7 @@ def _retry(tx: Transaction, task: Task) -> str:
         digest=task.digest,
         pin=task.pin,
         process=task.process,
+        variables=task.variables,
         revision=task.revision,
         at=time.time(),
         priority=task.priority,

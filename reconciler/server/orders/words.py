@@ -2,6 +2,8 @@
 
 from reconciler.declare.render import printable
 from reconciler.model.errors import UsageMistake
+from reconciler.model.following import Suspension
+from reconciler.server.state.times import stamp
 
 REASON_MAX = 1_000
 """Characters of a reason."""
@@ -18,3 +20,14 @@ def reason_of(text: str, what: str) -> str:
     if not reason or len(reason) > REASON_MAX:
         raise UsageMistake(f"{what} needs a reason", f"give one of at most {REASON_MAX} characters with --reason")
     return reason
+
+
+def suspended(held: Suspension) -> str:
+    """Say who has suspended a space, until when and why, and how that is ended before."""
+    return f"suspended by {held.by} until {stamp(held.until)}: {held.reason}; end it with: reconcile resume"
+
+
+def answering(task: int, step: str = "") -> str:
+    """Return the commands that answer the question of a task, or where it asks several that of a step, by its id."""
+    whose = f"{task} --step {step}" if step else str(task)
+    return f"reconcile approve {whose}, or: reconcile reject {whose}"

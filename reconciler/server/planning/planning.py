@@ -1,7 +1,7 @@
 """Plan a space against its live state, as `plan` and `apply` both do."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -15,13 +15,14 @@ from reconciler.model.diagnostics import did_you_mean
 from reconciler.model.errors import Conflict, UsageMistake
 from reconciler.model.live import Binding, LiveState
 from reconciler.model.spec import Address
-from reconciler.plan.changes import Plan
+from reconciler.plan.changes import LiveFact, Plan
 from reconciler.plan.planner import Options, plan
 from reconciler.server.state.place import folder_in_repository, is_shallow
 from reconciler.store import objects
 from reconciler.store.reader import open_for_reading
 
 if TYPE_CHECKING:
+    from reconciler.execute.secrets import SecretRules
     from reconciler.plan.snapshots import Snapshot
 
 Check = Callable[[Loaded, LiveState], None]
@@ -33,11 +34,12 @@ EMPTY = LiveState({}, {})
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan and what it was made of."""
+    """A plan and what it was made of; `doubts` are sentences about secrets that its runs cannot be given."""
 
     plan: Plan
     desired: DesiredState
     live: LiveState
+    doubts: tuple[str, ...] = ()
 
 
 @without_collector()
@@ -79,8 +81,17 @@ def files_of(live: LiveState) -> Mapping[str, Collection[Address]]:
 
 
 @without_collector()
-def plan_space(loaded: Loaded, live: LiveState, options: Options, *, check: Check | None = None) -> Planned:
+def plan_space(
+    loaded: Loaded,
+    live: LiveState,
+    options: Options,
+    *,
+    check: Check | None = None,
+    secret_rules: "SecretRules | None" = None,
+) -> Planned:
     """Plan a loaded space; `check` tells whether the state belongs to it, by the repository where it is not given.
+
+    `secret_rules` are those of the server that plans, and its facts then tell which secrets it will not have.
 
     Raises Conflict where the state belongs to another repository or space, UsageMistake for a chosen address that is
     neither declared nor live.
@@ -89,7 +100,13 @@ def plan_space(loaded: Loaded, live: LiveState, options: Options, *, check: Chec
     (check or check_binding)(loaded, live)
     for address in (*options.targets, *options.excludes):
         _check_known(address, loaded.desired, live)
-    return Planned(plan(loaded.desired, live, options), loaded.desired, live)
+    found = plan(loaded.desired, live, options)
+    if secret_rules is None or not found.runs:
+        return Planned(found, loaded.desired, live)
+    from reconciler.server.planning.secret_doubts import doubts  # here, for only a server has rules
+
+    doubted = tuple(doubts(found.runs, loaded.desired, secret_rules))
+    return Planned(replace(found, facts=(*found.facts, *map(LiveFact, doubted))), loaded.desired, live, doubted)
 
 
 def plan_snapshot(loaded: Loaded, snapshot: "Snapshot", options: Options) -> Planned:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,26 +79,53 @@ def back_up(place: Place, out: BinaryIO, *, with_key: bool) -> Manifest:
     """
     refuse_several(place, "back each up by itself: reconcile backup --data {folder} --to FILE")
     now = time.time()
-    with ExitStack() as stack:
-        copy = stack.enter_context(_room(place.files.cache)) / "copy"
-        tx = stack.enter_context(copied(place.data, copy))
+    with _room(place.files.cache) as room:
+        copy = room / "copy"
+        with copied(place.data, copy) as tx:  # it ends before anything is written, for `out` may take its time
+            named = _named(tx)
+            if with_key and named.key:
+                sealer_of(tx, place.files)  # it is the one in use
         archive = Archive(out, now)
         with copy.open("rb") as file:
             archive.add(DUMP if is_address(place.data) else STATE, file, copy.stat().st_size)
         copying = _Copying(archive, place.files, [])
-        for named in named_files.logs(tx):
-            copying.log(named)
-        artifacts = named_files.artifacts(tx)
-        for digest in sorted(named_files.blobs(tx)):
-            copying.blob(digest, is_artifact=digest in artifacts)
-        fingerprint = keys.in_use(tx) or ""
-        if with_key and fingerprint:
-            sealer_of(tx, place.files)  # it is the one in use
+        for log in named.logs:
+            copying.log(log)
+        for digest in named.blobs:
+            copying.blob(digest, is_artifact=digest in named.artifacts)
+        if with_key and named.key:
             with key_path(place.files).open("rb") as file:
                 archive.add(KEY, file, os.fstat(file.fileno()).st_size)
-        manifest = _manifest(tx, now, fingerprint, copying)
+        absent, parts = tuple(copying.absent), tuple(archive.parts)
+        manifest = Manifest(now, named.space, named.schema, named.key, named.counts, absent, parts)
         archive.finish(manifest)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What a copy of a database says: whose it is, how much is in it, and the files that it names."""
+
+    space: str
+    schema: int
+    key: str
+    counts: Mapping[str, int]
+    logs: Sequence[NamedLog]
+    artifacts: Collection[str]
+    blobs: Sequence[str]
+
+
+def _named(tx: Transaction) -> _Named:
+    bound = objects.binding(tx)
+    return _Named(
+        bound.space if bound is not None else "",
+        schema_version(tx),
+        keys.in_use(tx) or "",
+        {name: _count(tx, name) for name in COUNTED},
+        list(named_files.logs(tx)),
+        named_files.artifacts(tx),
+        sorted(named_files.blobs(tx)),
+    )
 
 
 @contextmanager
@@ -128,20 +155,9 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
 
 
 def record_backup(tx: Transaction, actor: str, origin: str, now: float) -> None:
-    """Write into the audit that somebody takes a backup from afar."""
-    audit.record(tx, Event(now, actor, "backup", "space", kind=kind_of(origin), origin=origin))
-
-
-def _manifest(tx: Transaction, now: float, fingerprint: str, copying: _Copying) -> Manifest:
-    bound = objects.binding(tx)
-    return Manifest(
-        made_at=now,
-        space=bound.space if bound is not None else "",
-        schema=schema_version(tx),
-        key=fingerprint,
-        counts={name: _count(tx, name) for name in COUNTED},
-        absent=tuple(copying.absent),
-        parts=tuple(copying.archive.parts),
+    """Write into the audit that somebody begins to take a backup from afar."""
+    audit.record(
+        tx, Event(now, actor, "backup", "space", detail="begun, without the key", kind=kind_of(origin), origin=origin)
     )
 
 

@@ -18,7 +18,10 @@ def looking(place: Place) -> Iterator[Reader]:
     readers = open_for_reading(place.data)
     if readers is None:
         refuse_several(place, "name one of them: --data {folder}")
-        raise UsageMistake(f"there is no state in {place.data} yet", "apply something first: reconcile apply")
+        raise UsageMistake(
+            f"there is no state in {place.data} yet",
+            "the first apply makes it, or a server: reconcile apply, or reconcile serve",
+        )
     with readers:
         yield readers
 

@@ -61,7 +61,7 @@ def restore(path: Path, place: Place, actor: str) -> Restored:
     manifest = read_backup(path)
     _check(path, manifest, place)
     files = place.files
-    files.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.create_root()
     _check_empty(files, None if not is_address(place.data) else place.data)
     with EngineLock.take(files):
         _check_empty(files, None)

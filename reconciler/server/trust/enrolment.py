@@ -173,7 +173,9 @@ def _fault(wish: Enrol) -> str | None:
 
 
 def _undeclared(peer: Peer) -> Refusal:
-    return Refusal("undeclared", f"no Worker in Git bears the thumbprint {peer.thumbprint}", RETRY_UNDECLARED)
+    return Refusal(
+        "undeclared", f"no Worker that was carried out bears the thumbprint {peer.thumbprint}", RETRY_UNDECLARED
+    )
 
 
 def _revoked(thumbprint: str) -> Refusal:
