@@ -53,7 +53,7 @@ def test_status_shows_space_workers_and_deployments(done: Workplace) -> None:
         "1 Deployment, 1 Environment, 1 Project, 1 Worker, 1 WorkerPool\n"
         "\n"
         "WORKER  POOLS  ENDPOINT  STATE\n"
-        "built-in  default  built-in  waits for an engine; runs the steps of default\n"
+        "built-in  default  built-in  at rest; runs the steps of default\n"
         "lin-01  linux  polling  unknown\n"
         "\n"
         "DEPLOYMENT  SLOT  RELEASE  TASK  STATE  SINCE  REASON\n"
@@ -82,7 +82,7 @@ def test_get_lists_the_objects_of_a_kind(done: Workplace) -> None:
 def test_get_lists_workers_with_where_they_are(done: Workplace) -> None:
     assert settled(done.run("get", "workers").expect(0).out) == (
         "NAME  POOLS  ENDPOINT  STATE\n"
-        "built-in  default  built-in  waits for an engine; runs the steps of default\n"
+        "built-in  default  built-in  at rest; runs the steps of default\n"
         "lin-01  linux  polling  unknown\n"
     )
 

@@ -62,7 +62,7 @@ def test_the_built_in_worker_has_what_it_found_when_something_was_first_required
     place.write("project.yaml", (place.root / "project.yaml").read_text().replace(">=2", ">=900"))
     shown = place.run("explain", "Needy", "--environment", "test").expect(0)
     assert re.search(r"^  built-in has bash [5-9][.\d]*, and >=900 is required$", shown.out, re.MULTILINE)
-    assert place.run("status").expect(0).out.count("built-in  healthy") == 1
+    assert place.run("status").expect(0).out.count("built-in  at rest") == 1
 
 
 def test_workers_stand_as_they_were_last_seen_and_leased(place: Workplace) -> None:

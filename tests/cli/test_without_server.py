@@ -48,7 +48,7 @@ def test_status_says_that_no_server_runs_and_when_one_did(left: Workplace) -> No
     shown = left.run("status").expect(0).out
     assert "Stalled True, AwaitingApproval: nothing ever ran here; approve it with: " in shown
     assert "\nAs of 2030-01-31T06:00:00Z; no server runs\n" in shown
-    assert "built-in  default  built-in  waits for an engine; runs the steps of default\n" in shown
+    assert "built-in  default  built-in  at rest; runs the steps of default\n" in shown
     record = json.loads(left.run("status", "--json").expect(0).out)
     assert (record["engine_runs"], record["as_of"]) == (False, "2030-01-31T06:00:00Z")
     assert record["suspension"] is None

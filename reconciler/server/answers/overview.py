@@ -156,7 +156,7 @@ def fleet_in(live: LiveState) -> Fleet:
 
 def builtin_row(fleet: Fleet, *, engine_runs: bool) -> WorkerRow:
     """Return the row of the server's own machine, whose worker is part of the engine."""
-    health = "healthy" if engine_runs else "waits for an engine"
+    health = "healthy" if engine_runs else "at rest"
     if not fleet.builtin_enabled:
         state = "disabled by the space"
     elif fleet.runs_builtin(fleet.default_pool):
