@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -35,11 +35,11 @@ class Apart:
                 self.busy.discard(space)
 
         self.busy.add(space)
-        try:
-            return Beside(run)
-        except BaseException:
-            self.busy.discard(space)
-            raise
+        with ExitStack() as undoing:
+            undoing.callback(self.busy.discard, space)
+            begun = Beside(run)
+            undoing.pop_all()
+        return begun
 
     async def result(self, space: str, call: Callable[[], Result]) -> Result:
         """Return what a call for a space returns, or raise what it raises; raises Conflict as `begin` does."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from io import FileIO
 
 from fastapi import APIRouter
@@ -39,13 +39,11 @@ class Tar(Whole):
 )
 async def get_backup(visit: Visited) -> Tar:
     """Return the whole state as it is now in one tar file, without the key that opens its secrets; the audit says so."""
-    pieces = _pieces(visit)
-    try:
+    async with AsyncExitStack() as undoing:
+        pieces = await undoing.enter_async_context(aclosing(_pieces(visit)))
         first = await anext(pieces)  # what keeps a backup from being made is answered as a refusal
         await visit.write(lambda tx: record_backup(tx, visit.bearer.name, visit.origin, time.time()))
-    except BaseException:
-        await pieces.aclose()
-        raise
+        undoing.pop_all()
     return Tar(_from(first, pieces, visit))
 
 

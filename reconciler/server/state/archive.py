@@ -88,11 +88,9 @@ class _Once:
 
     def write(self, data: bytes) -> int:
         if not self._failed:
-            try:
-                self._out.write(data)
-            except BaseException:
-                self._failed = True
-                raise
+            self._failed = True  # unless it comes back
+            self._out.write(data)
+            self._failed = False
         return len(data)
 
 
