@@ -36,7 +36,7 @@ class AccessBody(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Revoking:
     """A caller who revokes a token: they administer wherever it holds."""
 
     bearer: Bearer
@@ -83,7 +83,7 @@ async def revoke_access(
 ) -> Answer:
     """Make a token of the API useless at once."""
     try:
-        return await ordered(visit, RevokeAccess(visit.bearer.name, name), key, Standing(visit.bearer, name))
+        return await ordered(visit, RevokeAccess(visit.bearer.name, name), key, Revoking(visit.bearer, name))
     except UsageMistake as error:
         raise not_found(error) from error
 
